@@ -1,0 +1,62 @@
+# Concord: `make run-pipeline RUNNER=DirectRunner` and `make test` do all the set-up by themselves.
+
+RUNNER ?= DirectRunner
+ROOT ?= out
+RUN ?=
+FLAGS ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := schemas models pipelines analysis tests benchmarks setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install run-pipeline test test-long lint format bench lock clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo "  settings: RUNNER=$(RUNNER) ROOT=$(ROOT) RUN=file.toml FLAGS='--direct_num_workers=2' PYTHON=$(PYTHON)"
+
+# The locked dependencies: remade from nothing whenever the lock file changes.
+$(VENV)/.dependencies: requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"Concord needs Python 3.11, but $(PYTHON) is {v[0]}.{v[1]}; give one with PYTHON=...")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	touch $@
+
+# Concord itself, in place.
+$(VENV)/.installed: $(VENV)/.dependencies pyproject.toml setup.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+install: $(VENV)/.installed ## Make the environment in .venv (the other targets do so by themselves)
+
+run-pipeline: $(VENV)/.installed ## Run the chain of RUN (default: the drawn sample) on RUNNER, into ROOT
+	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(FLAGS)
+
+test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.installed ## Run the tests that take longer
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/.installed ## Check style and types
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+
+format: $(VENV)/.installed ## Put the code into the house's format
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(VENV)/.installed ## Time Concord against its peers
+	$(BIN)/python -m benchmarks.convert
+	$(BIN)/python -m benchmarks.label
+
+lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+	$(BIN)/uv pip compile --quiet --extra dev --python-version 3.11 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment and every cache; what runs wrote is left
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

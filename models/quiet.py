@@ -1,0 +1,36 @@
+"""TensorFlow and Keras without the start-up noise, which goes to the file descriptor before any logger exists."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+with _silent_stderr():
+    import tensorflow  # isort: skip
+    import keras
+
+tensorflow.get_logger().setLevel("ERROR")
+# the first device look-up prints as well; on a GPU it must not take all memory at once
+with _silent_stderr():
+    for _device in tensorflow.config.list_physical_devices("GPU"):
+        tensorflow.config.experimental.set_memory_growth(_device, True)
+
+__all__ = ["keras", "tensorflow"]

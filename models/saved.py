@@ -1,0 +1,73 @@
+"""The model folder: `model.keras`, `serving/`, and `model.json`, which is written last and declares it whole.
+
+`model.keras` maps uint8 pixels to scores, preprocessing inside; `serving/` is the same with decoding before it, from
+encoded image bytes, for TensorFlow Serving and its like. Labelling loads `model.keras`, in Keras' safe mode.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from models.decoding import decode_image
+from models.quiet import keras
+from models.quiet import tensorflow as tf
+from schemas import storage
+from schemas.cards import CARD_FILE, MODEL_FILE, require_card, write_card
+from schemas.errors import IncompleteError, InputError
+
+
+def save(model: keras.Model, folder: str, card: dict[str, Any]) -> None:
+    """Write a model folder; whatever stood there before is no longer a model from the first moment on.
+
+    Args:
+        model: from uint8 pixels to scores.
+        folder: where to, local, `gs://` or `s3://`.
+        card: what `model.json` says of it, beside the hashes of its files.
+    """
+    storage.remove(storage.join(folder, CARD_FILE))
+    with storage.scratch_folder() as scratch:
+        model.save(Path(scratch, MODEL_FILE))
+        _export(model, Path(scratch, "serving"))
+        files = {}
+        for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
+            name, content = file.relative_to(scratch).as_posix(), file.read_bytes()
+            storage.write_bytes(storage.join(folder, name), content)
+            files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    write_card(folder, {**card, "parameters": model.count_params(), "files": files})
+
+
+def _export(model: keras.Model, folder: Path) -> None:
+    """The SavedModel: `serving_default` takes encoded images (n,), and gives scores (n, classes)."""
+    image_shape = tuple(model.input_shape[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])  # type: ignore[untyped-decorator]
+    def scores(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        decoded = tf.map_fn(lambda one: decode_image(one, image_shape), image, fn_output_signature=tf.uint8)
+        return {"scores": model(tf.ensure_shape(decoded, (None, *image_shape)), training=False)}
+
+    module = tf.Module()
+    module.model = model
+    tf.saved_model.save(module, str(folder), signatures={"serving_default": scores})
+
+
+def load(folder: str) -> keras.Model:
+    """The network of a model folder, in Keras' safe mode: a file that would run code is refused.
+
+    Raises:
+        IncompleteError: the file is not the one that `model.json` speaks of.
+        InputError: Keras cannot read it.
+    """
+    path = storage.join(folder, MODEL_FILE)
+    content = storage.read_bytes(path)
+    stated = require_card(folder)["files"][MODEL_FILE]["sha256"]
+    if hashlib.sha256(content).hexdigest() != stated:
+        raise IncompleteError(f"{path} is not the file that {CARD_FILE} speaks of: train the model again")
+    with storage.scratch_folder() as scratch:
+        Path(scratch, MODEL_FILE).write_bytes(content)
+        try:
+            model: keras.Model = keras.saving.load_model(Path(scratch, MODEL_FILE), compile=False, safe_mode=True)
+        except (ValueError, TypeError, OSError) as error:
+            raise InputError(
+                f"Keras cannot load {path} ({str(error).splitlines()[0]}): train the model again"
+            ) from error
+    return model

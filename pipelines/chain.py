@@ -1,0 +1,99 @@
+"""A chain of stages, each made only where it is missing, and the manifest of the run."""
+
+import dataclasses
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import schemas
+from pipelines.execution import Context, StageResult
+from schemas import layout, products, storage
+from schemas.runfile import RunFile
+
+_SECRET = re.compile(r"(--\w*(?:key|secret|token|password|credential)\w*)=.*", re.IGNORECASE)
+
+Stage = Callable[[], StageResult | list[StageResult]]
+
+
+@dataclass
+class Run:
+    """One run of one command: what it was asked, and what its stages did."""
+
+    root: str
+    command: str
+    configuration: dict[str, Any]
+    run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}")
+    results: list[StageResult] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+
+    @staticmethod
+    def shown(beam_flags: tuple[str, ...]) -> list[str]:
+        """Beam's flags as they may be kept: without the values of secrets."""
+        return [_SECRET.sub(r"\1=***", flag) for flag in beam_flags]
+
+    def add(self, stage: Stage) -> list[StageResult]:
+        """Run a stage and keep what it did."""
+        found = stage()
+        results = found if isinstance(found, list) else [found]
+        self.results += results
+        return results
+
+    def write_manifest(self, status: str) -> str:
+        """Write `runs/<run id>.json`, and return its path."""
+        inputs = [products.input_identity(path) for path in _inputs(self.configuration) if storage.stat(path)]
+        content = {
+            "run_id": self.run_id,
+            "command": self.command,
+            "status": status,
+            "began": datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.began, 3),
+            "code": schemas.__version__,
+            "configuration": self.configuration,
+            "inputs": inputs,
+            "stages": [dataclasses.asdict(result) for result in self.results],
+        }
+        path = layout.run_manifest(self.root, self.run_id)
+        storage.write_bytes(path, json.dumps(content, indent=2, sort_keys=True, default=str).encode())
+        return path
+
+
+def _inputs(configuration: dict[str, Any]) -> list[str]:
+    convert = configuration.get("convert") or {}
+    return list(convert.get("input", ()))
+
+
+def stages(run_file: RunFile, context: Context, write_report: Callable[..., StageResult]) -> Iterator[Stage]:
+    """The stages that a run file asks for, in order; each imports what it needs only when it is run.
+
+    Args:
+        run_file: the chain.
+        context: where, and with which Beam flags.
+        write_report: draws the report; handed in, since stages never import what analysts read.
+    """
+    if run_file.draw:
+        from pipelines.draw import draw
+
+        yield lambda: draw(run_file.draw, context)  # type: ignore[arg-type]
+    if run_file.convert:
+        from pipelines.convert_stage import convert
+
+        yield lambda: convert(run_file.convert, context)  # type: ignore[arg-type]
+    if run_file.train:
+        from pipelines.train import train
+
+        yield lambda: train(run_file.train, context)
+    if run_file.label:
+        from pipelines.label_stage import label
+
+        yield lambda: label(run_file.label, context)  # type: ignore[arg-type]
+    if run_file.agree:
+        from pipelines.agree_stage import agree
+
+        yield lambda: agree(run_file.agree, context)  # type: ignore[arg-type]
+    if run_file.report:
+        yield lambda: write_report(run_file.report, context)

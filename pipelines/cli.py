@@ -1,0 +1,196 @@
+"""The command `concord`: one verb a stage, and `run` for a whole chain.
+
+concord run --root out --runner=DirectRunner
+concord convert --source svhn_h5 --input SVHN_single_grey1.h5 --dataset svhn --root out
+"""
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+import schemas
+from pipelines import flags
+from schemas import layout, runfile, settings
+from schemas.errors import ConcordError
+from schemas.runfile import RunFile
+
+_log = logging.getLogger("concord")
+VERBS: dict[str, type] = {
+    "draw": settings.DrawSettings,
+    "convert": settings.ConvertSettings,
+    "train": settings.TrainSettings,
+    "label": settings.LabelSettings,
+    "agree": settings.AgreeSettings,
+    "report": settings.ReportSettings,
+}
+REQUIRED = {
+    "draw": ("output",),
+    "convert": ("dataset", "source", "input"),
+    "train": ("dataset", "network"),
+    "label": ("dataset", "models"),
+    "agree": ("dataset", "annotators"),
+    "report": ("dataset",),
+}
+BEAM_NOTE = "Any other flag goes to Beam, such as --runner=FlinkRunner or --direct_num_workers=4."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="concord", description="Label images with several machines; see how far they agree."
+    )
+    parser.add_argument("--version", action="version", version=f"concord {schemas.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    run = _add_verb(verbs, "run", "Run the chain of stages that a TOML run file describes.")
+    run.add_argument(
+        "file", nargs="?", metavar="FILE.toml", help="the run file (default: the sample drawn by the project itself)"
+    )
+    for verb, kind in VERBS.items():
+        flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind)
+    return parser
+
+
+def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
+    own: argparse.ArgumentParser = verbs.add_parser(
+        verb, help=purpose, description=purpose, epilog=BEAM_NOTE, allow_abbrev=False
+    )
+    own.add_argument(
+        "--root",
+        default="out",
+        metavar="DIR",
+        help="where everything is kept: a folder, gs://... or s3://... (default: out)",
+    )
+    own.add_argument("--force", action="store_true", help="make everything again, even what is already there")
+    own.add_argument("--verbose", action="store_true", help="show Beam's log and full tracebacks")
+    return own
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit status 1 means that it failed, with one line that says why."""
+    parser = build_parser()
+    given, rest = parser.parse_known_args(arguments)
+    _set_up_logging(given.verbose)
+    try:
+        own = parser._subparsers._group_actions[0].choices[given.verb]  # type: ignore[union-attr, index, call-overload]
+        _run(given, flags.check_beam_flags(rest, own) if rest else ())
+    except ConcordError as error:
+        _fail(given, str(error))
+    except KeyboardInterrupt:
+        _fail(given, "interrupted; the same command goes on from here")
+    except Exception as error:
+        _fail(given, f"unexpected {type(error).__name__}: {error}; --verbose shows where", unexpected=True)
+
+
+def _fail(given: argparse.Namespace, message: str, unexpected: bool = False) -> None:
+    if given.verbose:
+        _log.exception("full traceback")
+    text = message if unexpected and given.verbose else message.splitlines()[0]
+    print(f"concord {given.verb}: {text}", file=sys.stderr)
+    sys.stderr.flush()
+    sys.exit(1)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True
+    )
+    _log.setLevel(logging.INFO)
+    if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+
+
+def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
+    from pipelines.chain import Run, stages
+    from pipelines.execution import Context
+
+    chain = _chain(given)
+    context = Context(given.root, beam_flags, given.force)
+    configuration = {name: value for name, value in dataclasses.asdict(chain).items() if value}
+    run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(beam_flags)})
+    try:
+        for stage in stages(chain, context, _write_report):
+            for result in run.add(stage):
+                _tell(result)
+    except BaseException:
+        with_manifest = os.path.isdir(given.root) or "://" in given.root
+        if with_manifest:
+            _try_manifest(run)
+        raise
+    manifest = run.write_manifest("done")
+    _close(given, chain, run, manifest)
+
+
+def _try_manifest(run: Any) -> None:
+    """Say in the run's manifest that it failed, if that can still be written; the error itself matters more."""
+    try:
+        run.write_manifest("failed")
+    except ConcordError as error:
+        _log.info("the run's manifest could not be written: %s", error)
+
+
+def _chain(given: argparse.Namespace) -> RunFile:
+    """The chain that the command line asks for: a run file's, or one stage by its flags."""
+    if given.verb == "run":
+        if given.file:
+            return runfile.load(given.file, given.root)
+        with resources.as_file(resources.files("pipelines") / "runs" / "house_numbers.toml") as path:
+            return runfile.load(str(path), given.root)
+    kind = VERBS[given.verb]
+    known = {entry.name for entry in dataclasses.fields(kind)}
+    values = {name: value for name, value in vars(given).items() if name in known}
+    absent = ["--" + name for name in REQUIRED[given.verb] if name not in values]
+    if absent:
+        raise ConcordError(f"needs {', '.join(absent)}; see concord {given.verb} --help")
+    made: Any = runfile.make(kind, values, given.verb)
+    stages: dict[str, Any] = dict.fromkeys(VERBS) | {"train": ()}
+    return RunFile(**{**stages, given.verb: (made,) if given.verb == "train" else made})
+
+
+def _write_report(report: settings.ReportSettings, context: Any) -> Any:
+    from analysis import report as page
+    from pipelines.execution import StageResult
+
+    if page.is_current(report, context.root) and not context.force:
+        return StageResult("report", report.dataset, made=False)
+    began = time.monotonic()
+    counts = page.write_report(report, context.root)
+    return StageResult("report", report.dataset, True, time.monotonic() - began, counts)
+
+
+def _tell(result: Any) -> None:
+    """One line about a finished stage."""
+    if not result.made:
+        _log.info("%s %s: already there, nothing to do", result.stage, result.product)
+        return
+    counts = result.counts
+    parts = []
+    if "in" in counts:
+        fate = "rejected" if "rejected" in counts else "unpaired"
+        parts.append(f"{counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
+    if "val_accuracy" in counts:
+        parts.append(f"validation accuracy {counts['val_accuracy']:.3f} after {counts['epochs']} epochs")
+    _log.info(
+        "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(f"; {part}" for part in parts)
+    )
+
+
+def _close(given: argparse.Namespace, chain: RunFile, run: Any, manifest: str) -> None:
+    """Say where everything is, and the headline."""
+    lines = []
+    if all(not result.made for result in run.results):
+        lines.append(f"Everything was already there: no stage was run again ({time.time() - run.began:.1f} s).")
+    if chain.agree:
+        from analysis import report as page
+
+        lines += ["", *page.headline(given.root, chain.agree.dataset)]
+        lines += ["", f"tables: {given.root.rstrip('/')}/agreement"]
+    if chain.report:
+        lines.append(f"report: {layout.report(given.root)}/index.html")
+    lines.append(f"run:    {manifest}")
+    print("\n".join(lines))

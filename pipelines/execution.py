@@ -1,0 +1,112 @@
+"""Run a Beam pipeline: which runner, its counters, and its errors as a user should see them."""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+
+from schemas import errors
+from schemas.errors import ConcordError
+
+LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
+_RAISED = re.compile(r"schemas\.errors\.(\w+): ([^\n]+?)(?: \[while running|\n|\\n|$)")
+
+
+@dataclass(frozen=True)
+class Context:
+    """How the stages of one command run: where the files lie, Beam's flags, and what to redo."""
+
+    root: str
+    beam_flags: tuple[str, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage did: counts of its product, seconds, and Beam's counters (empty where nothing ran)."""
+
+    stage: str
+    product: str
+    made: bool
+    seconds: float = 0.0
+    counts: dict[str, Any] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def pipeline_options(flags: tuple[str, ...], job: str) -> PipelineOptions:
+    """Beam's options; a local run uses Beam's in-process FnApiRunner, with one worker a core.
+
+    Beam's own `DirectRunner` would first try to download the Prism runner, so that first runs would differ from
+    machine to machine; name `--runner=PrismRunner` to use it.
+    """
+    options = PipelineOptions(list(flags), job_name=job.replace("_", "-").replace(" ", "-"))
+    standard = options.view_as(StandardOptions)
+    if standard.runner in (None, *LOCAL_RUNNERS):
+        standard.runner = "FnApiRunner"
+        if not any(flag.startswith("--direct_num_workers") for flag in flags):
+            options.view_as(DirectOptions).direct_num_workers = os.cpu_count() or 1
+    return options
+
+
+def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]) -> dict[str, int]:
+    """Build a pipeline, run it to its end, and return its counters.
+
+    Raises:
+        ConcordError: a worker raised one; it comes back as itself from every runner.
+    """
+    logging.getLogger(__name__).debug("beam job %s", job)
+    try:
+        pipeline = beam.Pipeline(options=pipeline_options(flags, job))
+        build(pipeline)
+        result = pipeline.run()
+        result.wait_until_finish()
+    except ConcordError as error:
+        raise type(error)(str(error).partition(" [while running")[0]) from error
+    except Exception as error:
+        raised = worker_error(str(error))
+        if raised is None:
+            raise
+        raise raised from error
+    return counters(result)
+
+
+def worker_error(text: str) -> ConcordError | None:
+    """The Concord error whose traceback a runner handed over as text, if there is one."""
+    found = _RAISED.search(text)
+    if found is None:
+        return None
+    kind = getattr(errors, found[1], ConcordError)
+    error: ConcordError = kind(found[2])
+    return error
+
+
+def counters(result: Any) -> dict[str, int]:
+    """Beam's counters of a finished pipeline; of a distribution its largest value, as `NAME.max`."""
+    found = result.metrics().query()
+    values: dict[str, int] = {}
+    for entry in found["counters"]:
+        if entry.key.metric.namespace == "concord":
+            values[entry.key.metric.name] = values.get(entry.key.metric.name, 0) + entry.result
+    for entry in found["distributions"]:
+        if entry.key.metric.namespace == "concord":
+            name = f"{entry.key.metric.name}.max"
+            values[name] = max(values.get(name, 0), entry.result.max)
+    return dict(sorted(values.items()))
+
+
+def count_element(step: str, payload_bytes: int) -> None:
+    """Count one element of a step, and the bytes of input that it stands for."""
+    Metrics.counter("concord", f"{step}.elements").inc()
+    Metrics.distribution("concord", f"{step}.element_bytes").update(payload_bytes)
+
+
+def count(name: str, n: int) -> None:
+    """Add to a counter."""
+    if n:
+        Metrics.counter("concord", name).inc(n)

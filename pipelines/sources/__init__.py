@@ -1,0 +1,111 @@
+"""Sources: a file per input format, found by its name.
+
+Each module has `make(settings) -> Source`. A source plans without reading the pixels, and reads slab by slab.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import InputError
+
+SLAB_BYTES = 16 << 20
+SLAB_ROWS = (256, 4096)
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A run of records of one input: what one Beam element reads."""
+
+    path: str
+    split: str
+    images: str
+    labels: str
+    start: int
+    stop: int
+    payload_bytes: int
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """What a source holds: the shape of its images and the slabs to read, in order."""
+
+    image_shape: tuple[int, int, int]
+    slabs: tuple[Slab, ...]
+
+    def records(self) -> dict[str, int]:
+        """How many records each split has."""
+        counts: dict[str, int] = {}
+        for slab in self.slabs:
+            counts[slab.split] = counts.get(slab.split, 0) + slab.stop - slab.start
+        return counts
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a slab.
+
+    Attributes:
+        source: the file they come from.
+        image_ids: identities, unique in the dataset.
+        positions: where each record stands in its file, for people to read.
+        pixels: (n, height, width, channels), values as the file holds them.
+        labels: (n,) as the file holds them.
+        classes: (n,) index of each label's class; what is no index of a class is no label.
+    """
+
+    source: str
+    image_ids: Sequence[str]
+    positions: Sequence[str]
+    pixels: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    classes: npt.NDArray[np.int64]
+
+
+class Source(Protocol):
+    """What a file in this folder offers."""
+
+    def plan(self) -> SourcePlan:
+        """Look at the inputs; raise InputError where they cannot be what they should."""
+
+    def read(self, slab: Slab) -> Records:
+        """Read one slab."""
+
+
+def slab_rows(count: int, row_bytes: int, chunk_rows: int = 1) -> int:
+    """Rows of a slab: whole chunks of the file, several slabs even of a small file, bounded bytes."""
+    least, most = SLAB_ROWS
+    wanted = min(max(count // 16, least), most, max(1, SLAB_BYTES // row_bytes))
+    return max(chunk_rows, wanted // chunk_rows * chunk_rows)
+
+
+def class_indices(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Labels as class indices; -1 for what is no whole number."""
+    if np.issubdtype(labels.dtype, np.integer):
+        return labels.astype(np.int64)
+    whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**31)
+    return np.where(whole, labels, -1).astype(np.int64)
+
+
+def check_same_length(path: str, images: str, image_count: int, labels: str, label_count: int) -> None:
+    """Raise InputError where a file holds not as many labels as images."""
+    if image_count != label_count:
+        raise InputError(
+            f"{path}: {images} holds {image_count} images but {labels} holds {label_count} labels; "
+            "they must be of the same length, so mend the file or name the right keys with --keys"
+        )
+
+
+def image_dimensions(path: str, key: str, shape: tuple[int, ...], stated: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and channels of images of this shape; `stated` says them where the file keeps images flat."""
+    dims = tuple(stated) or shape
+    if math.prod(dims) != math.prod(shape) or len(dims) not in (2, 3) or dims[2:] not in ((), (1,), (3,)):
+        raise InputError(
+            f"{path}: an image of {key} has shape {shape}; give its height,width or height,width,channels "
+            f"(1 or 3 channels, {math.prod(shape)} values) with --image-shape"
+        )
+    return dims[0], dims[1], dims[2] if len(dims) == 3 else 1

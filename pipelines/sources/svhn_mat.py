@@ -1,0 +1,117 @@
+"""Source `svhn_mat`: SVHN's cropped digits (format 2), `train_32x32.mat` and its like.
+
+`X` is (height, width, channels, n) uint8, `y` is (n, 1), and label 10 means digit 0
+(http://ufldl.stanford.edu/housenumbers/). MATLAB v5 files cannot be read in part: a worker loads one once.
+
+    concord convert --source svhn_mat --input train_32x32.mat test_32x32.mat --dataset svhn --root out
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+from apache_beam.utils import shared
+
+from pipelines.sources import Records, Slab, SourcePlan, check_same_length, class_indices, slab_rows
+from schemas import storage
+from schemas.errors import InputError
+from schemas.settings import ConvertSettings
+
+KNOWN_SPLITS = ("train", "test", "extra")
+
+
+def make(settings: ConvertSettings) -> "MatSource":
+    """The source that the settings describe."""
+    if not settings.input:
+        raise InputError("svhn_mat needs at least one file: give --input")
+    return MatSource(tuple((path, settings.split or split_of_file(path)) for path in settings.input))
+
+
+def split_of_file(path: str) -> str:
+    """The split that SVHN's own file names tell (`test_32x32.mat`); `train` for any other."""
+    stem = path.rsplit("/", 1)[-1].partition("_")[0]
+    return stem if stem in KNOWN_SPLITS else "train"
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The content of one file: X (height, width, channels, n), y (n,)."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[Any]
+
+
+def load(path: str) -> Crops:
+    """Read one file whole.
+
+    Raises:
+        InputError: it is no such file; the message lists what it holds.
+    """
+    with storage.open_input(path) as file:
+        try:
+            content = scipy.io.loadmat(file)
+        except NotImplementedError as error:
+            raise InputError(f"{path} is a MATLAB v7.3 (HDF5) file; save it with -v7, or read it as svhn_h5") from error
+        except (ValueError, TypeError, OSError, EOFError, zlib.error, scipy.io.matlab.MatReadError) as error:
+            raise InputError(f"{path} is not a readable MATLAB file ({error}); copy it again") from error
+    for key in ("X", "y"):
+        if key not in content:
+            found = ", ".join(name for name in content if not name.startswith("__")) or "none"
+            raise InputError(f"{path} has no variable {key!r}; it has: {found}")
+    pixels, labels = content["X"], content["y"].reshape(-1)
+    if pixels.ndim != 4 or pixels.shape[2] not in (1, 3):
+        raise InputError(f"{path}: X has shape {pixels.shape}, but must be (height, width, 1 or 3, n)")
+    check_same_length(path, "X", pixels.shape[3], "y", len(labels))
+    return Crops(pixels, labels)
+
+
+@dataclass(frozen=True)
+class MatSource:
+    """Reads format-2 files: `inputs` pairs each path with its split."""
+
+    inputs: tuple[tuple[str, str], ...]
+    _loaded: shared.Shared = field(default_factory=shared.Shared, compare=False, repr=False)
+
+    def plan(self) -> SourcePlan:
+        """Every file's slabs."""
+        slabs: list[Slab] = []
+        shapes = {self._crops(path).pixels.shape[:3] for path, _ in self.inputs}
+        if len(shapes) > 1:
+            raise InputError(f"the files hold images of different shapes: {sorted(shapes)}")
+        for path, split in self.inputs:
+            count = self._crops(path).pixels.shape[3]
+            row_bytes = self._crops(path).pixels[..., 0].nbytes
+            rows = slab_rows(count, row_bytes)
+            slabs += [
+                Slab(path, split, "X", "y", start, min(start + rows, count), row_bytes * min(rows, count - start))
+                for start in range(0, count, rows)
+            ]
+        return SourcePlan(shapes.pop(), tuple(slabs))
+
+    def read(self, slab: Slab) -> Records:
+        """Pixels and labels of one slab; 10 becomes class 0, and a literal 0 none."""
+        crops = self._crops(slab.path)
+        labels = crops.labels[slab.start : slab.stop]
+        stem = slab.path.rsplit("/", 1)[-1].removesuffix(".mat")
+        rows = range(slab.start, slab.stop)
+        return Records(
+            source=slab.path,
+            image_ids=[f"{stem}-{row:07d}" for row in rows],
+            positions=[f"X[..., {row}]" for row in rows],
+            pixels=np.ascontiguousarray(crops.pixels[..., slab.start : slab.stop].transpose(3, 0, 1, 2)),
+            labels=labels,
+            classes=digits(labels),
+        )
+
+    def _crops(self, path: str) -> Crops:
+        crops: Crops = self._loaded.acquire(lambda: load(path), tag=path)
+        return crops
+
+
+def digits(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Format 2's labels as digits: 10 means 0, and 0 itself does not occur."""
+    indices = class_indices(labels)
+    return np.select([indices == 10, indices == 0], [0, -1], indices)

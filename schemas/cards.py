@@ -1,0 +1,48 @@
+"""`model.json`, the card of a model folder: written last, it declares the model whole."""
+
+import json
+from typing import Any
+
+from schemas import storage
+from schemas.errors import IncompleteError
+
+MODEL_FILE = "model.keras"
+CARD_FILE = "model.json"
+
+
+def write_card(folder: str, card: dict[str, Any]) -> None:
+    """Write the card, last of all."""
+    storage.write_bytes(storage.join(folder, CARD_FILE), json.dumps(card, indent=2, sort_keys=True).encode())
+
+
+def find_card(folder: str) -> dict[str, Any] | None:
+    """What `model.json` says, or None where there is no whole model."""
+    path = storage.join(folder, CARD_FILE)
+    if storage.stat(path) is None:
+        return None
+    card: dict[str, Any] = json.loads(storage.read_bytes(path))
+    return card
+
+
+def require_card(folder: str) -> dict[str, Any]:
+    """What `model.json` says.
+
+    Raises:
+        IncompleteError: there is no whole model.
+    """
+    card = find_card(folder)
+    if card is None:
+        raise IncompleteError(f"there is no complete model in {folder}: run concord train first")
+    return card
+
+
+def is_current(folder: str, fingerprint: str) -> bool:
+    """Whether the folder holds a whole model made from just what it would be made from now."""
+    card = find_card(folder)
+    if card is None or card["fingerprint"] != fingerprint:
+        return False
+    for name, stated in card["files"].items():
+        found = storage.stat(storage.join(folder, name))
+        if found is None or found.size != stated["size"]:
+            return False
+    return True

@@ -1,0 +1,64 @@
+"""`tf.train.Example` messages, without importing TensorFlow.
+
+The message is declared here after
+https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto, in a descriptor pool of its
+own so that it never meets TensorFlow's; encoding and decoding are protobuf's.
+"""
+
+import functools
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_LISTS = {"BytesList": _FIELD.TYPE_BYTES, "FloatList": _FIELD.TYPE_FLOAT, "Int64List": _FIELD.TYPE_INT64}
+
+
+@functools.cache
+def example_class() -> Any:
+    """The message class of `tf.train.Example`."""
+    file = descriptor_pb2.FileDescriptorProto(name="concord/example.proto", package="concord", syntax="proto3")
+    for name, kind in _LISTS.items():
+        _add_field(file.message_type.add(name=name), "value", 1, kind=kind, repeated=True)
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, name in enumerate(("bytes_list", "float_list", "int64_list"), start=1):
+        type_name = ".concord." + "".join(part.capitalize() for part in name.split("_"))
+        _add_field(feature, name, number, type_name=type_name).oneof_index = 0
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    _add_field(entry, "key", 1, kind=_FIELD.TYPE_STRING)
+    _add_field(entry, "value", 2, type_name=".concord.Feature")
+    _add_field(features, "feature", 1, type_name=".concord.Features.FeatureEntry", repeated=True)
+    _add_field(file.message_type.add(name="Example"), "features", 1, type_name=".concord.Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("concord.Example"))
+
+
+def _add_field(
+    message: Any, name: str, number: int, *, kind: int = 0, type_name: str = "", repeated: bool = False
+) -> Any:
+    field = message.field.add(name=name, number=number)
+    field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
+    field.type = kind or _FIELD.TYPE_MESSAGE
+    if type_name:
+        field.type_name = type_name
+    return field
+
+
+def encode_example(image: bytes, image_id: str, label: int) -> bytes:
+    """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, `label`."""
+    example = example_class()()
+    feature = example.features.feature
+    feature["image"].bytes_list.value.append(image)
+    feature["image/id"].bytes_list.value.append(image_id.encode())
+    feature["label"].int64_list.value.append(label)
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def decode_example(payload: bytes) -> tuple[bytes, str]:
+    """Encoded image and image id of a serialised example."""
+    feature = example_class().FromString(payload).features.feature
+    return feature["image"].bytes_list.value[0], feature["image/id"].bytes_list.value[0].decode()

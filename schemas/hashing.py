@@ -1,0 +1,47 @@
+"""Where an image belongs: its shard and its split follow from its id alone.
+
+The hash is XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) of the UTF-8 id: seed 0 places an
+image in a shard, seed 1 in a split, so that the two are independent.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+SHARD_SEED = 0
+SPLIT_SEED = 1
+
+
+def image_hashes(image_ids: Sequence[str], seed: int = SHARD_SEED) -> npt.NDArray[np.uint64]:
+    """The 64-bit hash of each image id, in the order given."""
+    hashes = (xxhash.xxh64_intdigest(image_id.encode(), seed) for image_id in image_ids)
+    return np.fromiter(hashes, dtype=np.uint64, count=len(image_ids))
+
+
+def shard_of(hashes: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int64]:
+    """The shard of each hash: its top bits, so that shards are contiguous in hash order.
+
+    Raises:
+        ValueError: `shards` is not a power of two.
+    """
+    if shards < 1 or shards & (shards - 1):
+        raise ValueError(f"the number of shards must be a power of two, got {shards}")
+    bits = shards.bit_length() - 1
+    if bits == 0:
+        return np.zeros(len(hashes), dtype=np.int64)
+    return (hashes >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def split_of(image_ids: Sequence[str], fractions: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """The split of each image, drawn by its salted hash in the proportions given.
+
+    Args:
+        image_ids: the ids.
+        fractions: split name to share of the images; the shares add up to 1.
+    """
+    position = image_hashes(image_ids, SPLIT_SEED).astype(np.float64) / 2.0**64
+    bounds = np.cumsum(list(fractions.values()))
+    names = np.array(list(fractions), dtype=np.str_)
+    return names[np.minimum(np.searchsorted(bounds, position, side="right"), len(names) - 1)]

@@ -1,0 +1,76 @@
+"""Where everything lies under a root: names and paths, in one place."""
+
+import re
+
+from schemas.errors import InputError
+from schemas.storage import join
+
+DIGITS = tuple("0123456789")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def check_name(kind: str, name: str) -> str:
+    """The name, if it is fit to be part of a path and of a table's key."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{kind} must be lower-case letters, digits and _, beginning with a letter; got {name!r}")
+    return name
+
+
+def parquet_shard(shard: int, shards: int) -> str:
+    """File name of a Parquet shard."""
+    return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def tfrecord_shard(dataset: str, split: str, shard: int, shards: int) -> str:
+    """File name of a TFRecord shard, as `tensorflow_datasets` expects it."""
+    return f"{dataset}-{split}.tfrecord-{shard:05d}-of-{shards:05d}"
+
+
+def images(root: str, dataset: str, version: str) -> str:
+    """Folder of a dataset's TFRecord shards."""
+    return join(root, "images", dataset, version)
+
+
+def index(root: str, dataset: str, split: str) -> str:
+    """Folder of the index of one split."""
+    return join(root, "index", f"dataset={dataset}", f"split={split}")
+
+
+def labels(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Folder of one annotator's labels of one split."""
+    return join(root, "labels", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+
+
+def model(root: str, dataset: str, name: str) -> str:
+    """Folder of a trained model."""
+    return join(root, "models", dataset, name)
+
+
+def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
+    """Folder of the image-by-image comparison of two annotators."""
+    return join(root, "agreement", "pairs", f"dataset={dataset}", f"a={a}", f"b={b}", f"split={split}")
+
+
+def agreement_table(root: str, table: str, dataset: str, pair: tuple[str, str], split: str) -> str:
+    """Path of one aggregated agreement table (`summary`, `confusion`) of two annotators."""
+    return join(root, "agreement", table, f"{dataset}-{pair[0]}-{pair[1]}-{split}.parquet")
+
+
+def convert_rejects(root: str, dataset: str, split: str) -> str:
+    """Folder of the records that `convert` turned away."""
+    return join(root, "rejects", "convert", f"dataset={dataset}", f"split={split}")
+
+
+def label_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Folder of the images that `label` could not label."""
+    return join(root, "rejects", "label", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+
+
+def report(root: str) -> str:
+    """Folder of the report page."""
+    return join(root, "report")
+
+
+def run_manifest(root: str, run_id: str) -> str:
+    """Path of a run's manifest."""
+    return join(root, "runs", f"{run_id}.json")

@@ -1,0 +1,28 @@
+"""Find what is added by adding a file: a source, a network, a measure, each known by its file's name."""
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+from schemas.errors import InputError
+
+
+def names(package: ModuleType) -> list[str]:
+    """The modules of a package, sorted."""
+    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+
+
+def check(package: ModuleType, kind: str, name: str) -> None:
+    """Raise InputError where a package has no module of this name; the message names those that there are."""
+    known = names(package)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"there is no {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def load(package: ModuleType, kind: str, name: str) -> ModuleType:
+    """The module of a package that goes by this name; InputError where there is none."""
+    check(package, kind, name)
+    return importlib.import_module(f"{package.__name__}.{name}")

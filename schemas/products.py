@@ -1,0 +1,236 @@
+"""Products: folders of shards that belong together, and how a stage knows what is already done.
+
+Every shard carries the fingerprint of what it was made from; `_concord.json`, written last, says that a product is
+complete. A stage first sweeps away whatever does not fit its fingerprint, then makes only the missing shards.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+import schemas
+from schemas import layout, storage, tables
+from schemas.errors import IncompleteError, InputError
+
+MANIFEST = "_concord.json"
+_READERS = 16  # footers read at once: they are small, and object stores answer slowly
+
+
+def fingerprint(stage: str, **parts: Any) -> str:
+    """A short hash of everything that a product follows from: stage, code version, inputs and settings."""
+    recipe = {"stage": stage, "code": schemas.__version__, **parts}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def input_identity(path: str) -> dict[str, Any]:
+    """What tells one state of an input file from another: path, size, modification time.
+
+    Raises:
+        InputError: there is no such file, or it is empty.
+    """
+    status = storage.stat(path)
+    if status is None:
+        raise InputError(f"no such file: {path}")
+    if status.size == 0:
+        raise InputError(f"{path} is empty (0 bytes): copy it again")
+    return {"path": path, "size": status.size, "modified": status.modified}
+
+
+@dataclass(frozen=True)
+class ShardReport:
+    """The count of one shard: records in, records out, and rejected by reason; in = out + rejected."""
+
+    records_in: int = 0
+    records_out: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    payload_bytes: int = 0
+
+    def to_json(self) -> str:
+        """As kept in the shard's metadata."""
+        return json.dumps(
+            {
+                "in": self.records_in,
+                "out": self.records_out,
+                "rejected": dict(self.rejected),
+                "bytes": self.payload_bytes,
+            }
+        )
+
+    @staticmethod
+    def from_json(text: str) -> "ShardReport":
+        """The report that `to_json` wrote."""
+        parts = json.loads(text)
+        return ShardReport(parts["in"], parts["out"], parts["rejected"], parts["bytes"])
+
+
+def total(reports: list[ShardReport]) -> ShardReport:
+    """The sum of shard reports."""
+    rejected: Counter[str] = Counter()
+    for report in reports:
+        rejected.update(report.rejected)
+    return ShardReport(
+        sum(report.records_in for report in reports),
+        sum(report.records_out for report in reports),
+        dict(sorted(rejected.items())),
+        sum(report.payload_bytes for report in reports),
+    )
+
+
+@dataclass(frozen=True)
+class ShardFolder:
+    """A folder of Parquet shards with one fingerprint and one shard count."""
+
+    folder: str
+    shards: int
+    fingerprint: str
+
+    def path(self, shard: int) -> str:
+        """Path of one shard."""
+        return storage.join(self.folder, layout.parquet_shard(shard, self.shards))
+
+    def write(self, shard: int, table: pa.Table, report: ShardReport) -> None:
+        """Write one shard, with its counts."""
+        tables.write(self.path(shard), table, self.fingerprint, report.to_json())
+
+    def read(self, shard: int) -> pa.Table:
+        """Read one shard, which must carry this folder's fingerprint."""
+        return tables.read(self.path(shard), self.fingerprint)
+
+    def done(self) -> dict[int, ShardReport]:
+        """The finished shards, with their counts."""
+        present = storage.list_files(self.folder)
+        candidates = [shard for shard in range(self.shards) if layout.parquet_shard(shard, self.shards) in present]
+        with ThreadPoolExecutor(_READERS) as pool:
+            tags = pool.map(lambda shard: tables.read_tags(self.path(shard)), candidates)
+        found = zip(candidates, tags, strict=True)
+        return {shard: ShardReport.from_json(report) for shard, (tag, report) in found if tag == self.fingerprint}
+
+    def committed(self) -> int:
+        """How many shard files are there, whatever they hold; cheap, to show progress."""
+        return sum(name.endswith(".parquet") for name in storage.list_files(self.folder))
+
+    def prepare(self) -> dict[int, ShardReport]:
+        """Make the folder hold nothing but finished shards of this fingerprint, and return them."""
+        storage.remove(storage.join(self.folder, MANIFEST))
+        done = self.done()
+        keep = {layout.parquet_shard(shard, self.shards) for shard in done}
+        for name in storage.list_files(self.folder):
+            if name not in keep:
+                storage.remove(storage.join(self.folder, name))
+        return done
+
+    def complete(self, **facts: Any) -> None:
+        """Declare the product whole: its manifest is written, last of all."""
+        write_manifest(self.folder, {"fingerprint": self.fingerprint, "shards": self.shards, **facts})
+
+
+def write_manifest(folder: str, facts: Mapping[str, Any]) -> None:
+    """Write a product's manifest."""
+    storage.write_bytes(storage.join(folder, MANIFEST), json.dumps(facts, indent=2, sort_keys=True).encode())
+
+
+def find_manifest(folder: str) -> dict[str, Any] | None:
+    """A product's manifest, or None where the product is missing or unfinished."""
+    path = storage.join(folder, MANIFEST)
+    if storage.stat(path) is None:
+        return None
+    manifest: dict[str, Any] = json.loads(storage.read_bytes(path))
+    return manifest
+
+
+def is_current(folder: str, expected: str) -> bool:
+    """Whether a product is complete and made from just what it would be made from now."""
+    manifest = find_manifest(folder)
+    return manifest is not None and manifest["fingerprint"] == expected
+
+
+def require_manifest(folder: str, what: str, remedy: str) -> dict[str, Any]:
+    """A product's manifest.
+
+    Raises:
+        IncompleteError: the product is missing or unfinished.
+    """
+    manifest = find_manifest(folder)
+    if manifest is None:
+        raise IncompleteError(f"there is no complete {what} in {folder}: {remedy}")
+    return manifest
+
+
+def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolder:
+    """A finished label set, to be read.
+
+    Raises:
+        IncompleteError: it is missing or unfinished.
+    """
+    folder = layout.labels(root, dataset, annotator, split)
+    what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
+    manifest = require_manifest(folder, what, "run concord convert (people's labels) or concord label (a model's)")
+    return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A finished set of images, to be read: its manifest, and where its shards lie."""
+
+    root: str
+    dataset: str
+    version: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the source and the settings it was converted from."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def shards(self) -> int:
+        """Shards of every split."""
+        return int(self.manifest["shards"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the integer labels."""
+        return list(self.manifest["classes"])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.manifest["image_shape"]
+        return height, width, channels
+
+    def images_in(self, split: str) -> int:
+        """How many images a split holds.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        splits = self.manifest["splits"]
+        if split not in splits:
+            raise InputError(f"dataset {self.dataset!r} has no split {split!r}; its splits are {', '.join(splits)}")
+        return int(splits[split]["out"])
+
+    def tfrecord(self, split: str, shard: int) -> str:
+        """Path of a TFRecord shard."""
+        folder = layout.images(self.root, self.dataset, self.version)
+        return storage.join(folder, layout.tfrecord_shard(self.dataset, split, shard, self.shards))
+
+    def index(self, split: str) -> ShardFolder:
+        """The index of a split."""
+        return ShardFolder(layout.index(self.root, self.dataset, split), self.shards, self.fingerprint)
+
+
+def image_set(root: str, dataset: str, version: str) -> ImageSet:
+    """A finished set of images.
+
+    Raises:
+        IncompleteError: it is missing or unfinished.
+    """
+    folder = layout.images(root, dataset, version)
+    manifest = require_manifest(folder, f"dataset {dataset!r}", "run concord convert first")
+    return ImageSet(root, dataset, version, manifest)

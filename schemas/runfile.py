@@ -1,0 +1,117 @@
+"""Run files: a chain of stages in TOML. Unknown keys fail and name the nearest known one."""
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from schemas import settings, storage
+from schemas.errors import InputError
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """The stages of a chain, in the order in which they run; None or empty where the file leaves one out."""
+
+    draw: settings.DrawSettings | None
+    convert: settings.ConvertSettings | None
+    train: tuple[settings.TrainSettings, ...]
+    label: settings.LabelSettings | None
+    agree: settings.AgreeSettings | None
+    report: settings.ReportSettings | None
+
+
+def load(path: str, root: str) -> RunFile:
+    """Read a run file; `{root}` in its texts stands for the root folder.
+
+    Raises:
+        InputError: it is no TOML, or a key or value in it is wrong.
+    """
+    try:
+        content = tomllib.loads(storage.read_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from error
+    try:
+        return parse(_at_root(content, root))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse(content: Mapping[str, Any]) -> RunFile:
+    """The chain that the content of a run file describes; stages inherit `dataset` and what follows from others."""
+    stages = [entry.name for entry in dataclasses.fields(RunFile)]
+    _check_keys("the run file", content, ["dataset", *stages])
+    dataset = {"dataset": content["dataset"]} if "dataset" in content else {}
+    trainings = content.get("train", [])
+    if not isinstance(trainings, list):
+        raise InputError("train is a list of models: write [[train]], with two brackets")
+    train = tuple(make(settings.TrainSettings, {**dataset, **one}, "train") for one in trainings)
+    models = {"models": [one.name for one in train]} if train else {}
+    label = _optional(settings.LabelSettings, content, "label", {**dataset, **models})
+    annotators = {"annotators": list(label.models)} if label else {}
+    return RunFile(
+        draw=_optional(settings.DrawSettings, content, "draw", {}),
+        convert=_optional(settings.ConvertSettings, content, "convert", dataset),
+        train=train,
+        label=label,
+        agree=_optional(settings.AgreeSettings, content, "agree", {**dataset, **annotators}),
+        report=_optional(settings.ReportSettings, content, "report", {**dataset, **models}),
+    )
+
+
+def make(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+    """Settings from plain values, each checked against the field's type.
+
+    Raises:
+        InputError: a key is unknown, or a value has the wrong type.
+    """
+    hints = get_type_hints(kind)
+    _check_keys(f"[{where}]", values, list(hints))
+    return kind(**{key: _fit(f"{where}.{key}", value, hints[key]) for key, value in values.items()})
+
+
+def _optional(
+    kind: type[Settings], content: Mapping[str, Any], stage: str, given: Mapping[str, Any]
+) -> Settings | None:
+    if stage not in content:
+        return None
+    if not isinstance(content[stage], dict):
+        raise InputError(f"[{stage}] must be a table, got {content[stage]!r}")
+    return make(kind, {**given, **content[stage]}, stage)
+
+
+def _check_keys(where: str, values: Mapping[str, Any], known: list[str]) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise InputError(f"{where} has an unknown key {key!r}; {hint}")
+
+
+def _fit(where: str, value: Any, hint: Any) -> Any:
+    """The value as its field's type wants it: lists become tuples, whole numbers may stand for fractions."""
+    name = str(hint)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if name.startswith("tuple"):
+        items = value if isinstance(value, list | tuple) else [value]
+        inner = hint.__args__[0]
+        return tuple(_fit(where, item, inner) for item in items)
+    expected = dict if "Mapping" in name else hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise InputError(f"{where} must be {expected.__name__}, got {value!r}")
+    return value
+
+
+def _at_root(value: Any, root: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{root}", root.rstrip("/"))
+    if isinstance(value, list):
+        return [_at_root(item, root) for item in value]
+    if isinstance(value, dict):
+        return {key: _at_root(item, root) for key, item in value.items()}
+    return value

@@ -1,0 +1,184 @@
+"""The settings of every stage: one dataclass each, from which both the flags and the run file's keys follow."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.errors import InputError
+from schemas.layout import DIGITS, check_name
+
+GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+
+
+def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
+    """A field with its help; `flag` tells how the command line reads it: text, list, paths, fractions, keys, shape."""
+    return field(default=default, metadata={"help": help_text, "flag": flag})
+
+
+class _Checked:
+    """Names and ranges are checked when settings are made, before anything runs."""
+
+    def __post_init__(self) -> None:
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for key in ("dataset", "name", "annotator"):
+            if key in values:
+                check_name(key, values[key])
+        for key in ("models", "annotators", "splits"):
+            for name in values.get(key) or ():
+                check_name(key, name)
+        for key in ("epochs", "batch_size", "threads"):
+            if values.get(key, 1) < 1:
+                raise InputError(f"{key} must be at least 1, got {values[key]}")
+        for key in ("max_reject_fraction", "validation_fraction"):
+            if not 0 <= values.get(key, 0.0) <= 1:
+                raise InputError(f"{key} must lie in [0, 1], got {values[key]}")
+        self.check()
+
+    def check(self) -> None:
+        """What only this stage's settings have to hold."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result, fit for a fingerprint."""
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {key: values[key] for key in sorted(values) if key not in ("max_reject_fraction", "accelerator")}
+
+
+@dataclass(frozen=True)
+class DrawSettings(_Checked):
+    """Draw a sample of house-number crops, in the layout of the SVHN course file."""
+
+    output: str = _setting("", "path of the .h5 file to write (local)")
+    train: int = _setting(6000, "crops of the train split")
+    test: int = _setting(2000, "crops of the test split")
+    validation: int = _setting(1000, "crops of the validation split")
+    seed: int = _setting(7, "seed of everything drawn")
+
+    def check(self) -> None:
+        """Every split holds at least one crop."""
+        for key in ("train", "test", "validation"):
+            if getattr(self, key) < 1:
+                raise InputError(f"{key} must be at least 1 crop, got {getattr(self, key)}")
+
+
+@dataclass(frozen=True)
+class ConvertSettings(_Checked):
+    """Turn a source of labelled images into TFRecords, their index, and a label set by `human`."""
+
+    dataset: str = _setting("", "name of the dataset to write")
+    source: str = _setting("", "format of the input, one of the files of pipelines/sources")
+    input: tuple[str, ...] = _setting((), "input file or files; local, gs:// or s3://", "paths")
+    version: str = _setting("1.0.0", "version of the dataset")
+    shards: int = _setting(0, "shards of each split, a power of two; 0 chooses by size, at least 8")
+    classes: tuple[str, ...] = _setting(DIGITS, "class names in the order of the integer labels", "list")
+    keys: Mapping[str, str] = _setting(
+        None,
+        "where an .h5 file keeps a split: SPLIT=IMAGES:LABELS (default: the course file's X_train:y_train ...)",
+        "keys",
+    )
+    image_shape: tuple[int, ...] = _setting((), "height,width[,channels] of images that the file keeps flat", "shape")
+    value_range: tuple[float, ...] = _setting((0.0, 255.0), "black and white in the file's pixel values", "shape")
+    split: str = _setting("", "split of all images (default: the source's own, else train)")
+    splits: Mapping[str, float] = _setting(
+        None, "draw the splits by hashed id: train=0.8,validation=0.1,...", "fractions"
+    )
+    max_reject_fraction: float = _setting(0.01, "share of records that may be rejected before the stage fails")
+
+    def check(self) -> None:
+        """Shards, ranges, classes and splits make sense together."""
+        if self.shards < 0 or self.shards & (self.shards - 1):
+            raise InputError(f"shards must be a power of two, got {self.shards}")
+        if len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]:
+            raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(self.value_range)}")
+        if len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise InputError(f"classes must be distinct names, got {', '.join(self.classes) or 'none'}")
+        for name in [*([self.split] if self.split else []), *(self.splits or {}), *(self.keys or {})]:
+            check_name("split", name)
+        if self.splits and abs(sum(self.splits.values()) - 1) > 1e-9:
+            raise InputError(f"the shares of splits must add up to 1, got {json.dumps(dict(self.splits))}")
+        if self.split and self.splits:
+            raise InputError("give either split (one for all images) or splits (shares), not both")
+
+
+@dataclass(frozen=True)
+class TrainSettings(_Checked):
+    """Train a network on the images of a dataset and one label set."""
+
+    dataset: str = _setting("", "name of the dataset")
+    network: str = _setting("", "architecture, one of the files of models/networks")
+    name: str = _setting("", "name of the model, and of the label set it will write (default: the network's)")
+    version: str = _setting("1.0.0", "version of the dataset")
+    labels: str = _setting("human", "annotator whose labels it learns")
+    split: str = _setting("train", "split it learns from")
+    validation: str = _setting("validation", "split that decides when to stop")
+    validation_fraction: float = _setting(
+        0.1, "share of the training split held out where there is no validation split"
+    )
+    epochs: int = _setting(30, "most epochs")
+    patience: int = _setting(8, "epochs without a better validation accuracy before it stops")
+    batch_size: int = _setting(32, "images a step")
+    learning_rate: float = _setting(0.001, "of Adam")
+    seed: int = _setting(1, "seed of weights, order and dropout")
+    threads: int = _setting(1, "CPU threads of the training process; another number gives other weights")
+    accelerator: str = _setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.network)
+        super().__post_init__()
+
+    def check(self) -> None:
+        """The learning rate is a positive number."""
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+
+
+@dataclass(frozen=True)
+class LabelSettings(_Checked):
+    """Label the images of a dataset with trained models, a label set each."""
+
+    dataset: str = _setting("", "name of the dataset")
+    models: tuple[str, ...] = _setting((), "models to label with, each named after its folder", "list")
+    splits: tuple[str, ...] = _setting(("test",), "splits to label", "list")
+    version: str = _setting("1.0.0", "version of the dataset")
+    scores: bool = _setting(False, "keep the score of every class as well")
+    batch_size: int = _setting(256, "images the network sees at once")
+    max_reject_fraction: float = _setting(0.01, "share of images that may be rejected before the stage fails")
+    accelerator: str = _setting(GPU_HINT, "Beam resource hint of the labelling step, ignored locally; empty for none")
+
+    def check(self) -> None:
+        """There is something to label, and nothing twice."""
+        _check_distinct("models", self.models, 1)
+        _check_distinct("splits", self.splits, 1)
+
+
+@dataclass(frozen=True)
+class AgreeSettings(_Checked):
+    """Compare the label sets of every pair of annotators."""
+
+    dataset: str = _setting("", "name of the dataset")
+    annotators: tuple[str, ...] = _setting((), "two or more annotators to compare", "list")
+    truth: str = _setting("", "annotator taken as truth, if any")
+    splits: tuple[str, ...] = _setting(("test",), "splits to compare on", "list")
+
+    def check(self) -> None:
+        """There are at least two annotators, and none twice."""
+        _check_distinct("annotators", self.annotators, 2)
+        _check_distinct("splits", self.splits, 1)
+
+
+@dataclass(frozen=True)
+class ReportSettings(_Checked):
+    """Draw the report page from the agreement tables, label sets and images."""
+
+    dataset: str = _setting("", "name of the dataset")
+    version: str = _setting("1.0.0", "version of the dataset")
+    models: tuple[str, ...] = _setting(
+        (), "models whose learning curves are shown (default: all of the dataset)", "list"
+    )
+
+
+def _check_distinct(key: str, names: tuple[str, ...], least: int) -> None:
+    if len(names) < least or len(set(names)) != len(names):
+        raise InputError(f"{key} must be {least} or more distinct names, got {', '.join(names) or 'none'}")

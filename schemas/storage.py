@@ -1,0 +1,246 @@
+"""The one place that opens files: local paths, `gs://` and `s3://` alike.
+
+A file appears whole or not at all: locally it is written beside its place and renamed, in an object store it is put
+at once. Credentials and endpoints come from the usual environment (`AWS_*`, `GOOGLE_APPLICATION_CREDENTIALS`,
+`AWS_ENDPOINT_URL`, `STORAGE_EMULATOR_HOST`).
+"""
+
+import contextlib
+import errno
+import functools
+import io
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pyarrow import fs
+
+from schemas.errors import InputError, StorageError
+
+_REMEDIES = {
+    errno.ENOSPC: "no space left there; free some, or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another place",
+    errno.EFBIG: "the file would be larger than this system allows; raise the file-size limit (ulimit -f)",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EACCES: "permission denied; choose another place, or mend its permissions",
+    errno.EPERM: "permission denied; choose another place, or mend its permissions",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it, or choose another place",
+}
+
+
+@dataclass(frozen=True)
+class FileStat:
+    """Size in bytes and modification time in nanoseconds."""
+
+    size: int
+    modified: int
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path lies in an object store."""
+    return "://" in path
+
+
+def join(*parts: str) -> str:
+    """Join path parts with `/`, also under `gs://` and `s3://`."""
+    return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])
+
+
+@functools.lru_cache(maxsize=8)
+def _remote(scheme: str) -> fs.FileSystem:
+    if scheme == "s3":
+        return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
+    if scheme == "gs":
+        return fs.GcsFileSystem(endpoint_override=os.environ.get("STORAGE_EMULATOR_HOST"))
+    raise InputError(f"cannot open {scheme}://...: paths may be local, gs:// or s3://")
+
+
+def _locate(path: str) -> tuple[fs.FileSystem, str]:
+    scheme, _, key = path.partition("://")
+    return _remote(scheme), key
+
+
+@contextlib.contextmanager
+def _explained(action: str, path: str) -> Iterator[None]:
+    """Turn an operating system's error into one that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"cannot {action} {path}: no such file") from error
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, str(error))
+        raise StorageError(f"cannot {action} {path}: {remedy}") from error
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file."""
+    with _explained("read", path), open_input(path) as file:
+        return bytes(file.read())
+
+
+def open_input(path: str) -> IO[bytes]:
+    """A seekable binary file, to be read in pieces."""
+    with _explained("read", path):
+        if not is_remote(path):
+            return open(path, "rb")
+        filesystem, key = _locate(path)
+        return io.BufferedReader(_Readable(filesystem.open_input_file(key)), buffer_size=1 << 20)
+
+
+class _Readable(io.RawIOBase):
+    """Arrow's input file with the one method (`readinto`) that Python's readers ask for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._file.seek(offset, whence)
+        return int(self._file.tell())
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        return int(self._file.readinto(buffer))
+
+
+def write_bytes(path: str, data: bytes | memoryview) -> None:
+    """Write a whole file, which appears complete or not at all.
+
+    Raises:
+        StorageError: it could not be written; nothing is left of it.
+    """
+    with _explained("write", path):
+        if is_remote(path):
+            filesystem, key = _locate(path)
+            with filesystem.open_output_stream(key) as stream:
+                stream.write(data)
+            return
+        with whole_file(path) as scratch, open(scratch, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole_file(path: str) -> Iterator[str]:
+    """A scratch path beside a local `path`, renamed to it if the block ends well and removed if not."""
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    scratch = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
+
+
+@contextlib.contextmanager
+def local_output(path: str) -> Iterator[str]:
+    """A local path to write a file to with a library that needs one; put in its place if the block ends well."""
+    with _explained("write", path):
+        if not is_remote(path):
+            with whole_file(path) as scratch:
+                yield scratch
+            return
+        with scratch_folder() as folder:
+            copy = os.path.join(folder, path.rsplit("/", 1)[-1])
+            yield copy
+            write_bytes(path, Path(copy).read_bytes())
+
+
+def stat(path: str) -> FileStat | None:
+    """Size and modification time of a file, or None where there is none."""
+    with _explained("look at", path):
+        if is_remote(path):
+            filesystem, key = _locate(path)
+            info = filesystem.get_file_info(key)
+            return FileStat(info.size, info.mtime_ns or 0) if info.type == fs.FileType.File else None
+        if not os.path.isfile(path):
+            return None
+        status = os.stat(path)
+        return FileStat(status.st_size, status.st_mtime_ns)
+
+
+def list_files(folder: str) -> dict[str, int]:
+    """Name and size in bytes of each file directly in a folder; empty where there is no such folder."""
+    with _explained("list", folder):
+        if is_remote(folder):
+            filesystem, key = _locate(folder)
+            found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True))
+            return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
+        if not os.path.isdir(folder):
+            return {}
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
+def list_folders(folder: str) -> list[str]:
+    """Names of the folders directly in a folder, sorted; empty where there is no such folder."""
+    with _explained("list", folder):
+        if is_remote(folder):
+            filesystem, key = _locate(folder)
+            found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True))
+            return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+        if not os.path.isdir(folder):
+            return []
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def remove(path: str) -> None:
+    """Remove a file; one that is not there is no error."""
+    with _explained("remove", path):
+        if is_remote(path):
+            filesystem, key = _locate(path)
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.delete_file(key)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def sweep_partials(folder: str) -> None:
+    """Remove what a killed process left half-written in a local folder; object stores keep no halves."""
+    for name in [] if is_remote(folder) else list_files(folder):
+        if name.startswith(".") and name.endswith(".partial"):
+            remove(join(folder, name))
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A worker's own temporary folder, gone when the block ends."""
+    folder = tempfile.mkdtemp(prefix="concord-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def local_copies(paths: list[str]) -> Iterator[list[str]]:
+    """Local paths of the files: themselves where they are local, else copies in a scratch folder."""
+    if not any(is_remote(path) for path in paths):
+        yield paths
+        return
+    with scratch_folder() as folder:
+        copies = []
+        for number, path in enumerate(paths):
+            copy = os.path.join(folder, str(number), path.rsplit("/", 1)[-1])
+            os.makedirs(os.path.dirname(copy))
+            Path(copy).write_bytes(read_bytes(path))
+            copies.append(copy)
+        yield copies

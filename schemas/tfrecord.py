@@ -1,0 +1,39 @@
+"""TFRecord shards as bytes: framed in memory, so that they can be put anywhere at once, and read at known offsets.
+
+The format is TensorFlow's (https://www.tensorflow.org/tutorials/load_data/tfrecord): for each record its length
+(uint64, little-endian), the length's masked CRC-32C, the payload, the payload's masked CRC-32C.
+"""
+
+import struct
+
+import google_crc32c
+
+HEADER_BYTES = 12
+FOOTER_BYTES = 4
+_MASK = 0xA282EAD8
+_PREFIX = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
+
+
+def masked_crc(data: bytes) -> int:
+    """The CRC-32C of the data, rotated and offset as TFRecord wants it."""
+    crc = int(google_crc32c.value(data))
+    return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload as one TFRecord record."""
+    length = len(payload)
+    header = struct.pack("<Q", length)
+    return _PREFIX.pack(length, masked_crc(header)) + payload + _CRC.pack(masked_crc(payload))
+
+
+def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
+    """The payload that begins at `offset` in a shard, or None where its length or checksum does not fit."""
+    payload = shard[offset : offset + length]
+    begin, end = offset - HEADER_BYTES, offset + length
+    if begin < 0 or len(shard) < end + FOOTER_BYTES:
+        return None
+    if _PREFIX.unpack_from(shard, begin)[0] != length or _CRC.unpack_from(shard, end)[0] != masked_crc(payload):
+        return None
+    return payload
