@@ -63,7 +63,7 @@ class Scorer:
         return found
 
     def _parsed(self, payloads: Sequence[bytes]) -> dict[str, Any]:
-        parsed: dict[str, Any] = tf.io.parse_example(tf.constant(list(payloads)), FEATURES)
+        parsed: dict[str, Any] = tf.io.parse_example(tf.constant(list(payloads), tf.string), FEATURES)
         return parsed
 
 

@@ -34,6 +34,7 @@ class PairPlan:
     labels_a: ShardFolder
     labels_b: ShardFolder
     truth: ShardFolder | None
+    truth_name: str
     fingerprint: str
 
     @property
@@ -49,7 +50,7 @@ class PairPlan:
 
     def table(self, name: str) -> str:
         """Path of an aggregated table."""
-        return layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
+        return layout.agreement_table(self.root, name, self.dataset, self.a, self.b, self.split)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def plan_pair(settings: AgreeSettings, root: str, split: str, a: str, b: str) ->
     recipe = {"labels": [labels.fingerprint for labels in sets], "names": names, "split": split}
     fingerprint = products.fingerprint("agree", dataset=settings.dataset, **recipe)
     truth = sets[2] if settings.truth else None
-    return PairPlan(root, settings.dataset, split, a, b, sets[0], sets[1], truth, fingerprint)
+    return PairPlan(root, settings.dataset, split, a, b, sets[0], sets[1], truth, settings.truth, fingerprint)
 
 
 def _images_of(labels: ShardFolder) -> str:
@@ -94,7 +94,7 @@ def _declare(plan: PairPlan) -> dict[str, Any]:
         raise IncompleteError(
             f"only {len(done)} of {plan.pairs.shards} shards of {plan.pairs.folder} were written; run again"
         )
-    plan.pairs.complete(
-        a=plan.a, b=plan.b, split=plan.split, dataset=plan.dataset, rows=report.records_out, counts=counts
-    )
+    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b, "truth": plan.truth_name}
+    labels = {plan.a: plan.labels_a.fingerprint, plan.b: plan.labels_b.fingerprint}
+    plan.pairs.complete(**keys, labels=labels, rows=report.records_out, counts=counts)
     return counts

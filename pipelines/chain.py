@@ -15,7 +15,7 @@ from pipelines.execution import Context, StageResult
 from schemas import layout, products, storage
 from schemas.runfile import RunFile
 
-_SECRET = re.compile(r"(--\w*(?:key|secret|token|password|credential)\w*)=.*", re.IGNORECASE)
+_SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
 
 Stage = Callable[[], StageResult | list[StageResult]]
 
@@ -34,7 +34,14 @@ class Run:
     @staticmethod
     def shown(beam_flags: tuple[str, ...]) -> list[str]:
         """Beam's flags as they may be kept: without the values of secrets."""
-        return [_SECRET.sub(r"\1=***", flag) for flag in beam_flags]
+        shown, hidden = [], False  # a value may follow its flag as a word of its own
+        for flag in beam_flags:
+            name, mark, _ = flag.partition("=")
+            secret = _SECRET.fullmatch(name) is not None
+            covered = "***" if hidden and not flag.startswith("--") else flag
+            shown.append(f"{name}=***" if secret and mark else covered)
+            hidden = secret and not mark
+        return shown
 
     def add(self, stage: Stage) -> list[StageResult]:
         """Run a stage and keep what it did."""
@@ -45,7 +52,8 @@ class Run:
 
     def write_manifest(self, status: str) -> str:
         """Write `runs/<run id>.json`, and return its path."""
-        inputs = [products.input_identity(path) for path in _inputs(self.configuration) if storage.stat(path)]
+        paths = [path for path in _inputs(self.configuration) if storage.stat(path)]
+        inputs = [{"path": path, **products.input_identity(path)} for path in paths]
         content = {
             "run_id": self.run_id,
             "command": self.command,

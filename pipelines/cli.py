@@ -87,6 +87,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(given, f"unexpected {type(error).__name__}: {error}; --verbose shows where", unexpected=True)
 
 
+def entry() -> None:
+    """The command as it is installed: `main`, and then straight out where it failed.
+
+    A Beam pipeline that failed leaves threads behind, which abort the interpreter while it is being torn down.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 0)
+
+
 def _fail(given: argparse.Namespace, message: str, unexpected: bool = False) -> None:
     if given.verbose:
         _log.exception("full traceback")

@@ -100,6 +100,8 @@ def encode_slab(slab: Slab, plan: ConvertPlan) -> Iterator[tuple[ShardKey, bytes
     records = plan.source.read(slab)
     hashes = hashing.image_hashes(records.image_ids)
     rows, keys = _by_shard(records, slab, hashes, plan)
+    if not keys:  # a resumed run may miss no shard that this slab has a record of
+        return
     batch = encoding.encode_records(records, rows, hashes, plan.classes, plan.value_range)
     starts = [row for row, key in enumerate(keys) if row == 0 or key != keys[row - 1]]
     for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):

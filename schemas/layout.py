@@ -51,9 +51,9 @@ def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
     return join(root, "agreement", "pairs", f"dataset={dataset}", f"a={a}", f"b={b}", f"split={split}")
 
 
-def agreement_table(root: str, table: str, dataset: str, pair: tuple[str, str], split: str) -> str:
+def agreement_table(root: str, table: str, dataset: str, a: str, b: str, split: str) -> str:
     """Path of one aggregated agreement table (`summary`, `confusion`) of two annotators."""
-    return join(root, "agreement", table, f"{dataset}-{pair[0]}-{pair[1]}-{split}.parquet")
+    return join(root, "agreement", table, f"{dataset}-{a}-{b}-{split}.parquet")
 
 
 def convert_rejects(root: str, dataset: str, split: str) -> str:

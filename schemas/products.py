@@ -29,7 +29,7 @@ def fingerprint(stage: str, **parts: Any) -> str:
 
 
 def input_identity(path: str) -> dict[str, Any]:
-    """What tells one state of an input file from another: path, size, modification time.
+    """What tells one state of an input file from another: name, size, modification time in nanoseconds.
 
     Raises:
         InputError: there is no such file, or it is empty.
@@ -39,7 +39,7 @@ def input_identity(path: str) -> dict[str, Any]:
         raise InputError(f"no such file: {path}")
     if status.size == 0:
         raise InputError(f"{path} is empty (0 bytes): copy it again")
-    return {"path": path, "size": status.size, "modified": status.modified}
+    return {"name": path.rsplit("/", 1)[-1], "size": status.size, "modified": status.modified}
 
 
 @dataclass(frozen=True)

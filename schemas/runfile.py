@@ -47,7 +47,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     _check_keys("the run file", content, ["dataset", *stages])
     dataset = {"dataset": content["dataset"]} if "dataset" in content else {}
     trainings = content.get("train", [])
-    if not isinstance(trainings, list):
+    if not isinstance(trainings, list) or not all(isinstance(one, dict) for one in trainings):
         raise InputError("train is a list of models: write [[train]], with two brackets")
     train = tuple(make(settings.TrainSettings, {**dataset, **one}, "train") for one in trainings)
     models = {"models": [one.name for one in train]} if train else {}
@@ -104,6 +104,8 @@ def _fit(where: str, value: Any, hint: Any) -> Any:
     expected = dict if "Mapping" in name else hint
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{where} must be {expected.__name__}, got {value!r}")
+    if expected is dict:
+        return {key: _fit(where, item, hint.__args__[1]) for key, item in value.items()}
     return value
 
 

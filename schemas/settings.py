@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 from schemas.errors import InputError
 from schemas.layout import DIGITS, check_name
 
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+
+_NO_PART_OF_THE_RESULT = ("input", "output", "max_reject_fraction", "accelerator")
 
 
 def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
@@ -28,6 +33,8 @@ class _Checked:
         for key in ("models", "annotators", "splits"):
             for name in values.get(key) or ():
                 check_name(key, name)
+        if not _VERSION.fullmatch(values.get("version", "1.0.0")):
+            raise InputError(f"version must be three numbers, such as 1.0.0; got {values['version']!r}")
         for key in ("epochs", "batch_size", "threads"):
             if values.get(key, 1) < 1:
                 raise InputError(f"{key} must be at least 1, got {values[key]}")
@@ -40,9 +47,13 @@ class _Checked:
         """What only this stage's settings have to hold."""
 
     def identity(self) -> dict[str, Any]:
-        """Everything that can change the result, fit for a fingerprint."""
+        """Everything that can change the result, fit for a fingerprint.
+
+        Where files lie is left out: a root that is moved whole stays what it is (`products.input_identity` tells one
+        input from another).
+        """
         values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {key: values[key] for key in sorted(values) if key not in ("max_reject_fraction", "accelerator")}
+        return {key: values[key] for key in sorted(values) if key not in _NO_PART_OF_THE_RESULT}
 
 
 @dataclass(frozen=True)
@@ -89,14 +100,17 @@ class ConvertSettings(_Checked):
         """Shards, ranges, classes and splits make sense together."""
         if self.shards < 0 or self.shards & (self.shards - 1):
             raise InputError(f"shards must be a power of two, got {self.shards}")
-        if len(self.value_range) != 2 or self.value_range[0] >= self.value_range[1]:
+        if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
             raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(self.value_range)}")
         if len(set(self.classes)) != len(self.classes) or not self.classes:
             raise InputError(f"classes must be distinct names, got {', '.join(self.classes) or 'none'}")
         for name in [*([self.split] if self.split else []), *(self.splits or {}), *(self.keys or {})]:
             check_name("split", name)
-        if self.splits and abs(sum(self.splits.values()) - 1) > 1e-9:
-            raise InputError(f"the shares of splits must add up to 1, got {json.dumps(dict(self.splits))}")
+            if name == "all":
+                raise InputError("no split may be called 'all': tensorflow_datasets means every split by it")
+        if self.splits and not (min(self.splits.values()) >= 0 and abs(sum(self.splits.values()) - 1) <= 1e-9):
+            shares = json.dumps(dict(self.splits))
+            raise InputError(f"the shares of splits must be 0 or more and add up to 1, got {shares}")
         if self.split and self.splits:
             raise InputError("give either split (one for all images) or splits (shares), not both")
 

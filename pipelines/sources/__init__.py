@@ -100,10 +100,20 @@ def check_same_length(path: str, images: str, image_count: int, labels: str, lab
         )
 
 
+def check_numbers(path: str, key: str, array: Any) -> None:
+    """Raise InputError where an array of a file holds nothing, or what are no numbers."""
+    if not array.shape or not array.shape[0] or array.dtype.kind not in "buif":
+        raise InputError(
+            f"{path}: {key} holds values of type {array.dtype} in shape {array.shape}, but must hold one or more "
+            "images or labels, as numbers; mend the file or name the right keys with --keys"
+        )
+
+
 def image_dimensions(path: str, key: str, shape: tuple[int, ...], stated: tuple[int, ...]) -> tuple[int, int, int]:
     """Height, width and channels of images of this shape; `stated` says them where the file keeps images flat."""
     dims = tuple(stated) or shape
-    if math.prod(dims) != math.prod(shape) or len(dims) not in (2, 3) or dims[2:] not in ((), (1,), (3,)):
+    fits = math.prod(dims) == math.prod(shape) and min(dims, default=0) > 0
+    if not fits or len(dims) not in (2, 3) or dims[2:] not in ((), (1,), (3,)):
         raise InputError(
             f"{path}: an image of {key} has shape {shape}; give its height,width or height,width,channels "
             f"(1 or 3 channels, {math.prod(shape)} values) with --image-shape"

@@ -19,6 +19,7 @@ from pipelines.sources import (
     Records,
     Slab,
     SourcePlan,
+    check_numbers,
     check_same_length,
     class_indices,
     image_dimensions,
@@ -118,6 +119,8 @@ class H5Source:
                     f"{self.path} has no dataset {key!r}; it has: {listed}. Name the right ones with --keys"
                 )
         images, labels = file[images_key], file[labels_key]
+        check_numbers(self.path, images_key, images)
+        check_numbers(self.path, labels_key, labels)
         check_same_length(self.path, images_key, len(images), labels_key, len(labels))
         if labels.ndim != 1:
             raise InputError(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.io
 from apache_beam.utils import shared
 
-from pipelines.sources import Records, Slab, SourcePlan, check_same_length, class_indices, slab_rows
+from pipelines.sources import Records, Slab, SourcePlan, check_numbers, check_same_length, class_indices, slab_rows
 from schemas import storage
 from schemas.errors import InputError
 from schemas.settings import ConvertSettings
@@ -27,7 +27,15 @@ def make(settings: ConvertSettings) -> "MatSource":
     """The source that the settings describe."""
     if not settings.input:
         raise InputError("svhn_mat needs at least one file: give --input")
+    stems = [stem_of(path) for path in settings.input]
+    if len(set(stems)) < len(stems):
+        raise InputError(f"images are named after their files, which must have different names: {', '.join(stems)}")
     return MatSource(tuple((path, settings.split or split_of_file(path)) for path in settings.input))
+
+
+def stem_of(path: str) -> str:
+    """What the images of a file are named after."""
+    return path.rsplit("/", 1)[-1].removesuffix(".mat")
 
 
 def split_of_file(path: str) -> str:
@@ -64,6 +72,8 @@ def load(path: str) -> Crops:
     pixels, labels = content["X"], content["y"].reshape(-1)
     if pixels.ndim != 4 or pixels.shape[2] not in (1, 3):
         raise InputError(f"{path}: X has shape {pixels.shape}, but must be (height, width, 1 or 3, n)")
+    check_numbers(path, "X", np.moveaxis(pixels, 3, 0))
+    check_numbers(path, "y", labels)
     check_same_length(path, "X", pixels.shape[3], "y", len(labels))
     return Crops(pixels, labels)
 
@@ -95,7 +105,7 @@ class MatSource:
         """Pixels and labels of one slab; 10 becomes class 0, and a literal 0 none."""
         crops = self._crops(slab.path)
         labels = crops.labels[slab.start : slab.stop]
-        stem = slab.path.rsplit("/", 1)[-1].removesuffix(".mat")
+        stem = stem_of(slab.path)
         rows = range(slab.start, slab.stop)
         return Records(
             source=slab.path,

@@ -1,0 +1,202 @@
+"""The sections of the report page: what each shows, worked out from what was gathered.
+
+A section is a function here, its line in `SECTIONS`, and a template `section_<name>.html.j2` that lays out what the
+function returns. One that has nothing to show returns None and is left out.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis import plots, quality, tables
+from analysis.tables import Digest, Pair, Row, Sources
+from schemas.products import ImageSet
+from schemas.rejects import REMEDIES
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pair of annotators on one split, with all that its tables say."""
+
+    pair: Pair
+    summary: Row
+    confusion: list[Row]
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the page is made from.
+
+    Attributes:
+        sheets: the images of the contact sheet, by split.
+        thumbnails: data URIs by split and image id; None where an image cannot be shown.
+        rejects: rejected records by stage and reason.
+        fingerprint: of all of it.
+    """
+
+    sources: Sources
+    comparisons: tuple[Comparison, ...]
+    sheets: Mapping[str, list[Row]]
+    thumbnails: Mapping[tuple[str, str], str | None]
+    rejects: list[Row]
+    fingerprint: str
+
+    @property
+    def images(self) -> ImageSet:
+        """The dataset."""
+        return self.sources.images
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: its anchor, and the name of its template.
+        build: what its template is given as `data`; None where there is nothing to show.
+    """
+
+    name: str
+    title: str
+    build: Callable[[Facts], Data | None]
+
+
+def agreement(facts: Facts) -> Data:
+    """How far each pair agrees, how often each is right, and how often both are where they agree."""
+    entries = [
+        {"pair": entry.pair, "summary": entry.summary, "agreed": right_where_agreed(entry.digest)}
+        for entry in facts.comparisons
+    ]
+    return {"entries": entries, "unfinished": facts.sources.unfinished}
+
+
+def right_where_agreed(found: Digest) -> tuple[int, int]:
+    """Of the images on which both agree and whose truth is known: how many are right, and how many there are."""
+    agreed = [cell for cell in found.cells if cell["label_a"] == cell["label_b"] and cell["truth"] is not None]
+    right = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["truth"])
+    return right, sum(cell["n"] for cell in agreed)
+
+
+def contact_sheet(facts: Facts) -> Data:
+    """Images with their truth and each annotator's label."""
+    sheets = []
+    for split, images in facts.sheets.items():
+        shown = [{**image, "picture": facts.thumbnails[split, image["image_id"]]} for image in images]
+        sheets.append({"split": split, "images": shown, "truth": _truth_of(facts, split)})
+    return {"sheets": sheets}
+
+
+def _truth_of(facts: Facts, split: str) -> str:
+    return next(entry.pair.truth for entry in facts.comparisons if entry.pair.split == split)
+
+
+def disagreements(facts: Facts) -> Data:
+    """The images on which the annotators of a pair were both most sure of different labels."""
+    entries = []
+    for entry in facts.comparisons:
+        pair = entry.pair
+        images = [
+            {
+                "image_id": row["image_id"],
+                "truth": row["truth"],
+                "labels": tables.labels_of(pair, row),
+                "picture": facts.thumbnails[pair.split, row["image_id"]],
+            }
+            for row in entry.digest.disagreements
+        ]
+        different = entry.summary["n"] - entry.summary["n_agree"]
+        entries.append({"pair": pair, "images": images, "different": different})
+    return {"entries": entries}
+
+
+def confusion(facts: Facts) -> Data:
+    """What one annotator called what the other called something else."""
+    entries = []
+    for entry in facts.comparisons:
+        counts = Counter({(row["label_a"], row["label_b"]): row["n"] for row in entry.confusion})
+        matrix = quality.matrix(counts, entry.pair.a, entry.pair.b, facts.images.classes)
+        entries.append({"split": entry.pair.split, "matrix": matrix})
+    return {"entries": entries}
+
+
+def against_truth(facts: Facts) -> Data | None:
+    """Each annotator's confusion with the truth, and the figures of each class."""
+    classes = facts.images.classes
+    entries = [
+        {
+            "split": split,
+            "annotator": annotator,
+            "truth": truth,
+            "matrix": quality.matrix(counts, truth, annotator, classes),
+            "scores": quality.classification(counts, classes),
+        }
+        for (split, annotator), (truth, counts) in sorted(_judged(facts).items())
+    ]
+    return {"entries": entries} if entries else None
+
+
+def _judged(facts: Facts) -> dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]]:
+    """Name of the truth and counts of (truth, label) by split and annotator, from its comparison with most images."""
+    best: dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]] = {}
+    for entry in facts.comparisons:
+        for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
+            counts = quality.against_truth(entry.digest.cells, side)
+            key = entry.pair.split, annotator
+            if counts and (key not in best or counts.total() > best[key][1].total()):
+                best[key] = entry.pair.truth, counts
+    return best
+
+
+def learning(facts: Facts) -> Data | None:
+    """How each model learned."""
+    entries = []
+    for card in facts.sources.models:
+        history = card.get("history") or {}
+        if not history:
+            continue
+        best = card.get("metrics", {}).get("best_epoch")
+        curves = [plots.learning_curve(history, metric, best) for metric in ("accuracy", "loss") if metric in history]
+        entries.append({"name": card["name"], "best": best, "card": card, "curves": curves})
+    return {"entries": entries} if entries else None
+
+
+def left_out(facts: Facts) -> Data | None:
+    """The records that were turned away, by reason, each with an example and what to do."""
+    rows = [{**row, "remedy": REMEDIES.get(row["reason"], "")} for row in facts.rejects]
+    return {"rows": rows} if rows else None
+
+
+def provenance(facts: Facts) -> Data:
+    """How everything on the page was made."""
+    sources = facts.sources
+    return {
+        "manifest": sources.images.manifest,
+        "models": sources.models,
+        "settings": list(_settings_side_by_side(sources.models)),
+        "label_sets": sources.label_sets,
+        "pairs": sources.pairs,
+        "fingerprint": facts.fingerprint,
+    }
+
+
+def _settings_side_by_side(models: tuple[Row, ...]) -> Iterator[tuple[str, list[Any]]]:
+    """Each setting with its value in every model."""
+    keys = {key for card in models for key in card.get("settings", {})} - {"name", "dataset"}
+    for key in sorted(keys):
+        yield key, [card.get("settings", {}).get(key) for card in models]
+
+
+SECTIONS = (
+    Section("agreement", "How far they agree", agreement),
+    Section("sheet", "What the images look like", contact_sheet),
+    Section("disagreements", "Where both are sure, and differ", disagreements),
+    Section("confusion", "What they mistake for what", confusion),
+    Section("truth", "Against the truth", against_truth),
+    Section("learning", "How the models learned", learning),
+    Section("rejects", "What was left out", left_out),
+    Section("provenance", "How it was made", provenance),
+)

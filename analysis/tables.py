@@ -1,0 +1,286 @@
+"""The tables that analysts read: comparisons, label sets and rejects, each checked to be whole and of one making.
+
+A shard is read, queried with DuckDB and let go, so that memory does not grow with the number of images.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas import cards, layout, products, storage, tables
+from schemas.errors import IncompleteError
+from schemas.products import ImageSet, ShardFolder
+from schemas.settings import ReportSettings
+
+Row = dict[str, Any]
+
+_READERS = 8  # shards in memory at once, at most
+_AGREE_FIRST = "run concord agree first"
+_CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
+_SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
+_CONFIDENT = (
+    "SELECT * FROM shard WHERE label_a != label_b"
+    " ORDER BY least(confidence_a, confidence_b) DESC, image_id LIMIT {limit}"
+)
+_REASONS = (
+    "SELECT reason, count(*) AS n, min(image_id) AS image_id, arg_min(source, image_id) AS source,"
+    " arg_min(position, image_id) AS position, arg_min(detail, image_id) AS detail"
+    " FROM shard GROUP BY reason ORDER BY reason"
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A finished comparison of two annotators on one split."""
+
+    root: str
+    dataset: str
+    a: str
+    b: str
+    split: str
+    manifest: Row
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the label sets it was made from; its aggregated tables carry the same."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def truth(self) -> str:
+        """How to call the annotator taken as truth."""
+        return str(self.manifest.get("truth") or "the truth")
+
+    @property
+    def shards(self) -> ShardFolder:
+        """Its rows."""
+        folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
+        return ShardFolder(folder, self.manifest["shards"], self.fingerprint)
+
+    def summary(self) -> Row:
+        """Its figures over all labels, as the summary table holds them."""
+        rows: list[Row] = self._table("summary").to_pylist()
+        return next(row for row in rows if row["scope"] == "all")
+
+    def confusion(self) -> list[Row]:
+        """How often a gave one label and b another: a row for each combination that occurs."""
+        rows: list[Row] = self._table("confusion").to_pylist()
+        return rows
+
+    def _table(self, name: str) -> pa.Table:
+        path = layout.agreement_table(self.root, name, self.dataset, self.a, self.b, self.split)
+        if storage.stat(path) is None:
+            raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {_AGREE_FIRST}")
+        return tables.read(path, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A finished label set, as its manifest tells of it."""
+
+    annotator: str
+    split: str
+    manifest: Row
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that the report is drawn from.
+
+    Attributes:
+        models: the cards of the models, in the order in which they are shown.
+        unfinished: (a, b, split) of the comparisons that are begun and not whole.
+    """
+
+    images: ImageSet
+    pairs: tuple[Pair, ...]
+    unfinished: tuple[tuple[str, ...], ...]
+    models: tuple[Row, ...]
+    label_sets: tuple[LabelSet, ...]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the rows of a comparison come to.
+
+    Attributes:
+        cells: how often each combination of `label_a`, `label_b` and `truth` occurs (`n`), in that order.
+        disagreements: the rows on which both were most confident of different labels, the surest first.
+    """
+
+    cells: tuple[Row, ...]
+    disagreements: tuple[Row, ...]
+
+
+def find_sources(settings: ReportSettings, root: str) -> Sources:
+    """What the report of a dataset is to be drawn from.
+
+    Raises:
+        IncompleteError: the images, the comparisons or a model that the settings name are not there.
+    """
+    images = products.image_set(root, settings.dataset, settings.version)
+    pairs, unfinished = find_pairs(root, settings.dataset)
+    for pair in pairs:
+        if pair.shards.shards != images.shards:
+            raise IncompleteError(
+                f"{pair.shards.folder} has {pair.shards.shards} shards, but dataset {images.dataset!r} version "
+                f"{images.version} has {images.shards}: run concord label and concord agree again"
+            )
+    models = _find_models(root, settings.dataset, settings.models)
+    return Sources(images, pairs, unfinished, models, _find_label_sets(root, settings.dataset))
+
+
+def find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
+    """The finished comparisons of a dataset, and (a, b, split) of those that are not whole.
+
+    Raises:
+        IncompleteError: there is no finished one.
+    """
+    anywhere = layout.pairs(root, dataset, "", "", "")
+    pairs, unfinished = [], []
+    for a, b, split in _partitions(anywhere, 3):
+        manifest = products.find_manifest(layout.pairs(root, dataset, a, b, split))
+        if manifest is None:
+            unfinished.append((a, b, split))
+        else:
+            pairs.append(Pair(root, dataset, a, b, split, manifest))
+    if not pairs:
+        raise IncompleteError(f"there are no agreement tables of dataset {dataset!r} in {root}: {_AGREE_FIRST}")
+    return tuple(pairs), tuple(unfinished)
+
+
+def _find_models(root: str, dataset: str, names: Sequence[str]) -> tuple[Row, ...]:
+    """The cards of the models named, or of all that are whole."""
+    if names:
+        return tuple(cards.require_card(layout.model(root, dataset, name)) for name in names)
+    found = [
+        cards.find_card(layout.model(root, dataset, name))
+        for (name,) in _partitions(layout.model(root, dataset, ""), 1)
+    ]
+    return tuple(card for card in found if card is not None)
+
+
+def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
+    found = []
+    for annotator, split in _partitions(layout.labels(root, dataset, "", ""), 2):
+        manifest = products.find_manifest(layout.labels(root, dataset, annotator, split))
+        if manifest is not None:
+            found.append(LabelSet(annotator, split, manifest))
+    return tuple(found)
+
+
+def _partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
+    """The values of the last `depth` folders (`key=value`, or a plain name) on the way to any leaf like this one."""
+    found: list[tuple[str, tuple[str, ...]]] = [(leaf.rsplit("/", depth)[0], ())]
+    for _ in range(depth):
+        found = [
+            (storage.join(folder, name), (*values, name.rpartition("=")[2]))
+            for folder, values in found
+            for name in storage.list_folders(folder)
+        ]
+    return [values for _, values in found]
+
+
+def digest(pair: Pair, limit: int) -> Digest:
+    """Count the rows of a comparison, and pick its `limit` most confident disagreements.
+
+    Disagreements are ranked by the smaller of the two confidences; equal ones by image id.
+    """
+
+    def one(shard: int) -> tuple[pa.Table, pa.Table]:
+        rows = read_shard(pair.shards, shard, _AGREE_FIRST)
+        return query(_CELLS, rows), query(_CONFIDENT.format(limit=limit), rows)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        cells, confident = zip(*pool.map(one, range(pair.shards.shards)), strict=True)
+    counted = query(_SUMMED, pa.concat_tables(cells))
+    ranked = query(_CONFIDENT.format(limit=limit), pa.concat_tables(confident))
+    return Digest(tuple(counted.to_pylist()), tuple(ranked.to_pylist()))
+
+
+def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[Row]:
+    """The first images of a split, in shard order, that a comparison speaks of.
+
+    Shard order is the order of a hash of the ids, so the first images are as good as drawn at random.
+
+    Args:
+        images: the dataset.
+        pairs: comparisons, all of one split.
+        limit: how many images, at most.
+
+    Returns:
+        rows of `image_id`, `truth` (None where not known) and `labels`: (label, confidence) by annotator.
+    """
+    found: dict[str, Row] = {}
+    for shard in range(images.shards):
+        read = [(pair, read_shard(pair.shards, shard, _AGREE_FIRST)) for pair in pairs]
+        ids = read_shard(images.index(pairs[0].split), shard, "run concord convert first")["image_id"]
+        spoken_of = pa.chunked_array([chunk for _, rows in read for chunk in rows["image_id"].chunks], pa.string())
+        chosen = ids.filter(pc.is_in(ids, value_set=spoken_of)).slice(0, limit - len(found)).combine_chunks()
+        found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
+        for pair, rows in read:
+            for row in rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist():
+                image = found[row["image_id"]]
+                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
+                image["labels"] |= labels_of(pair, row)
+        if len(found) == limit:
+            break
+    return list(found.values())
+
+
+def labels_of(pair: Pair, row: Row) -> dict[str, tuple[str, float]]:
+    """Label and confidence by annotator, of a row of a comparison."""
+    return {pair.a: (row["label_a"], row["confidence_a"]), pair.b: (row["label_b"], row["confidence_b"])}
+
+
+def rejects(sources: Sources, root: str) -> list[Row]:
+    """The rejected records of every stage by reason, each with an example.
+
+    Returns:
+        rows of `stage`, `annotator` (empty for convert), `split`, `reason`, `n`, and the example's `image_id`,
+        `source`, `position`, `detail`.
+    """
+    images = sources.images
+    folders = [
+        ("convert", "", split, layout.convert_rejects(root, images.dataset, split), images.manifest, counts)
+        for split, counts in images.manifest["splits"].items()
+    ]
+    for found in sources.label_sets:
+        folder = layout.label_rejects(root, images.dataset, found.annotator, found.split)
+        folders.append(
+            ("label", found.annotator, found.split, folder, found.manifest, found.manifest.get("counts", {}))
+        )
+    rows = []
+    for stage, annotator, split, folder, manifest, counts in folders:
+        if counts.get("rejected"):
+            shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+            by_reason = query(_REASONS, _read_all(shards, f"run concord {stage} again"))
+            rows += [{"stage": stage, "annotator": annotator, "split": split, **row} for row in by_reason.to_pylist()]
+    return rows
+
+
+def _read_all(folder: ShardFolder, remedy: str) -> pa.Table:
+    return pa.concat_tables([read_shard(folder, shard, remedy) for shard in range(folder.shards)])
+
+
+def read_shard(folder: ShardFolder, shard: int, remedy: str) -> pa.Table:
+    """One shard of a product.
+
+    Raises:
+        IncompleteError: it is missing, or was made from something else than its manifest says.
+    """
+    path = folder.path(shard)
+    if storage.stat(path) is None:
+        raise IncompleteError(f"{path} is missing: {remedy}")
+    return folder.read(shard)
+
+
+def query(sql: str, shard: pa.Table) -> pa.Table:
+    """The rows that a DuckDB statement selects from an Arrow table, which it calls `shard`."""
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("shard", shard)
+        return connection.sql(sql).to_arrow_table()

@@ -1,0 +1,93 @@
+"""Small pictures of images, as data URIs: only their own records are read, at the offsets of the index."""
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from analysis import tables
+from schemas import storage
+from schemas.errors import IncompleteError
+from schemas.examples import decode_example
+from schemas.hashing import image_hashes, shard_of
+from schemas.products import ImageSet
+from schemas.tfrecord import FOOTER_BYTES, HEADER_BYTES, payload_at
+
+LARGEST = 96  # pixels of a thumbnail's longer side
+_PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def load(images: ImageSet, split: str, image_ids: Iterable[str]) -> dict[str, str | None]:
+    """A thumbnail of each image; None where its record is damaged or cannot be decoded.
+
+    Raises:
+        IncompleteError: an image is not in the index, or a shard is missing.
+    """
+    wanted = sorted(set(image_ids))
+    by_shard: dict[int, list[str]] = defaultdict(list)
+    for image_id, shard in zip(wanted, shard_of(image_hashes(wanted), images.shards).tolist(), strict=True):
+        by_shard[shard].append(image_id)
+    found: dict[str, str | None] = {}
+    for shard, ids in sorted(by_shard.items()):
+        found |= {image_id: _picture(encoded) for image_id, encoded in _encoded(images, split, shard, ids).items()}
+    return found
+
+
+def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> dict[str, bytes | None]:
+    """The encoded images of one shard, each read where the index says it lies."""
+    index = tables.read_shard(images.index(split), shard, "run concord convert first")
+    places = index.filter(pc.is_in(index["image_id"], value_set=pa.array(image_ids))).sort_by("offset").to_pylist()
+    absent = sorted(set(image_ids) - {place["image_id"] for place in places})
+    if absent:
+        raise IncompleteError(
+            f"image {absent[0]!r} has labels, but is not in the index of split {split!r} of {images.dataset!r}: "
+            "run concord label and concord agree again"
+        )
+    path = images.tfrecord(split, shard)
+    if storage.stat(path) is None:
+        raise IncompleteError(f"{path} is missing: run concord convert --force")
+    found: dict[str, bytes | None] = {}
+    with storage.open_input(path) as file:
+        for place in places:
+            file.seek(place["offset"] - HEADER_BYTES)
+            record = file.read(HEADER_BYTES + place["length"] + FOOTER_BYTES)
+            payload = payload_at(record, HEADER_BYTES, place["length"])
+            found[place["image_id"]] = None if payload is None else decode_example(payload)[0]
+    return found
+
+
+def _picture(encoded: bytes | None) -> str | None:
+    if encoded is None:
+        return None
+    try:
+        return data_uri(encoded)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def data_uri(encoded: bytes) -> str:
+    """An encoded image as a PNG data URI, scaled down where it is larger than `LARGEST` pixels.
+
+    Raises:
+        OSError, ValueError, PIL.Image.DecompressionBombError: it is no image that can be shown.
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        small = max(image.size) <= LARGEST
+        image.load()  # a truncated file fails here, rather than in the reader's browser
+        if not (small and encoded.startswith(_PNG)):
+            encoded = _as_png(image)
+    return "data:image/png;base64," + base64.b64encode(encoded).decode()
+
+
+def _as_png(image: Image.Image) -> bytes:
+    plain = image if image.mode in _PLAIN_MODES else image.convert("RGBA" if "transparency" in image.info else "RGB")
+    plain.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
+    plain.info.clear()  # profiles and comments are no pixels
+    sink = io.BytesIO()
+    plain.save(sink, format="PNG", optimize=True)
+    return sink.getvalue()

@@ -1,0 +1,106 @@
+"""Convert drawn crops to TFRecords: Concord against tensorflow_datasets' own writer, and against bare PNG encoding.
+
+python -m benchmarks.convert --count 60000
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from benchmarks import common
+from pipelines.convert_stage import convert
+from pipelines.encoding import encode_png
+from pipelines.execution import Context
+
+SMALL = 64  # crops of a first run, which shows what starting up (imports, first pipeline) costs
+
+
+def concord(count: int, folder: Path) -> dict[str, float]:
+    """Concord's convert on the DirectRunner, from the .h5 file to the declared dataset."""
+    seconds = {}
+    for size in (SMALL, count):
+        root = folder / "concord"
+        shutil.rmtree(root, ignore_errors=True)
+        settings = common.convert_settings(size)
+        began = time.perf_counter()
+        convert(settings, Context(str(root)))
+        seconds[size] = time.perf_counter() - began
+    return {"seconds": seconds[count], "start_up": seconds[SMALL]}
+
+
+def tfds_writer(count: int, folder: Path) -> dict[str, float]:
+    """tensorflow_datasets' `store_as_tfds_dataset`, from the same crops in memory."""
+    seconds = {size: _store(_pixels(size), _labels(size), folder / "tfds") for size in (SMALL, count)}
+    return {"seconds": seconds[count], "start_up": seconds[SMALL]}
+
+
+def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> float:
+    began = time.perf_counter()
+    from models.quiet import tensorflow as tf  # isort: skip
+    import tensorflow_datasets as tfds
+
+    def examples() -> Iterator[dict[str, Any]]:
+        for row in range(len(pixels)):
+            yield {"image": pixels[row], "image/id": f"test-{row:07d}", "label": int(labels[row])}
+
+    signature = {
+        "image": tf.TensorSpec((32, 32, 1), tf.uint8),
+        "image/id": tf.TensorSpec((), tf.string),
+        "label": tf.TensorSpec((), tf.int64),
+    }
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(32, 32, 1), encoding_format="png"),
+            "image/id": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(num_classes=10),
+        }
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
+    tfds.dataset_builders.store_as_tfds_dataset("peer", "1.0.0", features, {"test": dataset}, data_dir=str(folder))
+    return time.perf_counter() - began
+
+
+def bare_png(count: int, folder: Path) -> dict[str, float]:
+    """Nothing but PNG encoding, with Concord's encoder and level, on two threads."""
+    pixels = _pixels(count)
+    parts = np.array_split(pixels, 64)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(common.PROCESSORS) as pool:
+        list(pool.map(lambda part: [encode_png(image) for image in part], parts))
+    return {"seconds": time.perf_counter() - began}
+
+
+def _pixels(count: int) -> np.ndarray:
+    with h5py.File(common.crops(count)) as file:
+        return np.rint(file["X_test"][:]).astype(np.uint8)[..., None]
+
+
+def _labels(count: int) -> np.ndarray:
+    with h5py.File(common.crops(count)) as file:
+        labels: np.ndarray = file["y_test"][:]
+        return labels
+
+
+def report(figures: dict[str, dict[str, float]], count: int) -> None:
+    """Print every side, and the ratios."""
+    print(f"convert {count:,} drawn crops of 32x32, two threads a side, start-up excluded and shown apart")
+    for side, name in (
+        ("concord", "Concord (DirectRunner)"),
+        ("tfds", "tensorflow_datasets' writer"),
+        ("png", "bare PNG encoding"),
+    ):
+        print(common.line(name, figures[side], count))
+    print(common.ratio("tensorflow_datasets", figures["tfds"], figures["concord"], 5))
+    print(common.ratio("bare PNG encoding", figures["png"], figures["concord"], 0.5))
+
+
+if __name__ == "__main__":
+    common.crops(SMALL)
+    common.main({"concord": concord, "tfds": tfds_writer, "png": bare_png}, 60_000, report)

@@ -1,0 +1,51 @@
+"""What is read from the tables, against a plain loop over the rows that they were made from."""
+
+from collections import Counter
+
+import pyarrow as pa
+
+from analysis import quality, tables
+from schemas.settings import ReportSettings
+from tests.analysis.small_root import DATASET, SmallRoot
+
+
+def digest(small: SmallRoot, limit: int) -> tables.Digest:
+    pairs, unfinished = tables.find_pairs(small.root, DATASET)
+    assert unfinished == ()
+    return tables.digest(pairs[0], limit)
+
+
+def test_cells_count_every_row_once(pristine: SmallRoot) -> None:
+    expected = Counter((row["label_a"], row["label_b"], row["truth"]) for row in pristine.rows)
+    cells = digest(pristine, 1).cells
+    assert {(cell["label_a"], cell["label_b"], cell["truth"]): cell["n"] for cell in cells} == expected
+    assert len(cells) == len(expected) < len(pristine.rows)
+    known = Counter((row["truth"], row["label_b"]) for row in pristine.rows if row["truth"] is not None)
+    assert quality.against_truth(cells, "b") == known
+
+
+def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallRoot) -> None:
+    different = [row for row in pristine.rows if row["label_a"] != row["label_b"]]
+    different.sort(key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))
+    assert list(digest(pristine, 3).disagreements) == different[:3]
+    assert list(digest(pristine, 1000).disagreements) == different
+
+
+def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings: ReportSettings) -> None:
+    sources = tables.find_sources(settings, pristine.root)
+    found = tables.first_labelled(sources.images, sources.pairs, 1000)
+    assert [image["image_id"] for image in found] == [row["image_id"] for row in pristine.rows]
+    for image, row in zip(found, pristine.rows, strict=True):
+        said = {"cnn1": (row["label_a"], row["confidence_a"]), "cnn2": (row["label_b"], row["confidence_b"])}
+        assert (image["truth"], image["labels"]) == (row["truth"], said)
+
+
+def test_unfinished_models_are_not_shown(pristine: SmallRoot, settings: ReportSettings) -> None:
+    assert [card["name"] for card in tables.find_sources(settings, pristine.root).models] == ["cnn1", "cnn2"]
+    chosen = ReportSettings(dataset=DATASET, models=("cnn2",))
+    assert [card["name"] for card in tables.find_sources(chosen, pristine.root).models] == ["cnn2"]
+
+
+def test_query_leaves_types_as_they_are() -> None:
+    found = tables.query("SELECT x, count(*) AS n FROM shard GROUP BY x ORDER BY x", pa.table({"x": ["b", "a", "b"]}))
+    assert found.to_pydict() == {"x": ["a", "b"], "n": [1, 2]}

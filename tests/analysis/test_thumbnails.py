@@ -1,0 +1,82 @@
+"""Thumbnails hold the stored pixels, and a bad image spoils nothing but itself."""
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis import thumbnails
+from schemas import layout, products, storage
+from schemas.errors import IncompleteError
+from tests.analysis.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot
+
+
+def pixels(uri: str | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    assert uri is not None
+    kind, _, data = uri.partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, format=kind)
+    return sink.getvalue()
+
+
+def load(small: SmallRoot, *ids: str) -> dict[str, str | None]:
+    return thumbnails.load(products.image_set(small.root, DATASET, VERSION), SPLIT, ids)
+
+
+def test_every_image_has_its_own_stored_pixels(pristine: SmallRoot) -> None:
+    found = load(pristine, *pristine.order)
+    assert set(found) == set(pristine.order)
+    for image_id in set(pristine.order) - {DAMAGED, BIG}:
+        stored = np.asarray(Image.open(io.BytesIO(pristine.encoded[image_id])))
+        np.testing.assert_array_equal(pixels(found[image_id]), stored)
+
+
+def test_a_photograph_becomes_a_png_of_the_same_pixels(pristine: SmallRoot) -> None:
+    assert pristine.encoded[PHOTO].startswith(b"\xff\xd8")
+    assert pixels(load(pristine, PHOTO)[PHOTO]).shape == (30, 40, 3)
+
+
+def test_large_images_are_scaled_down_in_proportion(pristine: SmallRoot) -> None:
+    assert pixels(load(pristine, BIG)[BIG]).shape == (48, 96, 3)
+
+
+def test_damaged_record_has_no_thumbnail(pristine: SmallRoot) -> None:
+    found = load(pristine, DAMAGED, BIG)
+    assert found[DAMAGED] is None
+    assert found[BIG] is not None
+
+
+def test_undecodable_and_truncated_images_are_refused() -> None:
+    whole = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)))
+    for broken in (b"", b"not an image", whole[:60], whole[: len(whole) // 2]):
+        with pytest.raises((OSError, ValueError)):
+            thumbnails.data_uri(broken)
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "RGBA", "LA"])
+def test_every_mode_can_be_shown(mode: str) -> None:
+    image = Image.new("RGB", (120, 60), (200, 10, 30)).convert(mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    found = pixels(thumbnails.data_uri(encoded(image, kind)))
+    assert found.shape[:2] == (48, 96)
+
+
+def test_images_that_are_not_in_the_index_name_the_cure(pristine: SmallRoot) -> None:
+    with pytest.raises(IncompleteError, match=r"image 'stranger' has labels, but is not in the index .*concord agree"):
+        load(pristine, "stranger")
+
+
+def test_missing_shard_names_the_cure(small: SmallRoot) -> None:
+    folder = Path(layout.images(small.root, DATASET, VERSION))
+    for shard in range(4):
+        storage.remove(str(folder / layout.tfrecord_shard(DATASET, SPLIT, shard, 4)))
+    with pytest.raises(IncompleteError, match=r"is missing: run concord convert --force"):
+        load(small, BIG)

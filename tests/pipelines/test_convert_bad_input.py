@@ -1,0 +1,409 @@
+"""Convert on bad input and full disks: each a clear error or a counted reject, and never half a product."""
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.io
+
+from pipelines import convert_stage
+from pipelines.execution import Context, StageResult
+from schemas import products, storage
+from schemas.errors import InputError, StorageError, TooManyRejectsError
+from schemas.rejects import REMEDIES, Reason
+from schemas.settings import ConvertSettings
+
+COURSE = ("X_train", "y_train", "X_val", "y_val", "X_test", "y_test")
+
+
+def convert(path: Path | str, root: Path, source: str = "svhn_h5", **more: Any) -> StageResult:
+    settings = ConvertSettings(dataset="d", source=source, input=(str(path),), shards=8, **more)
+    return convert_stage.convert(settings, Context(str(root)))
+
+
+def course(path: Path, **replaced: npt.NDArray[Any] | None) -> Path:
+    """A small file in the course file's layout, with some of its arrays replaced, or left out by None."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, count in (("train", 60), ("val", 20), ("test", 20)):
+        arrays[f"X_{split}"] = rng.uniform(0, 255, (count, 8, 8)).astype(np.float32)
+        arrays[f"y_{split}"] = rng.integers(0, 10, count).astype(np.uint8)
+    with h5py.File(path, "w") as file:
+        for key, values in {**arrays, **replaced}.items():
+            if values is not None:
+                file[key] = values
+    return path
+
+
+def declared(root: Path) -> list[str]:
+    """What under a root says that it is complete."""
+    return [str(path.relative_to(root)) for path in root.rglob("_concord.json")]
+
+
+def halves(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.name.endswith(".partial")]
+
+
+def assert_works_afterwards(path: Path, root: Path, **more: Any) -> None:
+    """A good file in the same place is converted as if nothing had happened."""
+    assert declared(root) == []
+    course(path)
+    result = convert(path, root, **more)
+    assert (result.made, result.counts["in"], result.counts["out"]) == (True, 100, 100)
+    assert len(declared(root)) == 1 + 3
+    assert halves(root) == []
+
+
+# --- Files that are not what they should be -----------------------------------------------------
+
+
+def cut_in_half(path: Path) -> None:
+    course(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def numbers(count: int) -> npt.NDArray[np.uint8]:
+    return np.zeros(count, dtype=np.uint8)
+
+
+BAD_H5: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "truncated": (cut_in_half, ["is not a readable HDF5 file", "truncated", "copy it again"]),
+    "no HDF5": (lambda path: path.write_bytes(b"\x89PNG\r\n" + bytes(5000)), ["is not a readable HDF5 file"]),
+    "empty": (lambda path: path.touch(), ["is empty (0 bytes): copy it again"]),
+    "missing": (lambda path: None, ["no such file"]),
+    "a folder": (lambda path: path.mkdir(), ["no such file"]),
+    "no such key": (lambda path: course(path, X_train=None), ["no dataset 'X_train'", ", ".join(sorted(COURSE[1:]))]),
+    "empty HDF5": (lambda path: h5py.File(path, "w").close(), ["no dataset 'X_train'", "it has: none", "--keys"]),
+    "short labels": (lambda path: course(path, y_val=numbers(19)), ["X_val holds 20 images but y_val holds 19 labels"]),
+    "labels twice": (lambda path: course(path, y_test=numbers(20)[:, None]), ["y_test has shape (20, 1)"]),
+    "text labels": (lambda path: course(path, y_test=np.array([b"7"] * 20)), ["y_test holds values of type |S1"]),
+    "no images": (lambda path: course(path, X_train=np.zeros((0, 8, 8)), y_train=numbers(0)), ["shape (0, 8, 8)"]),
+    "one number": (lambda path: course(path, X_val=np.float32(7)), ["X_val holds values of type float32 in shape ()"]),
+    "0-1 floats": (
+        lambda path: course(path, X_train=np.linspace(0, 1, 60 * 64).reshape(60, 8, 8)),
+        ["no pixel of X_train is above 1; give --value-range 0,1"],
+    ),
+    "flat": (
+        lambda path: course(path, X_train=np.full((60, 256), 9.5)),
+        ["has shape (256,); give its height,width", "256 values) with --image-shape"],
+    ),
+    "four channels": (lambda path: course(path, X_train=np.full((60, 8, 8, 4), 9.5)), ["shape (8, 8, 4)", "1 or 3"]),
+    "two shapes": (lambda path: course(path, X_val=np.full((20, 9, 9), 9.5)), ["[(8, 8, 1), (9, 9, 1)]"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_H5)
+def test_a_bad_h5_is_named_and_leaves_nothing(tmp_path: Path, case: str) -> None:
+    make, parts = BAD_H5[case]
+    path, root = tmp_path / "input.h5", tmp_path / "root"
+    make(path)
+    with pytest.raises(InputError) as raised:
+        convert(path, root)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    for part in parts:
+        assert part in str(raised.value)
+    assert not root.exists()
+
+
+def test_after_a_truncated_file_a_whole_one_works(tmp_path: Path) -> None:
+    cut_in_half(tmp_path / "input.h5")
+    with pytest.raises(InputError):
+        convert(tmp_path / "input.h5", tmp_path / "root")
+    assert_works_afterwards(tmp_path / "input.h5", tmp_path / "root")
+
+
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The file opens, and its damage shows only while workers read it."""
+    path = tmp_path / "input.h5"
+    with h5py.File(path, "w") as file:
+        pixels = np.random.default_rng(0).integers(0, 255, (300, 8, 8)).astype(np.uint8)
+        stored = file.create_dataset("X", data=pixels, chunks=(300, 8, 8), compression="gzip", fletcher32=True)
+        file["y"] = numbers(300)
+        place = stored.id.get_chunk_info(0).byte_offset
+    with open(path, "r+b") as raw:
+        raw.seek(place + 1000)
+        raw.write(b"\xff" * 64)
+    with pytest.raises(InputError, match=rf"^{path}: cannot read X\[0:300\] \(.*\); copy the file again$"):
+        convert(path, tmp_path / "root", keys={"train": "X:y"})
+    assert declared(tmp_path / "root") == []
+    assert list((tmp_path / "root").rglob("*.parquet")) == []
+
+
+def save_mat(path: Path, **content: Any) -> None:
+    good = {"X": np.ones((4, 4, 3, 30), dtype=np.uint8), "y": np.ones((30, 1), dtype=np.uint8)}
+    kept = {key: value for key, value in {**good, **content}.items() if value is not None}
+    scipy.io.savemat(path, kept, do_compression=True)
+
+
+def truncated_mat(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 30), dtype=np.uint8)
+    save_mat(path, X=noise)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+BAD_MAT: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "truncated": (truncated_mat, ["is not a readable MATLAB file", "copy it again"]),
+    "cut in the header": (lambda path: path.write_bytes(b"MATLAB 5.0"), ["is not a readable MATLAB file"]),
+    "no MATLAB": (lambda path: path.write_bytes(b"\x89PNG\r\n" + bytes(5000)), ["is not a readable MATLAB file"]),
+    "empty": (lambda path: path.touch(), ["is empty (0 bytes): copy it again"]),
+    "missing": (lambda path: None, ["no such file"]),
+    "no X": (lambda path: save_mat(path, X=None, crops=1), ["no variable 'X'; it has: ", "y", "crops"]),
+    "no y": (lambda path: save_mat(path, y=None), ["no variable 'y'; it has: X"]),
+    "short labels": (lambda path: save_mat(path, y=np.ones((29, 1))), ["X holds 30 images but y holds 29 labels"]),
+    "one image": (lambda path: save_mat(path, X=np.ones((4, 4, 3))), ["X has shape (4, 4, 3), but must be"]),
+    "text labels": (lambda path: save_mat(path, y=np.array(["a"] * 30)), ["y holds values of type <U1"]),
+    "no images": (lambda path: save_mat(path, X=np.ones((4, 4, 3, 0)), y=np.ones((0, 1))), ["shape (0, 4, 4, 3)"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_MAT)
+def test_a_bad_mat_is_named_and_leaves_nothing(tmp_path: Path, case: str) -> None:
+    make, parts = BAD_MAT[case]
+    path, root = tmp_path / "train_32x32.mat", tmp_path / "root"
+    make(path)
+    with pytest.raises(InputError) as raised:
+        convert(path, root, source="svhn_mat")
+    assert str(path) in str(raised.value)
+    for part in parts:
+        assert part in str(raised.value)
+    assert not root.exists()
+
+
+def test_a_mat_of_version_7_3_is_told_apart(tmp_path: Path) -> None:
+    """MATLAB's own: 512 bytes of header before the HDF5 file."""
+    path = tmp_path / "train_32x32.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["X"] = np.ones((30, 3, 4, 4), dtype=np.uint8)
+        file["y"] = np.ones((1, 30))
+    with open(path, "r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    with pytest.raises(InputError, match=rf"{path} is a MATLAB v7.3 \(HDF5\) file; save it with -v7"):
+        convert(path, tmp_path / "root", source="svhn_mat")
+
+
+def test_the_sources_settings_are_checked(tmp_path: Path) -> None:
+    path = course(tmp_path / "input.h5")
+    with pytest.raises(InputError, match="there is no source 'svhn_hf'; did you mean 'svhn_h5'"):
+        convert(path, tmp_path / "root", source="svhn_hf")
+    with pytest.raises(InputError, match="keys must be SPLIT=IMAGES:LABELS, got 'X_train'"):
+        convert(path, tmp_path / "root", keys={"train": "X_train"})
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_good_product_outlives_a_bad_input(tmp_path: Path) -> None:
+    """Nothing of what is there goes before the new input is known to be readable."""
+    path, root = course(tmp_path / "input.h5"), tmp_path / "root"
+    convert(path, root)
+    cut_in_half(path)
+    with pytest.raises(InputError):
+        convert(path, root)
+    assert len(declared(root)) == 4
+    assert products.image_set(str(root), "d", "1.0.0").images_in("train") == 60
+
+
+# --- Disks that do not take it ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "no space left there"), (errno.EROFS, "read-only"), (errno.EACCES, "permission denied")],
+)
+@pytest.mark.parametrize("which", ["tfrecord-00003", "index", "dataset_info.json", "_concord.json"])
+def test_a_failed_write_declares_nothing_and_the_rerun_completes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str, which: str
+) -> None:
+    path, root = course(tmp_path / "input.h5"), tmp_path / "root"
+    replace = os.replace
+
+    def fail(scratch: str, target: str) -> None:
+        if which in target.removeprefix(str(root)):
+            raise OSError(number, os.strerror(number))
+        replace(scratch, target)
+
+    monkeypatch.setattr(storage.os, "replace", fail)
+    with pytest.raises(StorageError) as raised:
+        convert(path, root)
+    monkeypatch.undo()
+    assert str(raised.value).startswith(f"cannot write {root}/")
+    assert which in str(raised.value)
+    assert remedy in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "while running" not in str(raised.value)
+    assert not (root / "images/d/1.0.0/_concord.json").exists()
+    assert halves(root) == []
+    kept = {file: file.stat().st_mtime_ns for file in root.glob("index/**/*.parquet")}
+    time.sleep(0.01)
+    result = convert(path, root)
+    assert (result.counts["in"], result.counts["out"]) == (100, 100)
+    assert len(declared(root)) == 4
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept  # what was finished is not made again
+
+
+def test_the_product_after_a_failure_is_the_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = course(tmp_path / "input.h5")
+    convert(path, tmp_path / "smooth")
+    monkeypatch.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(StorageError):
+        convert(path, tmp_path / "rough")
+    monkeypatch.undo()
+    convert(path, tmp_path / "rough")
+    found = [
+        {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        for root in (tmp_path / "smooth", tmp_path / "rough")
+    ]
+    assert found[0] == found[1]
+
+
+# --- Records that are turned away ---------------------------------------------------------------
+
+
+def with_pixel(value: float) -> Callable[[Path], Any]:
+    def make(path: Path) -> None:
+        pixels = np.full((60, 8, 8), 100, dtype=np.float32)
+        pixels[7, 2, 3] = pixels[41, 0, 0] = value
+        course(path, X_train=pixels)
+
+    return make
+
+
+def with_label(value: float) -> Callable[[Path], Any]:
+    def make(path: Path) -> None:
+        labels = np.arange(60, dtype=np.float32) % 10
+        labels[[7, 41]] = value
+        course(path, y_train=labels)
+
+    return make
+
+
+REJECTED = {
+    "nan": (Reason.PIXELS_NOT_FINITE, with_pixel(np.nan), "1 pixels are NaN or infinite"),
+    "inf": (Reason.PIXELS_NOT_FINITE, with_pixel(-np.inf), "1 pixels are NaN or infinite"),
+    "bright": (Reason.PIXELS_OUT_OF_RANGE, with_pixel(256), "pixels from 100 to 256, but the value range is 0 to 255"),
+    "dark": (Reason.PIXELS_OUT_OF_RANGE, with_pixel(-1), "pixels from -1 to 100, but the value range is 0 to 255"),
+    "no label": (Reason.LABEL_MISSING, with_label(np.nan), "the label is NaN"),
+    "ten": (Reason.LABEL_OUTSIDE_CLASSES, with_label(10), "the label is 10.0, but there are 10 classes"),
+    "negative": (Reason.LABEL_OUTSIDE_CLASSES, with_label(-1), "the label is -1.0, but there are 10 classes"),
+    "half": (Reason.LABEL_OUTSIDE_CLASSES, with_label(2.5), "the label is 2.5, but there are 10 classes"),
+}
+
+
+def reject_rows(root: Path) -> list[dict[str, Any]]:
+    relation = duckdb.sql(
+        "select image_id, source, position, reason, detail, split "
+        f"from read_parquet('{root}/rejects/convert/**/*.parquet', hive_partitioning=true) order by image_id"
+    )
+    rows: list[dict[str, Any]] = relation.to_arrow_table().to_pylist()
+    return rows
+
+
+def test_every_reason_of_convert_has_a_case() -> None:
+    others = {Reason.RECORD_DAMAGED, Reason.IMAGE_UNDECODABLE, Reason.SCORES_NOT_FINITE}  # label's
+    assert {reason for reason, _, _ in REJECTED.values()} == set(Reason) - others
+
+
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_reject_is_named_and_counted(tmp_path: Path, case: str) -> None:
+    reason, make, detail = REJECTED[case]
+    path, root = tmp_path / "input.h5", tmp_path / "root"
+    make(path)
+    result = convert(path, root, max_reject_fraction=0.02)
+    assert result.counts["rejected"] == {reason.value: 2}
+    assert (result.counts["in"], result.counts["out"]) == (100, 98)
+    assert result.counts["splits"]["train"] == {"in": 60, "out": 58, "rejected": {reason.value: 2}}
+    assert result.counts["splits"]["test"] == {"in": 20, "out": 20, "rejected": {}}
+    assert (result.counters["convert.images"], result.counters["convert.rejected"]) == (98, 2)
+    common = {"source": str(path), "reason": reason.value, "detail": detail, "split": "train"}
+    assert reject_rows(root) == [
+        {"image_id": f"train-{row:07d}", "position": f"X_train[{row}]", **common} for row in (7, 41)
+    ]
+    ids = set(duckdb.sql(f"select image_id from '{root}/index/dataset=d/split=train/*.parquet'").fetchall())
+    assert ids == {(f"train-{row:07d}",) for row in range(60) if row not in (7, 41)}
+    assert len(declared(root)) == 4
+
+
+def test_too_many_rejects_stop_the_stage_and_show_the_first(tmp_path: Path) -> None:
+    path, root = tmp_path / "input.h5", tmp_path / "root"
+    with_pixel(np.nan)(path)
+    with pytest.raises(TooManyRejectsError) as raised:
+        convert(path, root, max_reject_fraction=0.019)
+    message = str(raised.value)
+    assert "convert rejected 2 of 100 records (pixels_not_finite 2), more than --max-reject-fraction 0.019" in message
+    first = [f"The first: {path}, X_train[{row}]: 1 pixels are NaN or infinite" for row in (7, 41)]
+    assert first[0] in message or first[1] in message
+    assert REMEDIES[Reason.PIXELS_NOT_FINITE] in message
+    assert f"{root}/rejects/convert/dataset=d/split=train" in message
+    assert [row["position"] for row in reject_rows(root)] == ["X_train[7]", "X_train[41]"]
+    assert declared(root) == []
+
+
+def test_allowing_more_rejects_afterwards_completes_without_work(tmp_path: Path) -> None:
+    path, root = tmp_path / "input.h5", tmp_path / "root"
+    with_pixel(np.nan)(path)
+    with pytest.raises(TooManyRejectsError):
+        convert(path, root, max_reject_fraction=0.0)
+    result = convert(path, root, max_reject_fraction=0.02)
+    assert (result.made, result.counters, result.counts["out"]) == (True, {}, 98)
+    assert len(declared(root)) == 4
+
+
+def test_a_mended_file_has_no_rejects_left(tmp_path: Path) -> None:
+    path, root = tmp_path / "input.h5", tmp_path / "root"
+    with_label(np.nan)(path)
+    with pytest.raises(TooManyRejectsError):
+        convert(path, root)
+    assert_works_afterwards(path, root)
+    assert reject_rows(root) == []
+
+
+def test_every_record_rejected_still_adds_up(tmp_path: Path) -> None:
+    nothing = {f"X_{split}": np.full((n, 8, 8), np.nan) for split, n in (("train", 60), ("val", 20), ("test", 20))}
+    path, root = course(tmp_path / "input.h5", **nothing), tmp_path / "root"
+    result = convert(path, root, max_reject_fraction=1.0)
+    assert (result.counts["in"], result.counts["out"]) == (100, 0)
+    assert result.counts["rejected"] == {"pixels_not_finite": 100}
+
+
+def test_mat_labels_that_are_no_digit_are_rejected(tmp_path: Path) -> None:
+    """In format 2 a literal 0 is no label: 10 means the digit 0."""
+    labels = np.array([10, 1, 0, 9, 11, 5])[:, None]
+    path = tmp_path / "train_32x32.mat"
+    save_mat(path, X=np.ones((4, 4, 3, 6), dtype=np.uint8), y=labels)
+    result = convert(path, tmp_path / "root", source="svhn_mat", max_reject_fraction=0.5)
+    assert result.counts["rejected"] == {"label_outside_classes": 2}
+    rows = reject_rows(tmp_path / "root")
+    assert [row["position"] for row in rows] == ["X[..., 2]", "X[..., 4]"]
+    assert rows[1]["detail"] == "the label is 11, but there are 10 classes"
+    kept = duckdb.sql(f"select image_id, label from '{tmp_path}/root/labels/**/*.parquet' order by 1").fetchall()
+    assert [label for _, label in kept] == ["0", "1", "9", "5"]
+
+
+def test_red_stays_red_from_mat_to_tfrecord(tmp_path: Path) -> None:
+    import tensorflow_datasets as tfds
+
+    pixels = np.zeros((4, 4, 3, 2), dtype=np.uint8)
+    pixels[:, :, 0, 0], pixels[:, :, 2, 1] = 200, 100
+    save_mat(tmp_path / "test_32x32.mat", X=pixels, y=np.array([[10], [3]]))
+    convert(tmp_path / "test_32x32.mat", tmp_path / "root", source="svhn_mat")
+    rows = tfds.builder_from_directory(f"{tmp_path}/root/images/d/1.0.0").as_dataset(split="test").as_numpy_iterator()
+    found = {row["image/id"].decode(): (row["image"][0, 0].tolist(), int(row["label"])) for row in rows}
+    assert found == {"test_32x32-0000000": ([200, 0, 0], 0), "test_32x32-0000001": ([0, 0, 100], 3)}
+
+
+def test_a_root_that_is_a_file(tmp_path: Path) -> None:
+    path = course(tmp_path / "input.h5")
+    (tmp_path / "root").write_bytes(b"a file")
+    with pytest.raises(StorageError, match=f"cannot write {tmp_path}/root/.*a file stands where a folder is needed"):
+        convert(path, tmp_path / "root")
+    (tmp_path / "root").unlink()
+    convert(path, tmp_path / "root")
+    shutil.rmtree(tmp_path / "root")

@@ -1,0 +1,65 @@
+"""`tf.train.Example` without TensorFlow: the same bytes, and read by TensorFlow."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas import examples
+
+
+def peer(image: bytes, image_id: str, label: int) -> Any:
+    """The same example as TensorFlow's own class makes it."""
+    import tensorflow as tf
+
+    feature = {
+        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+        "image/id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1))
+def test_bytes_are_tensorflows(image: bytes, image_id: str, label: int) -> None:
+    expected = peer(image, image_id, label).SerializeToString(deterministic=True)
+    assert examples.encode_example(image, image_id, label) == expected
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1))
+def test_tensorflow_reads_what_was_encoded(image: bytes, image_id: str, label: int) -> None:
+    import tensorflow as tf
+
+    feature = tf.train.Example.FromString(examples.encode_example(image, image_id, label)).features.feature
+    assert list(feature["image"].bytes_list.value) == [image]
+    assert list(feature["image/id"].bytes_list.value) == [image_id.encode()]
+    assert list(feature["label"].int64_list.value) == [label]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.text(max_size=40), st.integers(0, 9))
+def test_what_tensorflow_wrote_is_decoded(image: bytes, image_id: str, label: int) -> None:
+    # not deterministic: TensorFlow may write the features in any order
+    assert examples.decode_example(peer(image, image_id, label).SerializeToString()) == (image, image_id)
+
+
+@given(st.binary(max_size=300), st.text(max_size=40))
+def test_what_was_encoded_comes_back(image: bytes, image_id: str) -> None:
+    assert examples.decode_example(examples.encode_example(image, image_id, 7)) == (image, image_id)
+
+
+def test_the_message_never_meets_tensorflows() -> None:
+    import tensorflow as tf
+
+    ours, theirs = examples.example_class().DESCRIPTOR, tf.train.Example.DESCRIPTOR
+    assert ours.full_name == "concord.Example"
+    assert ours.file.pool is not theirs.file.pool
+
+
+def test_what_is_no_example_is_an_error() -> None:
+    with pytest.raises(DecodeError):
+        examples.decode_example(b"\xff" * 10)

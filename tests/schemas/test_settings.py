@@ -1,0 +1,131 @@
+"""Settings: each bad value is named with its cure before anything runs."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from schemas.errors import InputError
+from schemas.settings import (
+    AgreeSettings,
+    ConvertSettings,
+    DrawSettings,
+    LabelSettings,
+    ReportSettings,
+    TrainSettings,
+)
+
+GOOD: dict[type[Any], dict[str, Any]] = {
+    DrawSettings: {"output": "sample.h5"},
+    ConvertSettings: {"dataset": "svhn"},
+    TrainSettings: {"dataset": "svhn", "network": "cnn2"},
+    LabelSettings: {"dataset": "svhn", "models": ("cnn1",)},
+    AgreeSettings: {"dataset": "svhn", "annotators": ("cnn1", "cnn2")},
+    ReportSettings: {"dataset": "svhn"},
+}
+NAMED = "lower-case letters, digits and _, beginning with a letter; got"
+BAD: list[tuple[type[Any], dict[str, Any], str]] = [
+    (DrawSettings, {"train": 0}, "train must be at least 1 crop, got 0"),
+    (DrawSettings, {"test": -1}, "test must be at least 1 crop, got -1"),
+    (DrawSettings, {"validation": 0}, "validation must be at least 1 crop, got 0"),
+    (ConvertSettings, {"dataset": ""}, f"dataset must be {NAMED} ''"),
+    (ConvertSettings, {"dataset": "SVHN"}, f"dataset must be {NAMED} 'SVHN'"),
+    (ConvertSettings, {"dataset": "../up"}, f"dataset must be {NAMED} '../up'"),
+    (ConvertSettings, {"dataset": "2svhn"}, f"dataset must be {NAMED} '2svhn'"),
+    (ConvertSettings, {"dataset": "svhn\n"}, f"dataset must be {NAMED} 'svhn\\n'"),
+    (ConvertSettings, {"version": "1"}, "version must be three numbers, such as 1.0.0; got '1'"),
+    (ConvertSettings, {"version": "../1.0.0"}, "version must be three numbers, such as 1.0.0; got '../1.0.0'"),
+    (ConvertSettings, {"version": "1.0.00"}, "version must be three numbers, such as 1.0.0; got '1.0.00'"),
+    (ConvertSettings, {"shards": 12}, "shards must be a power of two, got 12"),
+    (ConvertSettings, {"shards": -8}, "shards must be a power of two, got -8"),
+    (
+        ConvertSettings,
+        {"value_range": (1.0, 0.0)},
+        "value_range must be BLACK,WHITE with BLACK < WHITE, got [1.0, 0.0]",
+    ),
+    (ConvertSettings, {"value_range": (0.0, 0.0)}, "BLACK < WHITE, got [0.0, 0.0]"),
+    (ConvertSettings, {"value_range": (0.0,)}, "BLACK < WHITE, got [0.0]"),
+    (ConvertSettings, {"value_range": (0.0, float("nan"))}, "BLACK < WHITE, got [0.0, nan]"),
+    (ConvertSettings, {"value_range": (0.0, float("inf"))}, "BLACK < WHITE, got [0.0, inf]"),
+    (ConvertSettings, {"classes": ()}, "classes must be distinct names, got none"),
+    (ConvertSettings, {"classes": ("a", "b", "a")}, "classes must be distinct names, got a, b, a"),
+    (ConvertSettings, {"split": "Train"}, f"split must be {NAMED} 'Train'"),
+    (ConvertSettings, {"splits": {"Train": 1.0}}, f"splits must be {NAMED} 'Train'"),
+    (ConvertSettings, {"split": "all"}, "no split may be called 'all'"),
+    (ConvertSettings, {"splits": {"all": 1.0}}, "no split may be called 'all'"),
+    (ConvertSettings, {"keys": {"a b": "X:y"}}, f"split must be {NAMED} 'a b'"),
+    (ConvertSettings, {"splits": {"a": 0.5, "b": 0.4}}, 'and add up to 1, got {"a": 0.5, "b": 0.4}'),
+    (ConvertSettings, {"splits": {"a": 1.5, "b": -0.5}}, 'got {"a": 1.5, "b": -0.5}'),
+    (ConvertSettings, {"splits": {"a": float("nan"), "b": 0.5}}, 'got {"a": NaN, "b": 0.5}'),
+    (ConvertSettings, {"split": "a", "splits": {"a": 1.0}}, "either split (one for all images) or splits (shares)"),
+    (ConvertSettings, {"max_reject_fraction": 1.1}, "max_reject_fraction must lie in [0, 1], got 1.1"),
+    (ConvertSettings, {"max_reject_fraction": -0.1}, "max_reject_fraction must lie in [0, 1], got -0.1"),
+    (ConvertSettings, {"max_reject_fraction": float("nan")}, "max_reject_fraction must lie in [0, 1], got nan"),
+    (TrainSettings, {"name": "My model"}, f"name must be {NAMED} 'My model'"),
+    (TrainSettings, {"epochs": 0}, "epochs must be at least 1, got 0"),
+    (TrainSettings, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    (TrainSettings, {"threads": 0}, "threads must be at least 1, got 0"),
+    (TrainSettings, {"validation_fraction": 2.0}, "validation_fraction must lie in [0, 1], got 2.0"),
+    (TrainSettings, {"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+    (TrainSettings, {"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
+    (TrainSettings, {"learning_rate": float("inf")}, "learning_rate must be positive, got inf"),
+    (LabelSettings, {"models": ()}, "models must be 1 or more distinct names, got none"),
+    (LabelSettings, {"models": ("a", "a")}, "models must be 1 or more distinct names, got a, a"),
+    (LabelSettings, {"models": ("A",)}, f"models must be {NAMED} 'A'"),
+    (LabelSettings, {"splits": ()}, "splits must be 1 or more distinct names, got none"),
+    (LabelSettings, {"splits": ("a/b",)}, f"splits must be {NAMED} 'a/b'"),
+    (LabelSettings, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    (LabelSettings, {"max_reject_fraction": 7.0}, "max_reject_fraction must lie in [0, 1], got 7.0"),
+    (AgreeSettings, {"annotators": ("cnn1",)}, "annotators must be 2 or more distinct names, got cnn1"),
+    (AgreeSettings, {"annotators": ("cnn1", "cnn1")}, "annotators must be 2 or more distinct names, got cnn1, cnn1"),
+    (AgreeSettings, {"annotators": ("cnn1", "Ann")}, f"annotators must be {NAMED} 'Ann'"),
+    (AgreeSettings, {"splits": ("test", "test")}, "splits must be 1 or more distinct names, got test, test"),
+    (ReportSettings, {"dataset": "a-b"}, f"dataset must be {NAMED} 'a-b'"),
+    (ReportSettings, {"models": ("a.b",)}, f"models must be {NAMED} 'a.b'"),
+]
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_good_settings_are_taken(kind: type[Any]) -> None:
+    made = kind(**GOOD[kind])
+    assert {key: getattr(made, key) for key in GOOD[kind]} == GOOD[kind]
+
+
+@pytest.mark.parametrize(("kind", "values", "message"), BAD)
+def test_a_bad_value_is_named(kind: type[Any], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        kind(**{**GOOD[kind], **values})
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_every_setting_has_help(kind: type[Any]) -> None:
+    for entry in dataclasses.fields(kind):
+        assert len(entry.metadata["help"]) >= 7, entry.name
+        assert entry.metadata["flag"] in {"text", "list", "paths", "fractions", "keys", "shape"}, entry.name
+
+
+def test_a_model_is_named_after_its_network() -> None:
+    assert TrainSettings(dataset="svhn", network="cnn2").name == "cnn2"
+    assert TrainSettings(dataset="svhn", network="cnn2", name="second").name == "second"
+
+
+def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
+    """Where files lie is no part: a root that is moved whole stays what it is."""
+    left_out = {
+        ConvertSettings: {"input", "max_reject_fraction"},
+        DrawSettings: {"output"},
+        TrainSettings: {"accelerator"},
+        LabelSettings: {"accelerator", "max_reject_fraction"},
+        AgreeSettings: set(),
+    }
+    for kind, names in left_out.items():
+        identity = kind(**GOOD[kind]).identity()
+        assert {entry.name for entry in dataclasses.fields(kind)} - identity.keys() == names, kind
+    assert ConvertSettings(dataset="svhn", classes=("a", "b")).identity()["classes"] == ("a", "b")
+
+
+def test_splits_that_add_up_only_nearly_are_taken() -> None:
+    tenths = {f"split{number}": 0.1 for number in range(10)}
+    assert sum(tenths.values()) != 1
+    assert ConvertSettings(dataset="svhn", splits=tenths).splits == tenths

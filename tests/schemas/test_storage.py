@@ -1,0 +1,266 @@
+"""The one place that opens files: round trips on a disk and an S3 server, and every way a write can fail."""
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import storage
+from schemas.errors import InputError, StorageError
+
+# --- The same on a local disk and on S3 ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"digits", bytes(range(256)) * 30_000], ids=["empty", "small", "8MB"])
+def test_round_trip(place: str, data: bytes) -> None:
+    path = storage.join(place, "dataset=d/split=train/part-0")  # = in keys, folders that are not there yet
+    storage.write_bytes(path, data)
+    assert storage.read_bytes(path) == data
+    found = storage.stat(path)
+    assert found is not None
+    assert found.size == len(data)
+    assert found.modified > 0
+
+
+def test_writing_again_replaces(place: str) -> None:
+    path = storage.join(place, "file")
+    storage.write_bytes(path, b"a longer first content")
+    storage.write_bytes(path, memoryview(b"second"))
+    assert storage.read_bytes(path) == b"second"
+    assert storage.list_files(place) == {"file": 6}
+
+
+def test_listing_names_only_what_lies_directly_there(place: str) -> None:
+    for name, data in (("b", b"12"), ("a", b"1"), ("deep/c", b"123"), ("deeper/d/e", b"")):
+        storage.write_bytes(storage.join(place, name), data)
+    assert storage.list_files(place) == {"a": 1, "b": 2}
+    assert storage.list_folders(place) == ["deep", "deeper"]
+    assert storage.list_files(storage.join(place, "deep")) == {"c": 3}
+
+
+def test_what_is_not_there(place: str) -> None:
+    absent = storage.join(place, "absent")
+    assert storage.stat(absent) is None
+    assert storage.list_files(absent) == {}
+    assert storage.list_folders(absent) == []
+    storage.remove(absent)
+    with pytest.raises(StorageError, match=f"cannot read {absent}: no such file"):
+        storage.read_bytes(absent)
+    with pytest.raises(StorageError, match=f"cannot read {absent}: no such file"):
+        storage.open_input(absent)
+
+
+def test_a_folder_is_no_file(place: str) -> None:
+    storage.write_bytes(storage.join(place, "folder/file"), b"1")
+    assert storage.stat(storage.join(place, "folder")) is None
+
+
+def test_remove(place: str) -> None:
+    for name in ("kept", "gone"):
+        storage.write_bytes(storage.join(place, name), b"1")
+    storage.remove(storage.join(place, "gone"))
+    assert storage.list_files(place) == {"kept": 1}
+
+
+def test_input_is_read_in_pieces_from_anywhere(place: str) -> None:
+    path = storage.join(place, "file")
+    data = bytes(range(256)) * 8192  # more than one buffer
+    storage.write_bytes(path, data)
+    with storage.open_input(path) as file:
+        assert file.readable()
+        assert file.seekable()
+        file.seek(-3, os.SEEK_END)
+        assert file.read() == b"\xfd\xfe\xff"
+        file.seek(1_500_000)
+        assert file.read(5) == data[1_500_000:1_500_005]
+        assert file.tell() == 1_500_005
+        file.seek(2, os.SEEK_CUR)
+        assert file.read(1) == data[1_500_007:1_500_008]
+
+
+def test_local_copies_can_be_read_and_keep_their_names(place: str, tmp_path: Path) -> None:
+    paths = [storage.join(place, name) for name in ("one/part", "two/part")]  # the same name twice
+    for number, path in enumerate(paths):
+        storage.write_bytes(path, bytes([number]))
+    with storage.local_copies(paths) as copies:
+        assert [Path(copy).read_bytes() for copy in copies] == [b"\0", b"\1"]
+        assert [Path(copy).name for copy in copies] == ["part", "part"]
+        assert (copies == paths) == (not storage.is_remote(place))
+    assert [Path(copy).exists() for copy in copies] == [not storage.is_remote(place)] * 2
+
+
+def test_local_output_goes_to_its_place(place: str) -> None:
+    path = storage.join(place, "model.keras")
+    with storage.local_output(path) as scratch:
+        Path(scratch).write_bytes(b"weights")
+        assert storage.stat(path) is None
+    assert storage.list_files(place) == {"model.keras": 7}
+
+
+def test_local_output_that_fails_leaves_the_old_file(place: str) -> None:
+    path = storage.join(place, "model.keras")
+    storage.write_bytes(path, b"old")
+
+    def fail(scratch: str) -> None:
+        Path(scratch).write_bytes(b"half")
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"), storage.local_output(path) as scratch:
+        fail(scratch)
+    assert storage.read_bytes(path) == b"old"
+    assert storage.list_files(place) == {"model.keras": 3}
+    assert not Path(scratch).exists()
+
+
+def test_sweep_removes_only_halves(place: str) -> None:
+    names = [".part-0.parquet.1f.partial", "part-0.parquet", ".hidden", "odd.partial"]
+    for name in names:
+        storage.write_bytes(storage.join(place, name), b"1")
+    storage.sweep_partials(place)
+    kept = names if storage.is_remote(place) else names[1:]
+    assert sorted(storage.list_files(place)) == sorted(kept)
+
+
+@pytest.mark.parametrize("path", ["ftp://host/file", "hdfs://host/file", "https://host/file"])
+def test_unknown_scheme_is_an_error(path: str) -> None:
+    scheme = path.partition(":")[0]
+    for action in (storage.read_bytes, storage.stat, storage.list_files, lambda path: storage.write_bytes(path, b"")):
+        with pytest.raises(InputError, match=f"cannot open {scheme}://...: paths may be local, gs:// or s3://"):
+            action(path)
+
+
+def test_a_bucket_that_is_not_there_is_an_error(s3_place: str) -> None:
+    storage.write_bytes(storage.join(s3_place, "file"), b"1")  # the server itself answers
+    with pytest.raises(StorageError, match="cannot read s3://no-such-bucket/file"):
+        storage.read_bytes("s3://no-such-bucket/file")
+    with pytest.raises(StorageError, match="cannot write s3://no-such-bucket/file"):
+        storage.write_bytes("s3://no-such-bucket/file", b"1")
+
+
+def test_join_keeps_the_scheme() -> None:
+    assert storage.join("s3://bucket/", "/a/", "b") == "s3://bucket/a/b"
+    assert storage.join("/", "a") == "/a"
+    assert [storage.is_remote(path) for path in ("gs://b/k", "s3://b/k", "/a/b", "a")] == [True, True, False, False]
+
+
+# --- Whole or not at all ------------------------------------------------------------------------
+
+REMEDIES = {
+    errno.ENOSPC: "no space left there; free some",
+    errno.EDQUOT: "quota is used up",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.EACCES: "permission denied; choose another place",
+    errno.EIO: "Input/output error",
+}
+
+
+def _failing(number: int, after: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """A stand-in that does what `after` does, then fails as the system would."""
+
+    def fail(*arguments: Any, **_: Any) -> None:
+        if after is not None:
+            after(*arguments)
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("step", ["open", "fsync", "replace", "makedirs"])
+@pytest.mark.parametrize("number", REMEDIES, ids=errno.errorcode.get)
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
+) -> None:
+    path = tmp_path / "shard"
+    path.write_bytes(b"old")
+    if step == "open":
+        monkeypatch.setattr(storage, "open", _failing(number), raising=False)
+    else:
+        monkeypatch.setattr(storage.os, step, _failing(number))
+    with pytest.raises(StorageError) as raised:
+        storage.write_bytes(str(path), b"new")
+    assert str(raised.value).startswith(f"cannot write {path}: ")
+    assert REMEDIES[number] in str(raised.value)
+    assert isinstance(raised.value.__cause__, OSError)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["shard"]
+
+
+def test_a_write_interrupted_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not an OSError: the user's Ctrl-C between writing and renaming."""
+
+    def interrupt(*_: Any) -> None:
+        assert len(os.listdir(tmp_path)) == 1  # the half is there by now
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_bytes(str(tmp_path / "shard"), b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_data_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(storage.os, "fsync", lambda file: (steps.append("fsync"), fsync(file)))
+    monkeypatch.setattr(storage.os, "replace", lambda *paths: (steps.append("replace"), replace(*paths)))
+    storage.write_bytes(str(tmp_path / "shard"), b"new")
+    assert steps == ["fsync", "replace"]
+
+
+def test_a_real_file_size_limit(tmp_path: Path) -> None:
+    """`ulimit -f`: the system itself cuts the write off midway."""
+    path = tmp_path / "shard"
+    path.write_bytes(b"old")
+    code = (
+        "import resource, sys\n"
+        "from schemas import storage\n"
+        "from schemas.errors import StorageError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "storage.write_bytes(sys.argv[1] + '.fits', bytes(65536))\n"
+        "try:\n"
+        "    storage.write_bytes(sys.argv[1], bytes(65537))\n"
+        "except StorageError as error:\n"
+        "    print(error)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"cannot write {path}: the file would be larger than this system allows")
+    assert "ulimit -f" in done.stdout
+    assert path.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["shard", "shard.fits"]
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "images").write_bytes(b"a file")
+    for path in (tmp_path / "images" / "shard", tmp_path / "images" / "dataset" / "shard"):
+        with pytest.raises(StorageError, match=f"cannot write {path}: .*"):
+            storage.write_bytes(str(path), b"new")
+    assert (tmp_path / "images").read_bytes() == b"a file"
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.os, "scandir", _failing(errno.EACCES))
+    with pytest.raises(StorageError, match=f"cannot list {tmp_path}: permission denied"):
+        storage.list_files(str(tmp_path))
+
+
+def test_a_file_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.os, "unlink", _failing(errno.EROFS))
+    with pytest.raises(StorageError, match=f"cannot remove {tmp_path}/x: the file system is read-only"):
+        storage.remove(str(tmp_path / "x"))
+
+
+def test_the_scratch_folder_goes_even_after_an_error() -> None:
+    def use(folder: str) -> None:
+        Path(folder, "file").write_bytes(b"1")
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"), storage.scratch_folder() as folder:
+        use(folder)
+    assert not os.path.exists(folder)

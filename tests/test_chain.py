@@ -1,0 +1,144 @@
+"""The chain as a whole: done once, skipped after, redone only where something changed, the same after any kill."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import chain_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A root with a finished chain, and its run file; not to be written to."""
+    folder = tmp_path_factory.mktemp("chain")
+    root = folder / "root"
+    root.mkdir()
+    run_file = chain_run.write_run_file(folder)
+    chain_run.finish(root, run_file, "--direct_num_workers=1")
+    return root, run_file
+
+
+@pytest.fixture
+def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the finished chain, times and all, to be written to."""
+    root, run_file = finished
+    shutil.copytree(root, tmp_path / "root", copy_function=shutil.copy2)
+    return tmp_path / "root", run_file
+
+
+def test_the_tables_are_there_and_close(finished: tuple[Path, Path]) -> None:
+    root, _ = finished
+    tables = chain_run.rows(root)
+    assert len(tables["index/**"]) == 560
+    assert len(tables["labels/**"]) == 560 + 2 * 240
+    assert len(tables["agreement/pairs/**"]) == 240
+    assert len(tables["agreement/summary"]) == 2
+    assert tables["rejects/**"] == []
+    assert (root / "report" / "index.html").exists()
+
+
+def test_the_manifest_of_the_run_holds_configuration_inputs_counts_and_seconds(finished: tuple[Path, Path]) -> None:
+    root, _ = finished
+    [path] = (root / "runs").glob("*.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["status"] == "done"
+    assert manifest["configuration"]["convert"]["shards"] == 32
+    assert manifest["inputs"][0]["size"] == (root / "sample" / "drawn.h5").stat().st_size
+    stages = {stage["stage"]: stage for stage in manifest["stages"]}
+    assert list(stages) == ["draw", "convert", "train", "label", "agree", "report"]
+    assert stages["convert"]["counts"]["in"] == stages["convert"]["counts"]["out"] == 560
+    assert all(stage["made"] and stage["seconds"] > 0 for stage in manifest["stages"])
+
+
+def test_every_stage_but_training_has_at_least_8_elements_of_bounded_size(finished: tuple[Path, Path]) -> None:
+    root, _ = finished
+    [path] = (root / "runs").glob("*.json")
+    counters: dict[str, int] = {}
+    for stage in json.loads(path.read_text())["stages"]:
+        counters |= stage["counters"]
+    for step in ("convert.write", "label", "agree"):
+        assert counters[f"{step}.elements"] >= 8, step
+    for step in ("convert.read", "convert.write", "label", "agree"):
+        assert 0 < counters[f"{step}.element_bytes.max"] < 256 << 20, step
+
+
+def test_a_second_run_does_no_stage_again_and_says_so_in_seconds(finished: tuple[Path, Path]) -> None:
+    root, run_file = finished
+    before = chain_run.modified(root, "**/*")
+    began = time.monotonic()
+    printed = chain_run.finish(root, run_file)
+    assert time.monotonic() - began < 30
+    assert "Everything was already there: no stage was run again" in printed
+    after = chain_run.modified(root, "**/*")
+    new = set(after) - set(before)
+    assert {path.split("/")[0] for path in new} == {"runs"}
+    assert {path: after[path] for path in before} == before
+    for path in new:
+        (root / path).unlink()
+
+
+def test_a_changed_model_redoes_only_what_depends_on_it(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    root, run_file = copied
+    text = run_file.read_text().replace('network = "cnn2"', 'network = "cnn2"\nseed = 5')
+    changed = tmp_path / "changed.toml"
+    changed.write_text(text)
+    before, tables = chain_run.modified(root, "**/*"), chain_run.rows(root)
+    printed = chain_run.finish(root, changed)
+    after = chain_run.modified(root, "**/*")
+    written = {path for path in after if after[path] != before.get(path) and not path.startswith("runs/")}
+    assert "convert drawn: already there" in printed
+    assert {path.split("/")[0] for path in written} == {"models", "labels", "rejects", "agreement", "report"}
+    assert all("annotator=cnn2" in path for path in written if path.startswith("rejects/"))
+    assert {path.split("/")[2] for path in written if path.startswith("models/")} == {"cnn2"}
+    assert {path.split("/")[2] for path in written if path.startswith("labels/")} == {"annotator=cnn2"}
+    assert any(path.startswith("agreement/pairs/") for path in written)
+    assert chain_run.rows(root)["index/**"] == tables["index/**"]
+    assert chain_run.rows(root)["agreement/pairs/**"] != tables["agreement/pairs/**"]
+
+
+@pytest.mark.parametrize(
+    "flags", [["--direct_num_workers=2"], ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]]
+)
+def test_every_way_of_running_locally_gives_the_same_rows(
+    finished: tuple[Path, Path], tmp_path: Path, flags: list[str]
+) -> None:
+    root, run_file = finished
+    other = tmp_path / "root"
+    other.mkdir()
+    chain_run.finish(other, run_file, *flags)
+    expected, found = chain_run.rows(root), chain_run.rows(other)
+    for name, table in expected.items():
+        assert found[name] == table, name
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    root, run_file = finished
+    other = tmp_path / "root"
+    other.mkdir()
+    stages = {
+        "convert": ("index/**/split=train/*.parquet", ["index", "images", "labels", "rejects"]),
+        "label": ("labels/**/annotator=cnn1/split=test/*.parquet", ["labels/dataset=drawn/annotator=cnn1"]),
+        "agree": ("agreement/pairs/**/split=test/*.parquet", ["agreement/pairs"]),
+    }
+    log = other.parent / "root.log"
+    for stage, (committed, folders) in stages.items():
+        if stage == "label":
+            chain_run.kill_when(other, run_file, lambda: log.exists() and "cnn2: epoch 1/2" in log.read_text())
+            assert not (other / "models/drawn/cnn2/model.json").exists()
+        chain_run.kill_when(other, run_file, lambda pattern=committed: len(list(other.glob(pattern))) >= 16)
+        done = {path.name[:10] for path in other.glob(committed)}
+        assert 16 <= len(done) < 32, f"{stage}: killed too late to show anything"
+        before = {path: when for folder in folders for path, when in chain_run.modified(other, f"{folder}/**/*").items()}
+        kept = {path for path in before if committed.split("=")[-1].split("/")[0] in path and path.split("/")[-1][:10] in done}
+        chain_run.kill_when(other, run_file, lambda pattern=committed: len(list(other.glob(pattern))) == 32)
+        after = chain_run.modified(other, "**/*")
+        assert kept, stage
+        assert {path: after.get(path) for path in kept} == {path: before[path] for path in kept}, stage
+    chain_run.finish(other, run_file)
+    expected, found = chain_run.rows(root), chain_run.rows(other)
+    for name, table in expected.items():
+        assert found[name] == table, name
+    assert not list(other.glob("**/*.partial"))
