@@ -31,9 +31,7 @@ def crops(count: int) -> Path:
 
 def convert_settings(count: int) -> ConvertSettings:
     """How the crops are converted."""
-    return ConvertSettings(
-        dataset=DATASET, source="svhn_h5", input=(str(crops(count)),), keys={SPLIT: "X_test:y_test"}
-    )
+    return ConvertSettings(dataset=DATASET, source="svhn_h5", input=(str(crops(count)),), keys={SPLIT: "X_test:y_test"})
 
 
 def converted(count: int) -> str:

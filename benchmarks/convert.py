@@ -79,13 +79,12 @@ def bare_png(count: int, folder: Path) -> dict[str, float]:
 
 def _pixels(count: int) -> np.ndarray:
     with h5py.File(common.crops(count)) as file:
-        return np.rint(file["X_test"][:]).astype(np.uint8)[..., None]
+        return np.asarray(np.rint(file["X_test"][:]), dtype=np.uint8)[..., None]
 
 
 def _labels(count: int) -> np.ndarray:
     with h5py.File(common.crops(count)) as file:
-        labels: np.ndarray = file["y_test"][:]
-        return labels
+        return np.asarray(file["y_test"][:])
 
 
 def report(figures: dict[str, dict[str, float]], count: int) -> None:

@@ -54,7 +54,7 @@ def concord(images: ImageSet, folder: Path) -> None:
 
 
 def bare_loop(images: ImageSet, folder: Path) -> None:
-    """What one would write without Beam: tf.data reads and decodes ahead, a compiled call scores, Parquet shard by shard."""
+    """What one would write without Beam: tf.data reads and decodes ahead, a compiled call scores, a file a shard."""
     from models import saved
     from models.quiet import tensorflow as tf
 

@@ -91,7 +91,8 @@ def to_uint8(
         found = f"pixels from {float(values[row].min()):g} to {float(values[row].max()):g}"
         problems[row] = Reason.PIXELS_OUT_OF_RANGE, f"{found}, but the value range is {black:g} to {white:g}"
     clean = np.where((finite & ~outside)[:, None, None, None], scaled, 0) if problems else scaled
-    return np.clip(np.rint(clean), 0, 255).astype(np.uint8), problems
+    whole = np.rint(clean)
+    return np.clip(whole, 0, 255, out=whole).astype(np.uint8), problems
 
 
 def label_problem(label: Any, index: int, classes: int) -> tuple[Reason, str] | None:

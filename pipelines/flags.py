@@ -82,11 +82,10 @@ def check_beam_flags(flags: list[str], parser: argparse.ArgumentParser) -> tuple
 
     logging.getLogger("apache_beam.options.pipeline_options").setLevel(logging.ERROR)
     known = {f"--{name}" for name in PipelineOptions([]).get_all_options()}
-    for flag in flags:
+    for previous, flag in zip(["", *flags], flags, strict=False):
         name = flag.partition("=")[0]
         if not name.startswith("-"):
-            previous = flags.index(flag) - 1
-            if previous >= 0 and flags[previous].startswith("--") and "=" not in flags[previous]:
+            if previous.startswith("--") and "=" not in previous:
                 continue  # the value of the flag before it
             raise InputError(f"unexpected argument {flag!r}")
         near = difflib.get_close_matches(name, ours, 1, cutoff=0.75)

@@ -1,8 +1,10 @@
 """The chain as a whole: done once, skipped after, redone only where something changed, the same after any kill."""
 
 import json
+import re
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -114,31 +116,67 @@ def test_every_way_of_running_locally_gives_the_same_rows(
         assert found[name] == table, name
 
 
-def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path, Path], tmp_path: Path) -> None:
-    root, run_file = finished
-    other = tmp_path / "root"
-    other.mkdir()
-    stages = {
-        "convert": ("index/**/split=train/*.parquet", ["index", "images", "labels", "rejects"]),
-        "label": ("labels/**/annotator=cnn1/split=test/*.parquet", ["labels/dataset=drawn/annotator=cnn1"]),
-        "agree": ("agreement/pairs/**/split=test/*.parquet", ["agreement/pairs"]),
+# what each stage commits a shard with, and the folders in which the killed run's finished files must stay untouched
+COMMITS = {
+    "convert": ("index/**/split=train/*.parquet", ("index", "images", "labels", "rejects")),
+    "label": ("labels/**/annotator=cnn1/split=test/*.parquet", ("labels/dataset=drawn/annotator=cnn1",)),
+    "agree": ("agreement/pairs/**/split=test/*.parquet", ("agreement/pairs",)),
+}
+
+
+@pytest.fixture(scope="module")
+def killed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root in which the chain is killed again and again."""
+    root = tmp_path_factory.mktemp("killed") / "root"
+    root.mkdir()
+    return root
+
+
+@pytest.mark.parametrize("stage", ["convert", "train", "label", "agree"])
+def test_killed_in_a_stage_the_next_run_keeps_every_finished_shard(
+    finished: tuple[Path, Path], killed_root: Path, stage: str
+) -> None:
+    _, run_file = finished
+    if stage == "train":
+        chain_run.kill_when(killed_root, run_file, partial(_told, killed_root, "cnn2: epoch 1/2"))
+        assert not (killed_root / "models/drawn/cnn2/model.json").exists()
+        return
+    pattern, folders = COMMITS[stage]
+    chain_run.kill_when(killed_root, run_file, partial(_committed, killed_root, pattern, 16))
+    done = {_shard(path.name) for path in killed_root.glob(pattern)}
+    assert 16 <= len(done) < 32, "killed too late to show anything"
+    split = "train" if stage == "convert" else "test"
+    before = {
+        path: when
+        for folder in folders
+        for path, when in chain_run.modified(killed_root, f"{folder}/**/*").items()
+        if split in path and _shard(path) in done
     }
-    log = other.parent / "root.log"
-    for stage, (committed, folders) in stages.items():
-        if stage == "label":
-            chain_run.kill_when(other, run_file, lambda: log.exists() and "cnn2: epoch 1/2" in log.read_text())
-            assert not (other / "models/drawn/cnn2/model.json").exists()
-        chain_run.kill_when(other, run_file, lambda pattern=committed: len(list(other.glob(pattern))) >= 16)
-        done = {path.name[:10] for path in other.glob(committed)}
-        assert 16 <= len(done) < 32, f"{stage}: killed too late to show anything"
-        before = {path: when for folder in folders for path, when in chain_run.modified(other, f"{folder}/**/*").items()}
-        kept = {path for path in before if committed.split("=")[-1].split("/")[0] in path and path.split("/")[-1][:10] in done}
-        chain_run.kill_when(other, run_file, lambda pattern=committed: len(list(other.glob(pattern))) == 32)
-        after = chain_run.modified(other, "**/*")
-        assert kept, stage
-        assert {path: after.get(path) for path in kept} == {path: before[path] for path in kept}, stage
-    chain_run.finish(other, run_file)
-    expected, found = chain_run.rows(root), chain_run.rows(other)
+    assert len(before) == len(done) * (4 if stage == "convert" else 1)
+    chain_run.kill_when(killed_root, run_file, partial(_committed, killed_root, pattern, 32))
+    after = chain_run.modified(killed_root, "**/*")
+    assert {path: after.get(path) for path in before} == before
+
+
+def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path, Path], killed_root: Path) -> None:
+    root, run_file = finished
+    chain_run.finish(killed_root, run_file)
+    expected, found = chain_run.rows(root), chain_run.rows(killed_root)
     for name, table in expected.items():
         assert found[name] == table, name
-    assert not list(other.glob("**/*.partial"))
+    assert not list(killed_root.glob("**/*.partial"))
+
+
+def _shard(path: str) -> str:
+    """The shard's number in a file's name; empty for a file that is no shard, or half of one."""
+    found = re.search(r"-(\d{5})-of-\d{5}(\.parquet)?$", path)
+    return found[1] if found else ""
+
+
+def _committed(root: Path, pattern: str, least: int) -> bool:
+    return len(list(root.glob(pattern))) >= least
+
+
+def _told(root: Path, text: str) -> bool:
+    log = root.parent / f"{root.name}.log"
+    return log.exists() and text in log.read_text()
