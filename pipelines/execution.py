@@ -1,6 +1,5 @@
 """Run a Beam pipeline: which runner, its counters, and its errors as a user should see them."""
 
-import logging
 import os
 import re
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from schemas import errors
-from schemas.errors import ConcordError
+from schemas.errors import ConcordError, InputError
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _RAISED = re.compile(r"schemas\.errors\.(\w+): ([^\n]+?)(?: \[while running|\n|\\n|$)")
@@ -58,11 +57,14 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
     """Build a pipeline, run it to its end, and return its counters.
 
     Raises:
+        InputError: the flags name no runner, or one that is not installed.
         ConcordError: a worker raised one; it comes back as itself from every runner.
     """
-    logging.getLogger(__name__).debug("beam job %s", job)
     try:
         pipeline = beam.Pipeline(options=pipeline_options(flags, job))
+    except (ValueError, ImportError) as error:
+        raise InputError(f"Beam does not take these flags: {error}") from error
+    try:
         build(pipeline)
         result = pipeline.run()
         result.wait_until_finish()

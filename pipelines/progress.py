@@ -59,7 +59,7 @@ def _watch_bar(stage: str, shards: int, images: int, committed: Callable[[], int
         while not ended:
             ended = stop.wait(BAR_SECONDS)
             done, seconds = committed(), time.monotonic() - begun
-            bar.update(done - bar.n)
+            bar.n = done
             bar.set_postfix_str(line(stage, done, shards, images, seconds).partition("committed, ")[2])
 
 

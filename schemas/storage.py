@@ -71,7 +71,8 @@ def _explained(action: str, path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise StorageError(f"cannot {action} {path}: no such file") from error
+        missing = "its folder cannot be made; choose another place" if action == "write" else "no such file"
+        raise StorageError(f"cannot {action} {path}: {missing}") from error
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, str(error))
         raise StorageError(f"cannot {action} {path}: {remedy}") from error

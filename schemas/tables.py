@@ -112,9 +112,15 @@ def read(path: str, fingerprint: str | None = None) -> pa.Table:
         fingerprint: the one that the file has to carry; None takes any.
 
     Raises:
-        IncompleteError: the file was made from something else.
+        IncompleteError: the file was made from something else, or is damaged.
     """
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(path)))
+    content = storage.read_bytes(path)
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IncompleteError(
+            f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"
+        ) from error
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
     return table
@@ -123,7 +129,10 @@ def read(path: str, fingerprint: str | None = None) -> pa.Table:
 def read_tags(path: str) -> tuple[str, str]:
     """Fingerprint and JSON report of a Parquet file, from its footer; two empty strings where it has none."""
     with storage.open_input(path) as file:
-        metadata = pq.read_schema(file).metadata or {}
+        try:
+            metadata = pq.read_schema(file).metadata or {}
+        except pa.ArrowInvalid:  # cut off, or no Parquet at all: nobody's shard
+            metadata = {}
     return metadata.get(FINGERPRINT, b"").decode(), metadata.get(REPORT, b"").decode()
 
 

@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A loaded machine is no failure: pytest's own timeout catches what hangs.
+hypothesis.settings.register_profile("concord", deadline=None)
+hypothesis.settings.load_profile("concord")
 
 
 @pytest.fixture(scope="session")

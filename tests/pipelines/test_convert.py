@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.io
 
 from pipelines import convert_stage
 from pipelines.execution import Context, StageResult
 from pipelines.sources import Slab, SourcePlan
-from schemas import hashing, products
+from schemas import hashing, products, storage
 from schemas.settings import ConvertSettings
 
 KEYS = {"train": "train", "validation": "val", "test": "test"}
@@ -84,7 +86,7 @@ def test_tfds_finds_every_pixel_and_label_of_the_h5(converted: str, sample_h5: s
     assert len(found) == COUNTS[split] == len(labels)
     rows = [found[f"{split}-{row:07d}"] for row in range(len(labels))]
     read = np.stack([image for image, _ in rows])
-    assert (read.dtype, read.shape[1:]) == (np.uint8, (32, 32, 1))
+    assert (str(read.dtype), read.shape[1:]) == ("uint8", (32, 32, 1))
     assert np.abs(read[..., 0] - pixels).max() <= 0.5
     assert [label for _, label in rows] == labels.tolist()
 
@@ -208,6 +210,18 @@ def test_five_images_in_eight_shards(tmp_path: Path) -> None:
     assert len(list((tmp_path / "root").rglob("*-of-00008*"))) == 4 * 8
 
 
+def test_red_stays_red_from_mat_to_tfds(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 4, 3, 2), dtype=np.uint8)
+    pixels[:, :, 0, 0], pixels[:, :, 2, 1] = 200, 100
+    scipy.io.savemat(tmp_path / "test_32x32.mat", {"X": pixels, "y": np.array([[10], [3]])})
+    convert(settings_for(str(tmp_path / "test_32x32.mat"), source="svhn_mat"), tmp_path / "root")
+    found = read_split(tmp_path / "root/images/drawn/1.0.0", "test")
+    assert {image_id: (image[0, 0].tolist(), label) for image_id, (image, label) in found.items()} == {
+        "test_32x32-0000000": ([200, 0, 0], 0),
+        "test_32x32-0000001": ([0, 0, 100], 3),
+    }
+
+
 # --- Splits drawn by hash -----------------------------------------------------------------------
 
 
@@ -329,6 +343,16 @@ def test_a_cut_off_tfrecord_is_made_again(own: Path, sample_h5: str) -> None:
     assert contents(state(own)) == contents(before)
 
 
+def test_a_cut_off_index_is_made_again(own: Path, sample_h5: str) -> None:
+    before = state(own)
+    os.truncate(own / LOST[0], 500)
+    (own / "images/drawn/1.0.0/_concord.json").unlink()
+    convert(settings_for(sample_h5), own)
+    after = state(own)
+    assert contents(after) == contents(before)
+    assert rewritten(before, after) == of_shard(LOST[0])
+
+
 def test_a_shard_made_from_something_else_is_made_again(own: Path, sample_h5: str, tmp_path: Path) -> None:
     before = state(own)
     convert(settings_for(sample_h5, classes=tuple("abcdefghij")), tmp_path / "other")
@@ -352,12 +376,16 @@ def test_the_manifest_is_removed_first_and_written_last(
     own: Path, sample_h5: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    write, remove = convert_stage.storage.write_bytes, convert_stage.storage.remove
-    note = lambda verb, path: steps.append(f"{verb} {Path(path).relative_to(own)}")  # noqa: E731
-    monkeypatch.setattr(
-        convert_stage.storage, "write_bytes", lambda path, data: (note("write", path), write(path, data))
-    )
-    monkeypatch.setattr(convert_stage.storage, "remove", lambda path: (note("remove", path), remove(path)))
+
+    def noted(verb: str, action: Callable[..., None]) -> Callable[..., None]:
+        def act(path: str, *data: bytes) -> None:
+            steps.append(f"{verb} {Path(path).relative_to(own)}")
+            action(path, *data)
+
+        return act
+
+    monkeypatch.setattr(storage, "write_bytes", noted("write", storage.write_bytes))
+    monkeypatch.setattr(storage, "remove", noted("remove", storage.remove))
     convert(settings_for(sample_h5, classes=tuple("abcdefghij")), own)
     manifest = "images/drawn/1.0.0/_concord.json"
     assert steps[0] == f"remove {manifest}"

@@ -17,7 +17,7 @@ import scipy.io
 
 from pipelines import convert_stage
 from pipelines.execution import Context, StageResult
-from schemas import products, storage
+from schemas import products
 from schemas.errors import InputError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
 from schemas.settings import ConvertSettings
@@ -87,7 +87,7 @@ BAD_H5: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "labels twice": (lambda path: course(path, y_test=numbers(20)[:, None]), ["y_test has shape (20, 1)"]),
     "text labels": (lambda path: course(path, y_test=np.array([b"7"] * 20)), ["y_test holds values of type |S1"]),
     "no images": (lambda path: course(path, X_train=np.zeros((0, 8, 8)), y_train=numbers(0)), ["shape (0, 8, 8)"]),
-    "one number": (lambda path: course(path, X_val=np.float32(7)), ["X_val holds values of type float32 in shape ()"]),
+    "one number": (lambda path: course(path, X_val=np.array(7.0)), ["X_val holds values of type float64 in shape ()"]),
     "0-1 floats": (
         lambda path: course(path, X_train=np.linspace(0, 1, 60 * 64).reshape(60, 8, 8)),
         ["no pixel of X_train is above 1; give --value-range 0,1"],
@@ -122,11 +122,12 @@ def test_after_a_truncated_file_a_whole_one_works(tmp_path: Path) -> None:
     assert_works_afterwards(tmp_path / "input.h5", tmp_path / "root")
 
 
-def test_a_chunk_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """The file opens, and its damage shows only while workers read it."""
+@pytest.mark.parametrize("kind", ["u1", "f4"])
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
+    """The file opens, and its damage shows only while workers read it, or (floats) a sample is looked at."""
     path = tmp_path / "input.h5"
     with h5py.File(path, "w") as file:
-        pixels = np.random.default_rng(0).integers(0, 255, (300, 8, 8)).astype(np.uint8)
+        pixels = np.random.default_rng(0).integers(0, 255, (300, 8, 8)).astype(kind)
         stored = file.create_dataset("X", data=pixels, chunks=(300, 8, 8), compression="gzip", fletcher32=True)
         file["y"] = numbers(300)
         place = stored.id.get_chunk_info(0).byte_offset
@@ -230,7 +231,7 @@ def test_a_failed_write_declares_nothing_and_the_rerun_completes(
             raise OSError(number, os.strerror(number))
         replace(scratch, target)
 
-    monkeypatch.setattr(storage.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(StorageError) as raised:
         convert(path, root)
     monkeypatch.undo()
@@ -252,7 +253,7 @@ def test_a_failed_write_declares_nothing_and_the_rerun_completes(
 def test_the_product_after_a_failure_is_the_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = course(tmp_path / "input.h5")
     convert(path, tmp_path / "smooth")
-    monkeypatch.setattr(storage.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
     with pytest.raises(StorageError):
         convert(path, tmp_path / "rough")
     monkeypatch.undo()
@@ -387,22 +388,10 @@ def test_mat_labels_that_are_no_digit_are_rejected(tmp_path: Path) -> None:
     assert [label for _, label in kept] == ["0", "1", "9", "5"]
 
 
-def test_red_stays_red_from_mat_to_tfrecord(tmp_path: Path) -> None:
-    import tensorflow_datasets as tfds
-
-    pixels = np.zeros((4, 4, 3, 2), dtype=np.uint8)
-    pixels[:, :, 0, 0], pixels[:, :, 2, 1] = 200, 100
-    save_mat(tmp_path / "test_32x32.mat", X=pixels, y=np.array([[10], [3]]))
-    convert(tmp_path / "test_32x32.mat", tmp_path / "root", source="svhn_mat")
-    rows = tfds.builder_from_directory(f"{tmp_path}/root/images/d/1.0.0").as_dataset(split="test").as_numpy_iterator()
-    found = {row["image/id"].decode(): (row["image"][0, 0].tolist(), int(row["label"])) for row in rows}
-    assert found == {"test_32x32-0000000": ([200, 0, 0], 0), "test_32x32-0000001": ([0, 0, 100], 3)}
-
-
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     path = course(tmp_path / "input.h5")
     (tmp_path / "root").write_bytes(b"a file")
-    with pytest.raises(StorageError, match=f"cannot write {tmp_path}/root/.*a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match=rf"cannot \w+ {tmp_path}/root/.*a file stands where a folder is needed"):
         convert(path, tmp_path / "root")
     (tmp_path / "root").unlink()
     convert(path, tmp_path / "root")

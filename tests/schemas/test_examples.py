@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import examples
@@ -22,14 +22,12 @@ def peer(image: bytes, image_id: str, label: int) -> Any:
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1))
 def test_bytes_are_tensorflows(image: bytes, image_id: str, label: int) -> None:
     expected = peer(image, image_id, label).SerializeToString(deterministic=True)
     assert examples.encode_example(image, image_id, label) == expected
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1))
 def test_tensorflow_reads_what_was_encoded(image: bytes, image_id: str, label: int) -> None:
     import tensorflow as tf
@@ -40,7 +38,6 @@ def test_tensorflow_reads_what_was_encoded(image: bytes, image_id: str, label: i
     assert list(feature["label"].int64_list.value) == [label]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=40), st.integers(0, 9))
 def test_what_tensorflow_wrote_is_decoded(image: bytes, image_id: str, label: int) -> None:
     # not deterministic: TensorFlow may write the features in any order

@@ -180,7 +180,7 @@ def test_a_failed_write_leaves_what_was_there(
     if step == "open":
         monkeypatch.setattr(storage, "open", _failing(number), raising=False)
     else:
-        monkeypatch.setattr(storage.os, step, _failing(number))
+        monkeypatch.setattr(os, step, _failing(number))
     with pytest.raises(StorageError) as raised:
         storage.write_bytes(str(path), b"new")
     assert str(raised.value).startswith(f"cannot write {path}: ")
@@ -198,7 +198,7 @@ def test_a_write_interrupted_midway_leaves_nothing(tmp_path: Path, monkeypatch: 
         assert len(os.listdir(tmp_path)) == 1  # the half is there by now
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         storage.write_bytes(str(tmp_path / "shard"), b"new")
     assert os.listdir(tmp_path) == []
@@ -206,9 +206,18 @@ def test_a_write_interrupted_midway_leaves_nothing(tmp_path: Path, monkeypatch: 
 
 def test_data_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(storage.os, "fsync", lambda file: (steps.append("fsync"), fsync(file)))
-    monkeypatch.setattr(storage.os, "replace", lambda *paths: (steps.append("replace"), replace(*paths)))
+
+    def noted(name: str) -> Callable[..., Any]:
+        action = getattr(os, name)
+
+        def act(*arguments: Any) -> Any:
+            steps.append(name)
+            return action(*arguments)
+
+        return act
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noted(name))
     storage.write_bytes(str(tmp_path / "shard"), b"new")
     assert steps == ["fsync", "replace"]
 
@@ -245,13 +254,13 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.os, "scandir", _failing(errno.EACCES))
+    monkeypatch.setattr(os, "scandir", _failing(errno.EACCES))
     with pytest.raises(StorageError, match=f"cannot list {tmp_path}: permission denied"):
         storage.list_files(str(tmp_path))
 
 
 def test_a_file_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.os, "unlink", _failing(errno.EROFS))
+    monkeypatch.setattr(os, "unlink", _failing(errno.EROFS))
     with pytest.raises(StorageError, match=f"cannot remove {tmp_path}/x: the file system is read-only"):
         storage.remove(str(tmp_path / "x"))
 

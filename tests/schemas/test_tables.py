@@ -1,5 +1,6 @@
 """Tables: the schema survives the file, fingerprints are checked, and DuckDB and pandas open what is written."""
 
+import os
 from pathlib import Path
 
 import duckdb
@@ -84,6 +85,26 @@ def test_a_foreign_parquet_file_is_refused(tmp_path: Path) -> None:
     assert tables.read_tags(path) == ("", "")
     with pytest.raises(IncompleteError, match="has fingerprint none, but its product is f1"):
         tables.read(path, "f1")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 0.5, -1], ids=["empty", "magic only", "half", "all but a byte"])
+def test_a_cut_off_file_is_nobodys_and_is_named(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "part.parquet"
+    tables.write(str(path), labels_table(), "f1")
+    size = path.stat().st_size
+    os.truncate(path, int(kept * size) if 0 < kept < 1 else int(kept) % size)
+    assert tables.read_tags(str(path)) == ("", "")
+    with pytest.raises(IncompleteError, match=f"{path} is damaged .*: remove it, and run the stage"):
+        tables.read(str(path))
+
+
+def test_damaged_rows_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    tables.write(str(path), pa.concat_tables([labels_table()] * 500), "f1")
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + b"\xff" * 200 + content[300:])
+    with pytest.raises(IncompleteError, match=f"{path} is damaged"):
+        tables.read(str(path), "f1")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
