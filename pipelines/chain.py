@@ -1,7 +1,6 @@
 """A chain of stages, each made only where it is missing, and the manifest of the run."""
 
 import dataclasses
-import json
 import re
 import time
 import uuid
@@ -12,7 +11,7 @@ from typing import Any
 
 import schemas
 from pipelines.execution import Context, StageResult
-from schemas import layout, products, storage
+from schemas import jsonfile, layout, products, storage
 from schemas.runfile import RunFile
 
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
@@ -66,7 +65,7 @@ class Run:
             "stages": [dataclasses.asdict(result) for result in self.results],
         }
         path = layout.run_manifest(self.root, self.run_id)
-        storage.write_bytes(path, json.dumps(content, indent=2, sort_keys=True, default=str).encode())
+        jsonfile.write(path, content)
         return path
 
 

@@ -3,12 +3,11 @@
 concord draw --output sample.h5 --train 6000 --test 2000 --validation 1000 --seed 7
 """
 
-import json
 import time
 
 from pipelines import drawing
 from pipelines.execution import Context, StageResult
-from schemas import products, storage
+from schemas import jsonfile, products, storage
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
 
@@ -24,13 +23,13 @@ def draw(settings: DrawSettings, context: Context) -> StageResult:
     fingerprint = products.fingerprint("draw", settings=settings.identity())
     note = f"{settings.output}.json"
     counts = {"train": settings.train, "test": settings.test, "validation": settings.validation}
-    there = storage.stat(settings.output) is not None and storage.stat(note) is not None
-    if there and json.loads(storage.read_bytes(note))["fingerprint"] == fingerprint and not context.force:
+    drawn = jsonfile.find(note) if storage.stat(settings.output) else None
+    if drawn and drawn["fingerprint"] == fingerprint and not context.force:
         return StageResult("draw", settings.output, made=False, counts=counts)
     began = time.monotonic()
     size = drawing.SampleSize(settings.train, settings.test, settings.validation)
     storage.remove(note)
     with storage.local_output(settings.output) as path:
         drawing.write_sample(path, size, settings.seed)
-    storage.write_bytes(note, json.dumps({"fingerprint": fingerprint, "settings": settings.identity()}).encode())
+    jsonfile.write(note, {"fingerprint": fingerprint, "settings": settings.identity()})
     return StageResult("draw", settings.output, True, time.monotonic() - began, counts)

@@ -1,9 +1,8 @@
 """`model.json`, the card of a model folder: written last, it declares the model whole."""
 
-import json
 from typing import Any
 
-from schemas import storage
+from schemas import jsonfile, storage
 from schemas.errors import IncompleteError
 
 MODEL_FILE = "model.keras"
@@ -12,16 +11,12 @@ CARD_FILE = "model.json"
 
 def write_card(folder: str, card: dict[str, Any]) -> None:
     """Write the card, last of all."""
-    storage.write_bytes(storage.join(folder, CARD_FILE), json.dumps(card, indent=2, sort_keys=True).encode())
+    jsonfile.write(storage.join(folder, CARD_FILE), card)
 
 
 def find_card(folder: str) -> dict[str, Any] | None:
     """What `model.json` says, or None where there is no whole model."""
-    path = storage.join(folder, CARD_FILE)
-    if storage.stat(path) is None:
-        return None
-    card: dict[str, Any] = json.loads(storage.read_bytes(path))
-    return card
+    return jsonfile.find(storage.join(folder, CARD_FILE))
 
 
 def require_card(folder: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from schemas import layout, storage, tables
+from schemas import jsonfile, layout, storage, tables
 from schemas.errors import IncompleteError, InputError
 
 MANIFEST = "_concord.json"
@@ -132,16 +132,12 @@ class ShardFolder:
 
 def write_manifest(folder: str, facts: Mapping[str, Any]) -> None:
     """Write a product's manifest."""
-    storage.write_bytes(storage.join(folder, MANIFEST), json.dumps(facts, indent=2, sort_keys=True).encode())
+    jsonfile.write(storage.join(folder, MANIFEST), facts)
 
 
 def find_manifest(folder: str) -> dict[str, Any] | None:
     """A product's manifest, or None where the product is missing or unfinished."""
-    path = storage.join(folder, MANIFEST)
-    if storage.stat(path) is None:
-        return None
-    manifest: dict[str, Any] = json.loads(storage.read_bytes(path))
-    return manifest
+    return jsonfile.find(storage.join(folder, MANIFEST))
 
 
 def is_current(folder: str, expected: str) -> bool:
