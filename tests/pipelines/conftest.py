@@ -7,7 +7,7 @@ import pytest
 
 from schemas.settings import TrainSettings
 
-CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=4, batch_size=8, accelerator="")
+CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
 CNN2 = TrainSettings(dataset="drawn", network="cnn2", epochs=1, batch_size=8, accelerator="")
 
 

@@ -1,0 +1,72 @@
+"""The rules of the house that code can check: which way imports run, and how long a function or file may be."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("schemas", "models", "pipelines", "analysis")
+FORBIDDEN = {
+    "schemas": {"models", "pipelines", "analysis", "apache_beam", "tensorflow", "tensorflow_datasets", "keras"},
+    "models": {"pipelines", "analysis", "apache_beam"},
+    "pipelines": {"analysis"},
+    "analysis": {"models", "pipelines", "apache_beam", "tensorflow"},
+}
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+STAGES = {"draw", "convert_stage", "train", "label_stage", "agree_stage"}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that a file imports, also within its functions, by its full name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they come from"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def broken_rules(package: str, source: str) -> set[str]:
+    return {name.partition(".")[0] for name in imported(ast.parse(source))} & FORBIDDEN[package]
+
+
+def long_functions(source: str, most: int = 40) -> list[str]:
+    functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [n.name for n in functions if (n.end_lineno or n.lineno) - n.lineno + 1 > most]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(FILES) > 40
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(PACKAGES)
+
+
+def test_a_broken_rule_is_seen() -> None:
+    assert broken_rules("schemas", "def f():\n    from apache_beam.io import x") == {"apache_beam"}
+    assert broken_rules("analysis", "import pipelines.label as label") == {"pipelines"}
+    assert long_functions("def f():\n" + "    x = 1\n" * 40) == ["f"]
+    assert long_functions("def f():\n" + "    x = 1\n" * 39) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    found = broken_rules(package, path.read_text())
+    if path == ROOT / "pipelines" / "cli.py":
+        found -= {"analysis"}  # only the command line's own file may import both sides
+    assert found == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_stages_never_import_each_other(path: Path) -> None:
+    ours = {name.removeprefix("pipelines.").partition(".")[0] for name in imported(ast.parse(path.read_text()))}
+    others = STAGES & ours - {path.stem}
+    assert not others or path.name == "chain.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_and_files_are_short(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= 400
+    assert long_functions(source) == []
