@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.decoding import image_of
 from models.quiet import tensorflow as tf
-from schemas import hashing
+from schemas import hashing, storage, tfrecord
 from schemas.errors import InputError
 from schemas.products import ImageSet, ShardFolder
 
@@ -49,6 +49,20 @@ def label_shards(images: ImageSet, split: str, labels: ShardFolder) -> tuple[npt
         ids = images.index(split).read(shard)["image_id"].to_pylist()
         shards.append(np.array([index_of[found[i]] if i in found else UNLABELLED for i in ids], dtype=np.int64))
     return tuple(shards)
+
+
+def damaged_record(images: ImageSet, split: str) -> str | None:
+    """Where the first record of a split lies whose checksum does not fit, in words; None where all do."""
+    for shard in range(images.shards):
+        content = storage.read_bytes(images.tfrecord(split, shard))
+        index = images.index(split).read(shard)
+        places = zip(
+            index["image_id"].to_pylist(), index["offset"].to_pylist(), index["length"].to_pylist(), strict=True
+        )
+        for row, (image_id, offset, length) in enumerate(places):
+            if tfrecord.payload_at(content, offset, length) is None:
+                return f"{images.tfrecord(split, shard)}, record {row} ({image_id})"
+    return None
 
 
 def hold_out(

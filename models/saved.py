@@ -8,6 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models.decoding import decode_image
 from models.quiet import keras
 from models.quiet import tensorflow as tf
@@ -33,7 +35,16 @@ def save(model: keras.Model, folder: str, card: dict[str, Any]) -> None:
             name, content = file.relative_to(scratch).as_posix(), file.read_bytes()
             storage.write_bytes(storage.join(folder, name), content)
             files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    write_card(folder, {**card, "parameters": model.count_params(), "files": files})
+    facts = {"parameters": model.count_params(), "weights_sha256": weights_hash(model), "files": files}
+    write_card(folder, {**card, **facts})
+
+
+def weights_hash(model: keras.Model) -> str:
+    """SHA-256 of all weights in order, which, unlike a file's, does not change with the time of saving."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()
 
 
 def _export(model: keras.Model, folder: Path) -> None:

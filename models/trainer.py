@@ -63,7 +63,12 @@ def train(job: TrainJob, tell: Callable[[dict[str, Any]], None]) -> dict[str, An
     with storage.local_copies(paths) as local:
         data = _data(images, settings, split, held, dict(zip(paths, local, strict=True)))
         began = time.monotonic()
-        history = _fit(model, data, images, settings, tell)
+        try:
+            history = _fit(model, data, images, settings, tell)
+        except tf.errors.DataLossError as error:
+            place = inputs.damaged_record(images, split) or inputs.damaged_record(images, held)
+            remedy = "remake the dataset with concord convert --force"
+            raise InputError(f"{place}: the checksum does not fit; {remedy}") from error
     best = int(np.argmax(history["val_accuracy"]))
     metrics = {name: values[best] for name, values in history.items()}
     metrics |= {"best_epoch": best + 1, "epochs": len(history["loss"]), "seconds": round(time.monotonic() - began, 2)}

@@ -73,8 +73,7 @@ def _make(plans: list[PairPlan], context: Context) -> dict[str, int]:
         for name in ("summary", "confusion"):
             storage.remove(plan.table(name))
             storage.sweep_partials(plan.table(name).rpartition("/")[0])
-        finished = plan.pairs.prepare()
-        done = set() if context.force else set(finished)
+        done = plan.pairs.prepare(afresh=context.force)
         shards += [PairShard(plan, shard, shard in done) for shard in range(plan.pairs.shards)]
 
     def build(pipeline: beam.Pipeline) -> None:

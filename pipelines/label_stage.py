@@ -51,6 +51,7 @@ def plan_labels(settings: LabelSettings, context: Context, images: ImageSet, mod
         )
     recipe = {
         "model": card["fingerprint"],
+        "weights": card["weights_sha256"],
         "images": images.fingerprint,
         "settings": (settings.scores, settings.batch_size),
     }
@@ -67,8 +68,7 @@ def _missing(plan: LabelPlan, split: str, force: bool) -> list[ImageShard]:
     labels, rejects = plan.labels(split), plan.rejects(split)
     if products.is_current(labels.folder, labels.fingerprint) and not force:
         return []
-    finished = set(labels.prepare()) & set(rejects.prepare())
-    done = set() if force else finished
+    done = set(labels.prepare(afresh=force)) & set(rejects.prepare(afresh=force))
     folder = layout.images(images.root, images.dataset, images.version)
     sizes = storage.list_files(folder)
     wanted = [shard for shard in range(images.shards) if shard not in done]

@@ -115,10 +115,14 @@ class ShardFolder:
         """How many shard files are there, whatever they hold; cheap, to show progress."""
         return sum(name.endswith(".parquet") for name in storage.list_files(self.folder))
 
-    def prepare(self) -> dict[int, ShardReport]:
-        """Make the folder hold nothing but finished shards of this fingerprint, and return them."""
+    def prepare(self, afresh: bool = False) -> dict[int, ShardReport]:
+        """Make the folder hold nothing but finished shards of this fingerprint, and return them.
+
+        Args:
+            afresh: keep none at all.
+        """
         storage.remove(storage.join(self.folder, MANIFEST))
-        done = self.done()
+        done = {} if afresh else self.done()
         keep = {layout.parquet_shard(shard, self.shards) for shard in done}
         for name in storage.list_files(self.folder):
             if name not in keep:

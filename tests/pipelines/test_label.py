@@ -204,6 +204,17 @@ def test_a_second_call_does_nothing(labelled: tuple[str, list[Any]], monkeypatch
         run(root, "cnn1", batch_size=7, scores=True)  # another setting is another label set
 
 
+def test_other_weights_of_the_same_recipe_label_again(root: str) -> None:
+    [first] = run(root, "cnn1")
+    card = cards.require_card(layout.model(root, "drawn", "cnn1"))
+    model = saved.load(layout.model(root, "drawn", "cnn1"))
+    saved.save(model, layout.model(root, "drawn", "cnn1"), card)
+    assert [result.made for result in run(root, "cnn1")] == [False]  # saved at another time, but the same weights
+    model.layers[-1].set_weights([-weights for weights in model.layers[-1].get_weights()])
+    saved.save(model, layout.model(root, "drawn", "cnn1"), card)
+    assert [first.made, *(result.made for result in run(root, "cnn1"))] == [True, True]
+
+
 def damage(root: str, shard: int, record: int) -> str:
     """Flip a bit in the middle of a record; return the id of its image."""
     row = products.image_set(root, "drawn", "1.0.0").index("test").read(shard).to_pylist()[record]

@@ -19,7 +19,7 @@ from models.quiet import tensorflow as tf
 from pipelines import execution
 from pipelines.execution import Context
 from pipelines.train import TrainModels, train, train_model
-from schemas import layout
+from schemas import layout, products
 from schemas.errors import ConcordError, IncompleteError, InputError
 from schemas.settings import GPU_HINT, TrainSettings
 
@@ -153,26 +153,24 @@ def test_two_models_of_one_name_are_refused(trained: str, models: Models) -> Non
         train([models[0], dataclasses.replace(models[1], name="cnn1")], Context(trained))
 
 
-def test_a_crash_shows_the_last_lines_of_the_process(root: str, models: Models) -> None:
-    shard = Path(layout.images(root, "drawn", "1.0.0"), "drawn-train.tfrecord-00002-of-00008")
-    content = bytearray(shard.read_bytes())
-    content[200] ^= 1  # within the first record's image
-    shard.write_bytes(content)
-    crashing = dataclasses.replace(models[0], name="crashing")
-    with pytest.raises(
-        ConcordError, match=r"^training 'crashing' ended with status 1: .*corrupted record at 12"
-    ) as caught:
-        train([crashing], Context(root))
-    assert "\n" not in str(caught.value)
-    assert not Path(root, "models/drawn/crashing/model.json").exists()
-
-
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     """Put a shell script in the place of the interpreter that trains."""
     script = folder / "python"
     script.write_text("\n".join(["#!/bin/sh", "read job", *lines, ""]))
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
+
+
+def test_a_crash_shows_the_last_lines_of_the_process(
+    tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = "; ".join(f"echo 'line {number}' >&2" for number in range(40))
+    stand_in(tmp_path, monkeypatch, lines, "echo 'ValueError: no such thing' >&2", "exit 3")
+    with pytest.raises(
+        ConcordError, match=r"^training 'cnn1' ended with status 3: line 26 \| .*no such thing$"
+    ) as caught:
+        train_model(TrainJob(str(tmp_path), models[0], "f" * 16))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_killed_process_is_told_by_its_signal(
@@ -213,3 +211,15 @@ def test_without_an_accelerator_nothing_is_asked_for(models: Models) -> None:
     pipeline | TrainModels((TrainJob("out", models[0], "f" * 16),), "")
     environments = pipeline.to_runner_api().components.environments.values()
     assert [environment.resource_hints for environment in environments if environment.resource_hints] == []
+
+
+def test_a_damaged_record_is_named(root: str, models: Models) -> None:
+    shard = Path(layout.images(root, "drawn", "1.0.0"), "drawn-train.tfrecord-00005-of-00008")
+    index = products.image_set(root, "drawn", "1.0.0").index("train").read(5)
+    content = bytearray(shard.read_bytes())
+    content[index["offset"][3].as_py() + 20] ^= 1
+    shard.write_bytes(content)
+    wanted = rf"00005-of-00008, record 3 \({index['image_id'][3].as_py()}\): .*convert --force"
+    with pytest.raises(InputError, match=wanted):
+        train([dataclasses.replace(models[0], name="damaged")], Context(root))
+    assert not Path(root, "models/drawn/damaged/model.json").exists()
