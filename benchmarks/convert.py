@@ -18,30 +18,23 @@ from pipelines.convert_stage import convert
 from pipelines.encoding import encode_png
 from pipelines.execution import Context
 
-SMALL = 64  # crops of a first run, which shows what starting up (imports, first pipeline) costs
-
 
 def concord(count: int, folder: Path) -> dict[str, float]:
     """Concord's convert on the DirectRunner, from the .h5 file to the declared dataset."""
-    seconds = {}
-    for size in (SMALL, count):
-        root = folder / "concord"
-        shutil.rmtree(root, ignore_errors=True)
-        settings = common.convert_settings(size)
-        began = time.perf_counter()
-        convert(settings, Context(str(root)))
-        seconds[size] = time.perf_counter() - began
-    return {"seconds": seconds[count], "start_up": seconds[SMALL]}
+
+    def work(size: int) -> None:
+        convert(common.convert_settings(size), Context(str(folder / "concord"), force=True))
+
+    return common.timed(work, count)
 
 
 def tfds_writer(count: int, folder: Path) -> dict[str, float]:
     """tensorflow_datasets' `store_as_tfds_dataset`, from the same crops in memory."""
-    seconds = {size: _store(_pixels(size), _labels(size), folder / "tfds") for size in (SMALL, count)}
-    return {"seconds": seconds[count], "start_up": seconds[SMALL]}
+    inputs = {size: (_pixels(size), _labels(size)) for size in (common.FEW, count)}
+    return common.timed(lambda size: _store(*inputs[size], folder / "tfds"), count)
 
 
-def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> float:
-    began = time.perf_counter()
+def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> None:
     from models.quiet import tensorflow as tf  # isort: skip
     import tensorflow_datasets as tfds
 
@@ -64,7 +57,6 @@ def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> float:
     shutil.rmtree(folder, ignore_errors=True)
     dataset = tf.data.Dataset.from_generator(examples, output_signature=signature)
     tfds.dataset_builders.store_as_tfds_dataset("peer", "1.0.0", features, {"test": dataset}, data_dir=str(folder))
-    return time.perf_counter() - began
 
 
 def bare_png(count: int, folder: Path) -> dict[str, float]:
@@ -101,5 +93,5 @@ def report(figures: dict[str, dict[str, float]], count: int) -> None:
 
 
 if __name__ == "__main__":
-    common.crops(SMALL)
+    common.crops(common.FEW)
     common.main({"concord": concord, "tfds": tfds_writer, "png": bare_png}, 60_000, report)

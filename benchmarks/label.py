@@ -6,7 +6,6 @@ python -m benchmarks.label --count 60000
 """
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from schemas import layout, products, tables
 from schemas.products import ImageSet
 from schemas.settings import LabelSettings
 
-SMALL = 64  # crops of a first run, which shows what starting up (imports, first pipeline) costs
 BATCH = 256
 NETWORK = "cnn2"
 
@@ -53,11 +51,19 @@ def concord(images: ImageSet, folder: Path) -> None:
     label(settings, Context(images.root, force=True))
 
 
+def tensorflow_by_itself() -> Any:
+    """TensorFlow as it comes, an operation on all processors; Concord gives each of its workers one thread instead."""
+    from models.quiet import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(common.PROCESSORS)
+    return tf
+
+
 def bare_loop(images: ImageSet, folder: Path) -> None:
     """What one would write without Beam: tf.data reads and decodes ahead, a compiled call scores, a file a shard."""
     from models import saved
-    from models.quiet import tensorflow as tf
 
+    tf = tensorflow_by_itself()
     model = saved.load(model_folder(images))
     compute = tf.function(
         lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, 32, 32, 1), tf.uint8)]
@@ -85,6 +91,7 @@ def stock(images: ImageSet, folder: Path) -> None:
     from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
     from apache_beam.ml.inference.tensorflow_inference import TFModelHandlerTensor
 
+    tensorflow_by_itself()
     handler = TFModelHandlerTensor(f"{model_folder(images)}/model.keras", max_batch_size=BATCH)
     classes = images.classes
     pattern = f"{layout.images(images.root, images.dataset, images.version)}/{images.dataset}-{common.SPLIT}.tfrecord-*"
@@ -120,19 +127,18 @@ def row(scored: tuple[str, Any], classes: list[str]) -> dict[str, Any]:
 
 
 def timed(work: Callable[[ImageSet, Path], None], name: str) -> common.Side:
-    """A side of the benchmark: a first run on few crops, for starting up, then the run that counts."""
+    """A side of the benchmark."""
 
     def side(count: int, folder: Path) -> dict[str, float]:
-        seconds = {}
-        for size in (SMALL, count):
-            images = prepared(size)
-            output = folder / name
+        output = folder / name
+        images = {size: prepared(size) for size in (common.FEW, count)}
+
+        def once(size: int) -> None:
             shutil.rmtree(output, ignore_errors=True)
             output.mkdir(parents=True)
-            began = time.perf_counter()
-            work(images, output)
-            seconds[size] = time.perf_counter() - began
-        return {"seconds": seconds[count], "start_up": seconds[SMALL]}
+            work(images[size], output)
+
+        return common.timed(once, count)
 
     return side
 
@@ -148,6 +154,6 @@ def report(figures: dict[str, dict[str, float]], count: int) -> None:
 
 
 if __name__ == "__main__":
-    common.crops(SMALL)
+    common.crops(common.FEW)
     sides = {"concord": concord, "bare": bare_loop, "stock": stock}
     common.main({name: timed(work, name) for name, work in sides.items()}, 60_000, report)

@@ -1,7 +1,7 @@
 """The input pipeline of training: TFRecord shards and one label set, read side by side.
 
 The order of the steps: shards in an order drawn from (seed, epoch); their payloads with their labels, unlabelled
-images dropped; payloads shuffled, while they are still small; then decoded in parallel, batched, and prefetched. All
+images dropped; payloads shuffled, while they are still small; then batched, decoded in parallel, and prefetched. All
 epochs are one stream, so that epoch *e* is the same whether or not the epochs before it ran in this process.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.decoding import image_of
+from models.decoding import decode_batch, images_of
 from models.quiet import tensorflow as tf
 from schemas import hashing, storage, tfrecord
 from schemas.errors import InputError
@@ -89,7 +89,7 @@ def training(
         order = tf.random.experimental.stateless_shuffle(tf.range(len(shards.paths)), [drawn[0], epoch])
         rows = tf.data.Dataset.from_tensor_slices(order).flat_map(lambda shard: _records(shards, shard))
         shuffled = rows.shuffle(min(len(shards), SHUFFLE_BUFFER), seed=drawn[1], reshuffle_each_iteration=False)
-        return _decoded(shuffled, image_shape).batch(batch)
+        return _decoded(shuffled.batch(batch), image_shape)
 
     # Keras looks one batch past the last epoch, and warns where there is none
     return tf.data.Dataset.range(epochs + 1).flat_map(epoch_of).prefetch(2)
@@ -98,7 +98,7 @@ def training(
 def validation(shards: LabelledShards, image_shape: tuple[int, int, int], batch: int) -> tf.data.Dataset:
     """Batches of (pixels uint8, class index), once, in order."""
     rows = tf.data.Dataset.range(len(shards.paths)).flat_map(lambda shard: _records(shards, shard))
-    return _decoded(rows, image_shape).batch(batch).prefetch(2)
+    return _decoded(rows.batch(batch), image_shape).prefetch(2)
 
 
 def _records(shards: LabelledShards, shard: tf.Tensor) -> tf.data.Dataset:
@@ -113,9 +113,9 @@ def _lengths(classes: Sequence[npt.NDArray[np.int64]]) -> list[int]:
     return [len(shard) for shard in classes]
 
 
-def _decoded(rows: tf.data.Dataset, image_shape: tuple[int, int, int]) -> tf.data.Dataset:
-    return rows.map(
-        lambda payload, label: (image_of(payload, image_shape), label),
+def _decoded(batches: tf.data.Dataset, image_shape: tuple[int, int, int]) -> tf.data.Dataset:
+    return batches.map(
+        lambda payloads, labels: (decode_batch(images_of(payloads), image_shape), labels),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

@@ -1,4 +1,7 @@
-"""TensorFlow and Keras without the start-up noise, which goes to the file descriptor before any logger exists."""
+"""TensorFlow and Keras as every process of ours takes them: quiet, one thread an operation, memory as it is needed.
+
+The noise of starting up goes to the file descriptor, before any logger exists.
+"""
 
 import contextlib
 import os
@@ -32,5 +35,9 @@ tensorflow.get_logger().setLevel("ERROR")
 with _silent_stderr():
     for _device in tensorflow.config.list_physical_devices("GPU"):
         tensorflow.config.experimental.set_memory_growth(_device, True)
+
+# The parallel work is Beam's: its workers share the cores, and results must not depend on how many there are. Training,
+# which has a process of its own, asks for its own number.
+tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 
 __all__ = ["keras", "tensorflow"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.decoding import decode_image
+from models.decoding import decode_batch
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from schemas import storage
@@ -53,8 +53,7 @@ def _export(model: keras.Model, folder: Path) -> None:
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])  # type: ignore[untyped-decorator]
     def scores(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        decoded = tf.map_fn(lambda one: decode_image(one, image_shape), image, fn_output_signature=tf.uint8)
-        return {"scores": model(tf.ensure_shape(decoded, (None, *image_shape)), training=False)}
+        return {"scores": model(decode_batch(image, image_shape), training=False)}
 
     module = tf.Module()
     module.model = model

@@ -74,7 +74,6 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
         return (
             begin
             | "Shards" >> beam.Create(self.shards)
-            | "Spread" >> beam.Reshuffle()
             | "Compare" >> beam.Map(compare_shard)
             | "Count" >> beam.CombinePerKey(merged)
             | "Tables" >> beam.Map(write_tables, plans)

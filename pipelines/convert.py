@@ -82,7 +82,6 @@ class ConvertImages(beam.PTransform):  # type: ignore[misc]
         encoded = (
             begin
             | "Slabs" >> beam.Create(self.plan.slabs)
-            | "Spread" >> beam.Reshuffle()
             | "Encode" >> beam.FlatMap(encode_slab, self.plan)
         )
         every_shard = begin | "Shards" >> beam.Create([(key, b"") for key in sorted(self.plan.missing)])
@@ -99,27 +98,32 @@ def encode_slab(slab: Slab, plan: ConvertPlan) -> Iterator[tuple[ShardKey, bytes
     execution.count_element("convert.read", slab.payload_bytes)
     records = plan.source.read(slab)
     hashes = hashing.image_hashes(records.image_ids)
-    rows, keys = _by_shard(records, slab, hashes, plan)
-    if not keys:  # a resumed run may miss no shard that this slab has a record of
+    runs = [(key, rows) for key, rows in _by_shard(records, slab, hashes, plan) if key in plan.missing]
+    if not runs:  # a resumed run may miss no shard that this slab has a record of
         return
+    rows = np.concatenate([rows for _, rows in runs])
     batch = encoding.encode_records(records, rows, hashes, plan.classes, plan.value_range)
-    starts = [row for row, key in enumerate(keys) if row == 0 or key != keys[row - 1]]
-    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
-        yield keys[start], encoding.to_ipc(batch.slice(start, end - start))
+    start = 0
+    for key, rows in runs:
+        yield key, encoding.to_ipc(batch.slice(start, len(rows)))
+        start += len(rows)
 
 
 def _by_shard(
     records: Records, slab: Slab, hashes: npt.NDArray[np.uint64], plan: ConvertPlan
-) -> tuple[npt.NDArray[np.int64], list[ShardKey]]:
-    """The rows that belong to missing shards, shard by shard in hash order, and the shard of each."""
+) -> Iterator[tuple[ShardKey, npt.NDArray[np.int64]]]:
+    """The rows of each shard that a slab has any of, in hash order."""
+    shards = hashing.shard_of(hashes, plan.shards)
     splits = np.full(len(hashes), slab.split)
     if plan.fractions is not None:
         splits = hashing.split_of(records.image_ids, plan.fractions)
-    order = np.lexsort((hashes, splits))
-    shards = hashing.shard_of(hashes, plan.shards)[order]
-    keys = list(zip(splits[order].tolist(), shards.tolist(), strict=True))
-    wanted = np.array([key in plan.missing for key in keys], dtype=bool)
-    return order[wanted], [key for key in keys if key in plan.missing]
+    for split in plan.splits:
+        rows = np.flatnonzero(splits == split)
+        rows = rows[np.argsort(hashes[rows], kind="stable")]
+        bounds = np.searchsorted(shards[rows], np.arange(plan.shards + 1))
+        for shard in range(plan.shards):
+            if bounds[shard] < bounds[shard + 1]:
+                yield (split, shard), rows[bounds[shard] : bounds[shard + 1]]
 
 
 def write_shard(grouped: tuple[ShardKey, Iterable[bytes]], plan: ConvertPlan) -> ShardKey:

@@ -168,7 +168,7 @@ def _blocks(count: int, seed: int, stream: int) -> Iterator[tuple[slice, Floats,
 
 def _write_split(file: h5py.File, split: str, count: int, seed: int, stream: int) -> None:
     chunk = min(count, 250)
-    create = partial(file.create_dataset, compression="gzip", compression_opts=1, track_times=False)
+    create = partial(file.create_dataset, track_times=False)
     # A block ends inside a chunk; the cache must hold that chunk until the next block fills it.
     crops = create(f"X_{split}", (count, SIDE, SIDE), "f4", chunks=(chunk, SIDE, SIDE), rdcc_nbytes=1 << 24)
     labels = create(f"y_{split}", (count,), "u1", chunks=(chunk,))

@@ -88,7 +88,6 @@ class LabelImages(beam.PTransform):  # type: ignore[misc]
         return (
             begin
             | "Shards" >> beam.Create(self.plan.missing)
-            | "Spread" >> beam.Reshuffle()
             | "Label" >> RunInference(handler).with_resource_hints(**hints)
             | "Write" >> beam.Map(write_shard, self.plan)
         )

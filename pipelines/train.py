@@ -41,7 +41,6 @@ class TrainModels(beam.PTransform):  # type: ignore[misc]
         return (
             begin
             | "Models" >> beam.Create(self.jobs)
-            | "Spread" >> beam.Reshuffle()
             | "Fit" >> beam.Map(train_model).with_resource_hints(**hints)
         )
 

@@ -4,6 +4,7 @@ The format is TensorFlow's (https://www.tensorflow.org/tutorials/load_data/tfrec
 (uint64, little-endian), the length's masked CRC-32C, the payload, the payload's masked CRC-32C.
 """
 
+import functools
 import struct
 
 import google_crc32c
@@ -23,9 +24,12 @@ def masked_crc(data: bytes) -> int:
 
 def frame(payload: bytes) -> bytes:
     """A payload as one TFRecord record."""
-    length = len(payload)
-    header = struct.pack("<Q", length)
-    return _PREFIX.pack(length, masked_crc(header)) + payload + _CRC.pack(masked_crc(payload))
+    return b"".join((_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
+
+
+@functools.lru_cache(maxsize=65_536)
+def _header(length: int) -> bytes:
+    return _PREFIX.pack(length, masked_crc(struct.pack("<Q", length)))
 
 
 def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
