@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -65,19 +66,19 @@ def main(sides: Mapping[str, Side], count: int, report: Callable[[dict[str, dict
     report(figures, given.count)
 
 
-def timed(work: Callable[[int], None], count: int) -> dict[str, float]:
-    """Seconds of some work on `count` crops, without what starting up costs, and that apart.
+def timed(work: Callable[[int], None], count: int, runs: int = 3) -> dict[str, float]:
+    """Seconds of some work on `count` crops (the median of some runs), without what starting up costs, and that apart.
 
     The work is done on a few crops first, twice: the first time shows the whole of starting up (imports, first
     pipeline), the second what each later run of it costs before it has done anything, which is taken off.
     """
     seconds = []
-    for size in (FEW, FEW, count):
+    for size in (FEW, FEW, *[count] * runs):
         began = time.perf_counter()
         work(size)
         seconds.append(time.perf_counter() - began)
-    first, again, whole = seconds
-    return {"seconds": whole - again, "first": first, "again": again}
+    first, again, *whole = seconds
+    return {"seconds": statistics.median(whole) - again, "first": first, "again": again}
 
 
 def line(name: str, figures: Mapping[str, float], count: int) -> str:

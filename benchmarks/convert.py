@@ -4,6 +4,7 @@ python -m benchmarks.convert --count 60000
 """
 
 import shutil
+import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ def concord(count: int, folder: Path) -> dict[str, float]:
 def tfds_writer(count: int, folder: Path) -> dict[str, float]:
     """tensorflow_datasets' `store_as_tfds_dataset`, from the same crops in memory."""
     inputs = {size: (_pixels(size), _labels(size)) for size in (common.FEW, count)}
-    return common.timed(lambda size: _store(*inputs[size], folder / "tfds"), count)
+    return common.timed(lambda size: _store(*inputs[size], folder / "tfds"), count, runs=1)
 
 
 def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> None:
@@ -61,12 +62,14 @@ def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> None:
 
 def bare_png(count: int, folder: Path) -> dict[str, float]:
     """Nothing but PNG encoding, with Concord's encoder and level, on two threads."""
-    pixels = _pixels(count)
-    parts = np.array_split(pixels, 64)
-    began = time.perf_counter()
-    with ThreadPoolExecutor(common.PROCESSORS) as pool:
-        list(pool.map(lambda part: [encode_png(image) for image in part], parts))
-    return {"seconds": time.perf_counter() - began}
+    parts = np.array_split(_pixels(count), 64)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with ThreadPoolExecutor(common.PROCESSORS) as pool:
+            list(pool.map(lambda part: [encode_png(image) for image in part], parts))
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(seconds)}
 
 
 def _pixels(count: int) -> np.ndarray:

@@ -79,11 +79,7 @@ class ConvertImages(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The key of each shard, as it is written."""
-        encoded = (
-            begin
-            | "Slabs" >> beam.Create(self.plan.slabs)
-            | "Encode" >> beam.FlatMap(encode_slab, self.plan)
-        )
+        encoded = begin | "Slabs" >> beam.Create(self.plan.slabs) | "Encode" >> beam.FlatMap(encode_slab, self.plan)
         every_shard = begin | "Shards" >> beam.Create([(key, b"") for key in sorted(self.plan.missing)])
         return (
             (encoded, every_shard)
@@ -131,7 +127,8 @@ def write_shard(grouped: tuple[ShardKey, Iterable[bytes]], plan: ConvertPlan) ->
     (split, shard), batches = grouped
     rows = encoding.gather(batches)
     execution.count_element("convert.write", rows.nbytes)
-    accepted, rejected = rows.filter(pc.is_null(rows["reason"])), rows.filter(pc.is_valid(rows["reason"]))
+    rejected = rows.filter(pc.is_valid(rows["reason"]))
+    accepted = rows.filter(pc.is_null(rows["reason"])) if rejected.num_rows else rows
     content = b"".join(accepted["record"].to_pylist())
     reasons = Counter(rejected["reason"].to_pylist())
     report = ShardReport(rows.num_rows, accepted.num_rows, dict(sorted(reasons.items())), len(content))

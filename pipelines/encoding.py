@@ -30,6 +30,8 @@ ENCODED = pa.schema(
     ]
 )
 
+Problems = dict[int, tuple[Reason, str]]
+
 
 def encode_records(
     records: Records,
@@ -51,26 +53,37 @@ def encode_records(
         a batch of schema `ENCODED`; `record`, `sha256` and `label` are null where `reason` is set, else
         `source`, `position`, `reason` and `detail` are.
     """
-    pixels, problems = to_uint8(records.pixels[rows], value_range)
-    built: list[tuple[Any, ...]] = []
-    for image, row in zip(pixels, rows.tolist(), strict=True):
-        index = int(records.classes[row])
-        problem = problems.get(len(built)) or label_problem(records.labels[row], index, len(classes))
-        if problem:
-            built.append((None, None, None, records.source, records.positions[row], *problem))
+    pixels, problems = to_uint8(records.pixels, value_range)
+    problems = label_problems(records.labels, records.classes, len(classes)) | problems
+    framed: list[bytes | None] = []
+    digests: list[str | None] = []
+    for row in rows.tolist():
+        if row in problems:
+            framed.append(None)
+            digests.append(None)
             continue
-        png = encode_png(image)
-        record = tfrecord.frame(encode_example(png, records.image_ids[row], index))
-        built.append((record, hashlib.sha256(png).hexdigest(), classes[index], None, None, None, None))
-    columns = list(zip(*built, strict=True)) or [()] * (len(ENCODED) - 2)
+        png = encode_png(pixels[row])
+        framed.append(tfrecord.frame(encode_example(png, records.image_ids[row], int(records.classes[row]))))
+        digests.append(hashlib.sha256(png).hexdigest())
+    named = np.array([*classes, None], dtype=object)
+    indices = records.classes.copy()
+    indices[list(problems)] = len(classes)
     ids = [records.image_ids[row] for row in rows.tolist()]
-    arrays = [hashes[rows], ids, *columns]
-    return pa.record_batch([pa.array(a, f.type) for a, f in zip(arrays, ENCODED, strict=True)], schema=ENCODED)
+    columns = [hashes[rows], ids, framed, digests, named[indices[rows]], *_rejections(records, rows, problems)]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, ENCODED, strict=True)]
+    return pa.record_batch(arrays, schema=ENCODED)
 
 
-def to_uint8(
-    values: npt.NDArray[Any], value_range: tuple[float, ...]
-) -> tuple[npt.NDArray[np.uint8], dict[int, tuple[Reason, str]]]:
+def _rejections(records: Records, rows: npt.NDArray[np.int64], problems: Problems) -> list[list[str | None]]:
+    """The columns `source`, `position`, `reason`, `detail`: null but in the rows that have a problem."""
+    if not problems:
+        return [[None] * len(rows)] * 4
+    found = [(row, problems.get(row)) for row in rows.tolist()]
+    named = [(records.source, records.positions[row], *problem) if problem else (None,) * 4 for row, problem in found]
+    return [list(column) for column in zip(*named, strict=True)]
+
+
+def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, ...]) -> tuple[npt.NDArray[np.uint8], Problems]:
     """Pixels as whole numbers 0-255, rounded to the nearest; and the rows that have none such, with their problem.
 
     Args:
@@ -84,7 +97,7 @@ def to_uint8(
     lowest, highest = scaled.min(axis=(1, 2, 3)), scaled.max(axis=(1, 2, 3))
     finite = np.isfinite(lowest) & np.isfinite(highest)
     outside = finite & ((lowest < -0.5) | (highest > 255.5))
-    problems: dict[int, tuple[Reason, str]] = {}
+    problems: Problems = {}
     for row in np.flatnonzero(~finite).tolist():
         problems[row] = Reason.PIXELS_NOT_FINITE, f"{int((~np.isfinite(values[row])).sum())} pixels are NaN or infinite"
     for row in np.flatnonzero(outside).tolist():
@@ -95,13 +108,22 @@ def to_uint8(
     return np.clip(whole, 0, 255, out=whole).astype(np.uint8), problems
 
 
-def label_problem(label: Any, index: int, classes: int) -> tuple[Reason, str] | None:
-    """Why a label is none of the classes, or None where it is one."""
-    if 0 <= index < classes:
-        return None
-    if isinstance(label, np.floating) and np.isnan(label):
-        return Reason.LABEL_MISSING, "the label is NaN"
-    return Reason.LABEL_OUTSIDE_CLASSES, f"the label is {label}, but there are {classes} classes"
+def label_problems(labels: npt.NDArray[Any], indices: npt.NDArray[np.int64], classes: int) -> Problems:
+    """The rows whose label is none of the classes, with their problem.
+
+    Args:
+        labels: (n,) as the file holds them.
+        indices: (n,) the class index that the source made of each.
+        classes: how many there are.
+    """
+    problems: Problems = {}
+    for row in np.flatnonzero((indices < 0) | (indices >= classes)).tolist():
+        label = labels[row]
+        if isinstance(label, np.floating) and np.isnan(label):
+            problems[row] = Reason.LABEL_MISSING, "the label is NaN"
+        else:
+            problems[row] = Reason.LABEL_OUTSIDE_CLASSES, f"the label is {label}, but there are {classes} classes"
+    return problems
 
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:

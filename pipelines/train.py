@@ -38,11 +38,7 @@ class TrainModels(beam.PTransform):  # type: ignore[misc]
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The folder of each model, as it is written."""
         hints = {"accelerator": self.accelerator} if self.accelerator else {}
-        return (
-            begin
-            | "Models" >> beam.Create(self.jobs)
-            | "Fit" >> beam.Map(train_model).with_resource_hints(**hints)
-        )
+        return begin | "Models" >> beam.Create(self.jobs) | "Fit" >> beam.Map(train_model).with_resource_hints(**hints)
 
 
 def train_model(job: TrainJob) -> str:

@@ -181,8 +181,8 @@ def test_each_reason_reaches_its_own_row() -> None:
     ],
 )
 def test_what_is_wrong_with_a_label(label: Any, index: int, reason: Reason | None) -> None:
-    problem = encoding.label_problem(label, index, 10)
-    assert (problem and problem[0]) == reason
+    found = encoding.label_problems(np.array([label.dtype.type(4), label]), np.array([4, index]), 10)
+    assert {row: problem[0] for row, problem in found.items()} == ({1: reason} if reason else {})
 
 
 def test_no_rows_are_an_empty_batch() -> None:
