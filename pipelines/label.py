@@ -83,14 +83,25 @@ class LabelImages(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The split and number of each shard, as it is written."""
-        handler = ShardLabeller(self.plan.model, self.plan.classes, self.plan.batch, self.plan.keep_scores)
         hints = {"accelerator": self.plan.accelerator} if self.plan.accelerator else {}
-        return (
-            begin
-            | "Shards" >> beam.Create(self.plan.missing)
-            | "Label" >> RunInference(handler).with_resource_hints(**hints)
-            | "Write" >> beam.Map(write_shard, self.plan)
-        )
+        shards = begin | "Shards" >> beam.Create(self.plan.missing)
+        return shards | "Label" >> LabelAndWrite(self.plan).with_resource_hints(**hints)
+
+
+@dataclass(eq=False)
+class LabelAndWrite(beam.PTransform):  # type: ignore[misc]
+    """Label shards, and write each at once.
+
+    Both steps ask for the same resources: a runner fuses only steps that do, and without the fusion every shard of a
+    bundle would be labelled, and held, before the first is written.
+    """
+
+    plan: LabelPlan
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        """The split and number of each shard, as it is written."""
+        handler = ShardLabeller(self.plan.model, self.plan.classes, self.plan.batch, self.plan.keep_scores)
+        return shards | "Score" >> RunInference(handler) | "Write" >> beam.Map(write_shard, self.plan)
 
 
 class ShardLabeller(ModelHandler[ImageShard, LabelledShard, Any]):  # type: ignore[misc]

@@ -36,7 +36,7 @@ ONE_WORKER = ("--direct_num_workers=1",)
 
 
 def settings(*models: str, **changed: Any) -> LabelSettings:
-    return LabelSettings(dataset="drawn", models=models or ("cnn1",), accelerator="", **changed)
+    return LabelSettings(dataset="drawn", models=models or ("cnn1",), **changed)
 
 
 def run(root: str, *models: str, flags: tuple[str, ...] = (), **changed: Any) -> list[Any]:
@@ -151,7 +151,10 @@ def test_scores_are_kept_if_asked_for(root: str) -> None:
     np.testing.assert_allclose(np.stack(found["scores"].tolist()), scores, atol=1e-6)
 
 
-def test_a_failed_run_keeps_the_shards_it_finished(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("accelerator", ["", GPU_HINT])  # a runner fuses only steps that ask for the same
+def test_a_failed_run_keeps_the_shards_it_finished(
+    root: str, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
     done: list[int] = []
     whole = label.label_shard
 
@@ -163,7 +166,7 @@ def test_a_failed_run_keeps_the_shards_it_finished(root: str, monkeypatch: pytes
 
     monkeypatch.setattr(label, "label_shard", failing)
     with pytest.raises(InputError, match=r"^shard \d is poisoned$"):
-        run(root, flags=ONE_WORKER)
+        run(root, flags=ONE_WORKER, accelerator=accelerator)
     kept = times(root)
     assert sorted(kept) == sorted(done), "labelling and writing are not fused"
     assert len(kept) == 5
@@ -370,7 +373,7 @@ def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:
     assert copy.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
 
 
-def test_only_the_labelling_asks_for_an_accelerator(trained: str) -> None:
+def test_labelling_and_its_write_alone_ask_for_an_accelerator(trained: str) -> None:
     asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=("train",))
     plan = plan_labels(asking, Context(trained), products.image_set(trained, "drawn", "1.0.0"), "cnn1")
     assert len(plan.missing) == 8
@@ -379,10 +382,10 @@ def test_only_the_labelling_asks_for_an_accelerator(trained: str) -> None:
     pipeline | LabelImages(plan)
     proto = pipeline.to_runner_api().components
     asked = {
-        transform.unique_name.split("/")[1]
+        "/".join(transform.unique_name.split("/")[1:3])
         for transform in proto.transforms.values()
         if not transform.subtransforms and transform.environment_id
         for key, value in proto.environments[transform.environment_id].resource_hints.items()
         if "accelerator" in key and value == GPU_HINT.encode()
     }
-    assert asked == {"Label"}
+    assert asked == {"Label/Score", "Label/Write"}
