@@ -88,16 +88,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def entry() -> None:
-    """The command as it is installed: `main`, and then straight out where it failed.
+    """The command as it is installed: `main`, and then straight out.
 
-    A Beam pipeline that failed leaves threads behind, which abort the interpreter while it is being torn down.
+    A pipeline that failed and an object store's client leave threads behind, which abort the interpreter while it is
+    being torn down.
     """
+    code: object = 0
     try:
         main()
     except SystemExit as ended:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ended.code if isinstance(ended.code, int) else 0)
+        code = ended.code
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0)
 
 
 def _fail(given: argparse.Namespace, message: str, unexpected: bool = False) -> None:
