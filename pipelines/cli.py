@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         "file", nargs="?", metavar="FILE.toml", help="the run file (default: the sample drawn by the project itself)"
     )
     for verb, kind in VERBS.items():
-        flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind)
+        flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind, REQUIRED[verb])
     return parser
 
 

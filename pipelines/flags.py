@@ -4,19 +4,19 @@ import argparse
 import dataclasses
 import difflib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 from schemas.errors import InputError
 
 
-def add(parser: argparse.ArgumentParser, kind: type) -> None:
+def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = ()) -> None:
     """Add a flag for each field of a settings dataclass; what is not given is left to the dataclass's own default."""
     hints = get_type_hints(kind)
     for entry in dataclasses.fields(kind):
         shape, help_text = entry.metadata["flag"], entry.metadata["help"]
         default = _shown(entry.default)
-        text = help_text + (f" (default: {default})" if default else "")
+        text = help_text + (" (required)" if entry.name in required else f" (default: {default})" if default else "")
         flag = "--" + entry.name.replace("_", "-")
         aliases = [flag, flag.removesuffix("s")] if entry.name in ("models", "splits") and shape == "list" else [flag]
         if shape == "paths":
