@@ -51,8 +51,8 @@ def _add_field(
 def encode_example(image: bytes, image_id: str, label: int) -> bytes:
     """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, `label`.
 
-    The bytes are those of protobuf's deterministic serialisation, put together here: filling in a message for each image
-    took six times as long, and holds Python's lock.
+    The bytes are those of protobuf's deterministic serialisation, put together here: filling in a message for each
+    image took several times as long, and holds Python's lock.
     """
     name, number = image_id.encode(), _varint(label & (1 << 64) - 1)  # a negative number as its two's complement
     before_name, before_image, before_number = _around(len(name), len(image), len(number))
@@ -69,7 +69,7 @@ def _around(name_bytes: int, image_bytes: int, number_bytes: int) -> tuple[bytes
 
 
 def _entry(key: bytes, kind: int, value_bytes: int) -> tuple[bytes, int]:
-    """An entry of the map of features up to its value, and the length of the whole; `kind` is the list's field number."""
+    """An entry of the map of features up to its value, and its whole length; `kind` is the list's field number."""
     value = _tag(1, value_bytes)
     values = _tag(kind, len(value) + value_bytes) + value
     feature = _tag(1, len(key)) + key + _tag(2, len(values) + value_bytes) + values
