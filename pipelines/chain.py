@@ -51,7 +51,7 @@ class Run:
 
     def write_manifest(self, status: str) -> str:
         """Write `runs/<run id>.json`, and return its path."""
-        paths = [path for path in _inputs(self.configuration) if storage.stat(path)]
+        paths = [path for path in _inputs(self.configuration) if (found := storage.stat(path)) and found.size]
         inputs = [{"path": path, **products.input_identity(path)} for path in paths]
         content = {
             "run_id": self.run_id,
