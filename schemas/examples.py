@@ -6,6 +6,7 @@ own so that it never meets TensorFlow's; encoding and decoding are protobuf's.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -48,29 +49,30 @@ def _add_field(
     return field
 
 
-def encode_example(image: bytes, image_id: str, label: int) -> bytes:
-    """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, `label`.
+def encode_example(image: bytes, image_id: str, label: int | Sequence[int]) -> bytes:
+    """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, and `label`, or `labels` for several.
 
     The bytes are those of protobuf's deterministic serialisation, put together here: filling in a message for each
     image took several times as long, and holds Python's lock.
     """
-    name, number = image_id.encode(), _varint(label & (1 << 64) - 1)  # a negative number as its two's complement
-    before_name, before_image, before_number = _around(len(name), len(image), len(number))
-    return b"".join((before_name, name, before_image, image, before_number, number))
+    name, several = image_id.encode(), not isinstance(label, int)
+    numbers = b"".join(map(_number, label)) if isinstance(label, Sequence) else _number(label)
+    before_name, before_image, before_numbers = _around(len(name), len(image), len(numbers), several)
+    return b"".join((before_name, name, before_image, image, before_numbers, numbers))
 
 
 @functools.lru_cache(maxsize=65_536)
-def _around(name_bytes: int, image_bytes: int, number_bytes: int) -> tuple[bytes, bytes, bytes]:
+def _around(name_bytes: int, image_bytes: int, number_bytes: int, several: bool) -> tuple[bytes, bytes, bytes]:
     """What stands before id, image and label, which follows from their lengths."""
     before_name, name_entry = _entry(b"image/id", 1, name_bytes)
     before_image, image_entry = _entry(b"image", 1, image_bytes)
-    before_number, label_entry = _entry(b"label", 3, number_bytes)
+    before_number, label_entry = _entry(b"labels" if several else b"label", 3, number_bytes)
     return _tag(1, name_entry + image_entry + label_entry) + before_name, before_image, before_number
 
 
 def _entry(key: bytes, kind: int, value_bytes: int) -> tuple[bytes, int]:
     """An entry of the map of features up to its value, and its whole length; `kind` is the list's field number."""
-    value = _tag(1, value_bytes)
+    value = _tag(1, value_bytes) if value_bytes or kind != 3 else b""  # a list of no numbers has no field
     values = _tag(kind, len(value) + value_bytes) + value
     feature = _tag(1, len(key)) + key + _tag(2, len(values) + value_bytes) + values
     start = _tag(1, len(feature) + value_bytes) + feature
@@ -80,6 +82,10 @@ def _entry(key: bytes, kind: int, value_bytes: int) -> tuple[bytes, int]:
 def _tag(field: int, length: int) -> bytes:
     """The beginning of a length-delimited field (https://protobuf.dev/programming-guides/encoding/)."""
     return bytes([field << 3 | 2]) + _varint(length)
+
+
+def _number(value: int) -> bytes:
+    return _varint(value & (1 << 64) - 1)  # a negative number as its two's complement
 
 
 @functools.lru_cache(maxsize=4096)

@@ -41,7 +41,12 @@ def split_of(image_ids: Sequence[str], fractions: Mapping[str, float]) -> npt.ND
         image_ids: the ids.
         fractions: split name to share of the images; the shares add up to 1.
     """
-    position = image_hashes(image_ids, SPLIT_SEED).astype(np.float64) / 2.0**64
+    return split_at(image_hashes(image_ids, SPLIT_SEED), fractions)
+
+
+def split_at(hashes: npt.NDArray[np.uint64], fractions: Mapping[str, float]) -> npt.NDArray[np.str_]:
+    """The split of each image by its hash with `SPLIT_SEED`; see `split_of`."""
+    position = hashes.astype(np.float64) / 2.0**64
     bounds = np.cumsum(list(fractions.values()))
     names = np.array(list(fractions), dtype=np.str_)
     return names[np.minimum(np.searchsorted(bounds, position, side="right"), len(names) - 1)]

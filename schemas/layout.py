@@ -16,6 +16,13 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def check_split(name: str) -> str:
+    """The name, if a split may have it."""
+    if name == "all":
+        raise InputError("no split may be called 'all': tensorflow_datasets means every split by it")
+    return check_name("split", name)
+
+
 def parquet_shard(shard: int, shards: int) -> str:
     """File name of a Parquet shard."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
@@ -66,9 +73,34 @@ def label_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
     return join(root, "rejects", "label", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 
-def report(root: str) -> str:
-    """Folder of the report page."""
-    return join(root, "report")
+def confirm_rejects(root: str, dataset: str, side: str) -> str:
+    """Folder of the rows of one side (`machine`, `human`) that `confirm` could not read."""
+    return join(root, "rejects", "confirm", f"dataset={dataset}", f"side={side}")
+
+
+def confirm_counts(root: str, dataset: str) -> str:
+    """Folder of the counts of each shard that `confirm` joined."""
+    return join(root, "statistics", "joined", f"dataset={dataset}")
+
+
+def confirm_reading(root: str, dataset: str) -> str:
+    """Path of the counts of what `confirm` read."""
+    return join(root, "statistics", "read", f"{dataset}.parquet")
+
+
+def confirmation(root: str, dataset: str) -> str:
+    """Folder whose manifest says that all label sets of `confirm` are complete."""
+    return join(root, "labels", f"dataset={dataset}")
+
+
+def statistics_table(root: str, table: str, dataset: str) -> str:
+    """Path of one table of label statistics (`labels`, `labels_per_image`, `sources`)."""
+    return join(root, "statistics", table, f"{dataset}.parquet")
+
+
+def report(root: str, dataset: str = "") -> str:
+    """Folder of a dataset's report page; without a dataset, that of the list of all pages."""
+    return join(root, "report", dataset) if dataset else join(root, "report")
 
 
 def run_manifest(root: str, run_id: str) -> str:

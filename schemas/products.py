@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from schemas import jsonfile, layout, storage, tables
+from schemas import hashing, jsonfile, layout, storage, tables
 from schemas.errors import IncompleteError, InputError
 
 MANIFEST = "_concord.json"
@@ -44,12 +44,17 @@ def input_identity(path: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """The count of one shard: records in, records out, and rejected by reason; in = out + rejected."""
+    """The count of one shard: records in, records out, and rejected by reason; in = out + rejected.
+
+    Attributes:
+        shapes: height, width and channels of its images; no more than two different ones, which say that they differ.
+    """
 
     records_in: int = 0
     records_out: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     payload_bytes: int = 0
+    shapes: tuple[tuple[int, int, int], ...] = ()
 
     def to_json(self) -> str:
         """As kept in the shard's metadata."""
@@ -59,6 +64,7 @@ class ShardReport:
                 "out": self.records_out,
                 "rejected": dict(self.rejected),
                 "bytes": self.payload_bytes,
+                **({"shapes": self.shapes} if self.shapes else {}),
             }
         )
 
@@ -66,7 +72,8 @@ class ShardReport:
     def from_json(text: str) -> "ShardReport":
         """The report that `to_json` wrote."""
         parts = json.loads(text)
-        return ShardReport(parts["in"], parts["out"], parts["rejected"], parts["bytes"])
+        shapes = tuple((height, width, channels) for height, width, channels in parts.get("shapes", ()))
+        return ShardReport(parts["in"], parts["out"], parts["rejected"], parts["bytes"], shapes)
 
 
 def total(reports: list[ShardReport]) -> ShardReport:
@@ -79,6 +86,7 @@ def total(reports: list[ShardReport]) -> ShardReport:
         sum(report.records_out for report in reports),
         dict(sorted(rejected.items())),
         sum(report.payload_bytes for report in reports),
+        tuple(sorted({shape for report in reports for shape in report.shapes}))[:2],
     )
 
 
@@ -101,6 +109,19 @@ class ShardFolder:
     def read(self, shard: int) -> pa.Table:
         """Read one shard, which must carry this folder's fingerprint."""
         return tables.read(self.path(shard), self.fingerprint)
+
+    def read_part(self, shard: int, shards: int) -> pa.Table:
+        """Read the rows of one shard of a finer (or the same) division into `shards`, a power of two.
+
+        Rows lie in hash order of their `image_id`, so a finer shard is a part of one of these.
+        """
+        if shards < self.shards:
+            raise InputError(f"{self.folder} has {self.shards} shards, and cannot be read as {shards}")
+        rows = self.read(shard * self.shards // shards)
+        if shards == self.shards:
+            return rows
+        hashes = hashing.image_hashes(rows["image_id"].to_pylist())
+        return rows.filter(pa.array(hashing.shard_of(hashes, shards) == shard))
 
     def done(self) -> dict[int, ShardReport]:
         """The finished shards, with their counts."""
@@ -200,8 +221,14 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
+        """Height, width and channels.
+
+        Raises:
+            InputError: the images are of different sizes.
+        """
         height, width, channels = self.manifest["image_shape"]
+        if height is None or width is None:
+            raise InputError(f"the images of dataset {self.dataset!r} are of different sizes; a network takes one size")
         return height, width, channels
 
     def images_in(self, split: str) -> int:

@@ -13,14 +13,44 @@ class Reason(StrEnum):
     RECORD_DAMAGED = "record_damaged"
     IMAGE_UNDECODABLE = "image_undecodable"
     SCORES_NOT_FINITE = "scores_not_finite"
+    ROW_MALFORMED = "row_malformed"
+    ROW_NOT_UTF8 = "row_not_utf8"
+    IMAGE_ID_NOT_HEX = "image_id_not_hex"
+    CONFIDENCE_NOT_A_NUMBER = "confidence_not_a_number"
+    CONFIDENCE_OUTSIDE = "confidence_outside"
+    VERDICT_NOT_CLEAR = "verdict_not_clear"
+    IMAGE_GONE = "image_gone"
+    IMAGE_FORBIDDEN = "image_forbidden"
+    FETCH_FAILED = "fetch_failed"
+    FETCH_TIMED_OUT = "fetch_timed_out"
+    IMAGE_EMPTY = "image_empty"
+    IMAGE_TRUNCATED = "image_truncated"
+    NOT_AN_IMAGE = "not_an_image"
+    IMAGE_ANIMATED = "image_animated"
+    IMAGE_TOO_LARGE = "image_too_large"
 
 
 REMEDIES = {
     Reason.PIXELS_NOT_FINITE: "pixels are NaN or infinite: mend the input file",
     Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: give the true one with --value-range",
-    Reason.LABEL_MISSING: "the label is NaN: mend the input file",
+    Reason.LABEL_MISSING: "there is no label (NaN, or an empty field): mend the input file",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
     Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
     Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: remake the shard with concord convert --force",
     Reason.SCORES_NOT_FINITE: "the network's scores are NaN or infinite: train it again",
+    Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: mend the file",
+    Reason.ROW_NOT_UTF8: "the row is not UTF-8 text: save the file as UTF-8",
+    Reason.IMAGE_ID_NOT_HEX: "an ImageID is 16 hexadecimal digits: mend the file, or name its columns with --columns",
+    Reason.CONFIDENCE_NOT_A_NUMBER: "the confidence is no number: mend the file, or name its columns with --columns",
+    Reason.CONFIDENCE_OUTSIDE: "a confidence lies in [0, 1]: mend the file",
+    Reason.VERDICT_NOT_CLEAR: "people's confidence is 1 (present) or 0 (absent), nothing between: mend the file",
+    Reason.IMAGE_GONE: "the image is no longer there (404): nothing to be done, or give another --images-from",
+    Reason.IMAGE_FORBIDDEN: "access was denied (401, 403): give credentials, or check --images-from",
+    Reason.FETCH_FAILED: "the server failed again and again: run the same command later with --force",
+    Reason.FETCH_TIMED_OUT: "the server took longer than --timeout allows: give it more, and run with --force",
+    Reason.IMAGE_EMPTY: "the file is empty (0 bytes): copy it again",
+    Reason.IMAGE_TRUNCATED: "the file ends before the image does: copy it again",
+    Reason.NOT_AN_IMAGE: "the file is no image of a known format: leave it out, or mend it",
+    Reason.IMAGE_ANIMATED: "the file holds several pictures: save the one that is meant",
+    Reason.IMAGE_TOO_LARGE: "the image has more pixels than --max-pixels allows: scale it down, or allow more",
 }

@@ -18,6 +18,7 @@ class RunFile:
     """The stages of a chain, in the order in which they run; None or empty where the file leaves one out."""
 
     draw: settings.DrawSettings | None
+    confirm: settings.ConfirmSettings | None
     convert: settings.ConvertSettings | None
     train: tuple[settings.TrainSettings, ...]
     label: settings.LabelSettings | None
@@ -55,6 +56,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     annotators = {"annotators": list(label.models)} if label else {}
     return RunFile(
         draw=_optional(settings.DrawSettings, content, "draw", {}),
+        confirm=_optional(settings.ConfirmSettings, content, "confirm", dataset),
         convert=_optional(settings.ConvertSettings, content, "convert", dataset),
         train=train,
         label=label,

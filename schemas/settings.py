@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.layout import DIGITS, check_name
+from schemas.layout import check_name, check_split
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 
-_NO_PART_OF_THE_RESULT = ("input", "output", "max_reject_fraction", "accelerator")
+_NO_PART_OF_THE_RESULT = ("max_reject_fraction", "accelerator", "in_flight", "attempts", "timeout", "signed")
 
 
 def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
-    """A field with its help; `flag` tells how the command line reads it: text, list, paths, fractions, keys, shape."""
-    return field(default=default, metadata={"help": help_text, "flag": flag})
+    """A field with its help; `flag` tells what it holds: text, path, paths, list, fractions, keys, shape."""
+    metadata = {"help": help_text, "flag": flag}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={**metadata, "default": default})
+    return field(default=default, metadata=metadata)
 
 
 class _Checked:
@@ -27,7 +30,7 @@ class _Checked:
 
     def __post_init__(self) -> None:
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
-        for key in ("dataset", "name", "annotator"):
+        for key in ("dataset", "name", "label_set"):
             if key in values:
                 check_name(key, values[key])
         for key in ("models", "annotators", "splits"):
@@ -35,7 +38,7 @@ class _Checked:
                 check_name(key, name)
         if not _VERSION.fullmatch(values.get("version", "1.0.0")):
             raise InputError(f"version must be three numbers, such as 1.0.0; got {values['version']!r}")
-        for key in ("epochs", "batch_size", "threads"):
+        for key in ("epochs", "batch_size", "threads", "in_flight", "attempts", "max_pixels"):
             if values.get(key, 1) < 1:
                 raise InputError(f"{key} must be at least 1, got {values[key]}")
         for key in ("max_reject_fraction", "validation_fraction"):
@@ -53,24 +56,29 @@ class _Checked:
         input from another).
         """
         values = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {key: values[key] for key in sorted(values) if key not in _NO_PART_OF_THE_RESULT}
+        paths = {entry.name for entry in dataclasses.fields(self) if entry.metadata["flag"] in ("path", "paths")}  # type: ignore[arg-type]
+        return {key: values[key] for key in sorted(values) if key not in {*paths, *_NO_PART_OF_THE_RESULT}}
 
 
 @dataclass(frozen=True)
 class DrawSettings(_Checked):
-    """Draw a sample of house-number crops, in the layout of the SVHN course file."""
+    """Draw a sample: house-number crops as in the SVHN course file, or labelled scenes as in Open Images."""
 
-    output: str = _setting("", "path of the .h5 file to write (local)")
-    train: int = _setting(6000, "crops of the train split")
-    test: int = _setting(2000, "crops of the test split")
-    validation: int = _setting(1000, "crops of the validation split")
+    output: str = _setting("", "what to write: the .h5 file of house_numbers, the folder of scenes", "path")
+    sample: str = _setting("house_numbers", "which sample, one of pipelines/samples: house_numbers or scenes")
+    train: int = _setting(6000, "house_numbers: crops of the train split")
+    test: int = _setting(2000, "house_numbers: crops of the test split")
+    validation: int = _setting(1000, "house_numbers: crops of the validation split")
+    images: int = _setting(1200, "scenes: pictures")
     seed: int = _setting(7, "seed of everything drawn")
 
     def check(self) -> None:
-        """Every split holds at least one crop."""
+        """Every split holds at least one crop; there are pictures enough for each oddity to have its own."""
         for key in ("train", "test", "validation"):
             if getattr(self, key) < 1:
                 raise InputError(f"{key} must be at least 1 crop, got {getattr(self, key)}")
+        if self.images < 100:
+            raise InputError(f"images must be at least 100 pictures, got {self.images}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,9 @@ class ConvertSettings(_Checked):
     input: tuple[str, ...] = _setting((), "input file or files; local, gs:// or s3://", "paths")
     version: str = _setting("1.0.0", "version of the dataset")
     shards: int = _setting(0, "shards of each split, a power of two; 0 chooses by size, at least 8")
-    classes: tuple[str, ...] = _setting(DIGITS, "class names in the order of the integer labels", "list")
+    classes: tuple[str, ...] = _setting(
+        (), "class names in the order of the integer labels (default: the source's own; digits)", "list"
+    )
     keys: Mapping[str, str] = _setting(
         None,
         "where an .h5 file keeps a split: SPLIT=IMAGES:LABELS (default: the course file's X_train:y_train ...)",
@@ -94,25 +104,83 @@ class ConvertSettings(_Checked):
     splits: Mapping[str, float] = _setting(
         None, "draw the splits by hashed id: train=0.8,validation=0.1,...", "fractions"
     )
+    labels: str = _setting("", "CSV file of a folder's labels: filename,labels (several separated by spaces)", "path")
+    label_set: str = _setting("confirmed", "label set whose photographs open_images fetches, and whose labels they get")
+    images_from: str = _setting(
+        "s3://open-images-dataset/train/{image_id}.jpg",
+        "where open_images finds a photograph; s3://, gs://, https:// or a folder",
+        "path",
+    )
+    one_label: str = _setting("", "best: give each photograph its most confident label alone")
+    max_side: int = _setting(0, "scale photographs down to this longest side, in pixels; 0 keeps their bytes")
+    quality: int = _setting(95, "JPEG quality of photographs that have to be encoded anew")
+    max_pixels: int = _setting(100_000_000, "photographs with more pixels are rejected unseen")
+    in_flight: int = _setting(64, "requests at once, of each worker")
+    attempts: int = _setting(5, "how often a request is tried in all")
+    timeout: float = _setting(30.0, "seconds that a request may take")
+    signed: bool = _setting(False, "sign open_images' requests with the usual credentials instead of anonymously")
     max_reject_fraction: float = _setting(0.01, "share of records that may be rejected before the stage fails")
 
     def check(self) -> None:
         """Shards, ranges, classes and splits make sense together."""
-        if self.shards < 0 or self.shards & (self.shards - 1):
-            raise InputError(f"shards must be a power of two, got {self.shards}")
+        _check_shards(self.shards)
         if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
             raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(self.value_range)}")
-        if len(set(self.classes)) != len(self.classes) or not self.classes:
-            raise InputError(f"classes must be distinct names, got {', '.join(self.classes) or 'none'}")
-        for name in [*([self.split] if self.split else []), *(self.splits or {}), *(self.keys or {})]:
-            check_name("split", name)
-            if name == "all":
-                raise InputError("no split may be called 'all': tensorflow_datasets means every split by it")
-        if self.splits and not (min(self.splits.values()) >= 0 and abs(sum(self.splits.values()) - 1) <= 1e-9):
-            shares = json.dumps(dict(self.splits))
-            raise InputError(f"the shares of splits must be 0 or more and add up to 1, got {shares}")
+        if len(set(self.classes)) != len(self.classes):
+            raise InputError(f"classes must be distinct names, got {', '.join(self.classes)}")
+        _check_choice("one_label", self.one_label, ("", "best"))
+        if not 1 <= self.quality <= 100 or self.max_side < 0:
+            raise InputError(
+                f"quality must lie in [1, 100] and max_side be 0 or more, got {self.quality} and {self.max_side}"
+            )
+        if not 0 < self.timeout < math.inf:
+            raise InputError(f"timeout must be a number of seconds above 0, got {self.timeout}")
+        for name in [*([self.split] if self.split else []), *(self.keys or {})]:
+            check_split(name)
+        _check_splits(self.splits or {"train": 1})
         if self.split and self.splits:
             raise InputError("give either split (one for all images) or splits (shares), not both")
+
+
+@dataclass(frozen=True)
+class ConfirmSettings(_Checked):
+    """Join machine-made label rows with people's verdicts, and keep what people confirmed or rejected."""
+
+    dataset: str = _setting("", "name of the dataset to write")
+    machine: tuple[str, ...] = _setting((), "CSV files of machine-made labels; may hold * and ?", "paths")
+    human: tuple[str, ...] = _setting(
+        (), "CSV files of people's verdicts (confidence 1 or 0); may hold * and ?", "paths"
+    )
+    columns: tuple[str, ...] = _setting((), "columns of files that have no header", "list")
+    classes: str = _setting(
+        "", "CSV file of the classes to keep: LabelName, DisplayName (default: every class)", "path"
+    )
+    images: str = _setting(
+        "", "CSV file of the images to keep: a column ImageID, or an id a line (default: all)", "path"
+    )
+    min_confidence: float = _setting(0.0, "keep only machine rows at least this confident")
+    one_label: str = _setting("", "keep one confirmed label an image: the best (most confident) or the first")
+    on_conflict: str = _setting(
+        "rejected", "verdict where people differ on an image and label: rejected, confirmed, majority, first or drop"
+    )
+    label_sets: str = _setting(
+        "images", "also write every row of machine and human: of the images with a confirmed label, of all, or none"
+    )
+    splits: Mapping[str, float] = _setting(
+        {"train": 0.8, "validation": 0.1, "test": 0.1}, "splits drawn by hashed id, and their shares", "fractions"
+    )
+    shards: int = _setting(0, "shards of each split, a power of two; 0 chooses by size, at least 8")
+    max_reject_fraction: float = _setting(0.01, "share of rows that may be rejected before the stage fails")
+
+    def check(self) -> None:
+        """Choices are among those that there are."""
+        _check_shards(self.shards)
+        _check_splits(self.splits)
+        _check_choice("one_label", self.one_label, ("", "best", "first"))
+        _check_choice("on_conflict", self.on_conflict, ("rejected", "confirmed", "majority", "first", "drop"))
+        _check_choice("label_sets", self.label_sets, ("images", "all", "none"))
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"min_confidence must lie in [0, 1], got {self.min_confidence}")
 
 
 @dataclass(frozen=True)
@@ -196,3 +264,20 @@ class ReportSettings(_Checked):
 def _check_distinct(key: str, names: tuple[str, ...], least: int) -> None:
     if len(names) < least or len(set(names)) != len(names):
         raise InputError(f"{key} must be {least} or more distinct names, got {', '.join(names) or 'none'}")
+
+
+def _check_shards(shards: int) -> None:
+    if shards < 0 or shards & (shards - 1):
+        raise InputError(f"shards must be a power of two, got {shards}")
+
+
+def _check_splits(splits: Mapping[str, float]) -> None:
+    for name in splits:
+        check_split(name)
+    if not (splits and min(splits.values()) >= 0 and abs(sum(splits.values()) - 1) <= 1e-9):
+        raise InputError(f"the shares of splits must be 0 or more and add up to 1, got {json.dumps(dict(splits))}")
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{key} must be one of {', '.join(filter(None, choices))}; got {value!r}")

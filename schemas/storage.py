@@ -7,13 +7,16 @@ at once. Credentials and endpoints come from the usual environment (`AWS_*`, `GO
 
 import contextlib
 import errno
+import fnmatch
 import functools
+import glob as glob_module
 import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +34,7 @@ _REMEDIES = {
     errno.EPERM: "permission denied; choose another place, or mend its permissions",
     errno.ENOTDIR: "a file stands where a folder is needed; move it, or choose another place",
 }
+_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,26 @@ def join(*parts: str) -> str:
     return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])
 
 
+def parent(path: str) -> str:
+    """The folder that a path lies in."""
+    return path.rstrip("/").rpartition("/")[0]
+
+
 @functools.lru_cache(maxsize=8)
 def _remote(scheme: str) -> fs.FileSystem:
     if scheme == "s3":
         return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
     if scheme == "gs":
-        return fs.GcsFileSystem(endpoint_override=os.environ.get("STORAGE_EMULATOR_HOST"))
+        return _google(os.environ.get("STORAGE_EMULATOR_HOST", ""))
     raise InputError(f"cannot open {scheme}://...: paths may be local, gs:// or s3://")
+
+
+def _google(emulator: str) -> fs.FileSystem:
+    """Google's object store, or an emulator of it, which knows no credentials."""
+    if not emulator:
+        return fs.GcsFileSystem()
+    scheme, _, host = emulator.rstrip("/").rpartition("://")
+    return fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host)
 
 
 def _locate(path: str) -> tuple[fs.FileSystem, str]:
@@ -122,14 +139,21 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
     Raises:
         StorageError: it could not be written; nothing is left of it.
     """
+    write_parts(path, (data,))
+
+
+def write_parts(path: str, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a whole file from its parts, one after the other; see `write_bytes`."""
     with _explained("write", path):
         if is_remote(path):
             filesystem, key = _locate(path)
             with filesystem.open_output_stream(key) as stream:
-                stream.write(data)
+                for part in parts:
+                    stream.write(part)
             return
         with whole_file(path) as scratch, open(scratch, "wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
 
@@ -189,17 +213,70 @@ def list_files(folder: str) -> dict[str, int]:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
 
+def list_tree(folder: str) -> dict[str, FileStat]:
+    """Path within the folder, size and time of every file in a folder and in those below it."""
+    with _explained("list", folder):
+        if is_remote(folder):
+            filesystem, key = _locate(folder)
+            found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True, recursive=True))
+            files = [info for info in found if info.type == fs.FileType.File]
+            start = len(key.rstrip("/")) + 1
+            return {info.path[start:]: FileStat(info.size, info.mtime_ns or 0) for info in files}
+        paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+        statuses = [(path.relative_to(folder).as_posix(), path.stat()) for path in paths]
+        return {path: FileStat(status.st_size, status.st_mtime_ns) for path, status in statuses}
+
+
 def list_folders(folder: str) -> list[str]:
     """Names of the folders directly in a folder, sorted; empty where there is no such folder."""
     with _explained("list", folder):
         if is_remote(folder):
             filesystem, key = _locate(folder)
-            found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True))
-            return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+            deep = folder.startswith("gs://")  # there, a folder is but what its files' names begin with
+            found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True, recursive=deep))
+            start = len(key.rstrip("/")) + 1
+            paths = [info.path[start:] + "/" * (info.type == fs.FileType.Directory) for info in found]
+            return sorted({path.partition("/")[0] for path in paths if "/" in path})
         if not os.path.isdir(folder):
             return []
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir())
+
+
+def glob(pattern: str) -> list[str]:
+    """The files that a pattern names, sorted, as a shell finds them: `*`, `?` and `[...]` stay in a folder, `**` not.
+
+    Raises:
+        InputError: the bucket is a pattern, too.
+    """
+    magic = _MAGIC.search(pattern)
+    base = pattern[: magic.start()].rpartition("/")[0] if magic else ""
+    if magic and is_remote(pattern) and not is_remote(base):
+        raise InputError(f"{pattern} names no bucket: * ? and [ may stand only after it")
+    if stat(pattern):  # a file of just this name
+        return [pattern]
+    if not magic or not is_remote(pattern):
+        found = glob_module.glob(pattern, recursive=True) if magic else []
+        return sorted(path for path in found if os.path.isfile(path))
+    start = len(base) + 1
+    return sorted(path for path in _files_below(base) if _matches(path[start:].split("/"), pattern[start:].split("/")))
+
+
+def _files_below(folder: str) -> list[str]:
+    with _explained("list", folder):
+        filesystem, key = _locate(folder)
+        found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True, recursive=True))
+    return [f"{folder[: -len(key)]}{info.path}" for info in found if info.type == fs.FileType.File]
+
+
+def _matches(names: list[str], patterns: list[str]) -> bool:
+    """Whether the parts of a path fit those of a pattern."""
+    if not names or not patterns:
+        return not names and all(pattern == "**" for pattern in patterns)
+    shown = patterns[0].startswith(".") or not names[0].startswith(".")
+    if patterns[0] == "**":
+        return (shown and _matches(names[1:], patterns)) or _matches(names, patterns[1:])
+    return shown and fnmatch.fnmatchcase(names[0], patterns[0]) and _matches(names[1:], patterns[1:])
 
 
 def remove(path: str) -> None:

@@ -1,6 +1,7 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas import storage
@@ -21,8 +22,11 @@ INDEX = pa.schema(
         _field("offset", pa.int64(), "where its record's payload begins in that shard, in bytes"),
         _field("length", pa.int64(), "length of the record's payload, in bytes"),
         _field("sha256", pa.string(), "SHA-256 of the encoded image, in hexadecimal"),
+        _field("format", pa.string(), "how it is encoded: png or jpeg"),
         _field("height", pa.int32(), "height in pixels"),
         _field("width", pa.int32(), "width in pixels"),
+        _field("channels", pa.int32(), "1 for grey, 3 for colour"),
+        _field("reencoded", pa.string(), "why it is not stored as it came; null where it is, or came as pixels", True),
     ]
 )
 
@@ -79,6 +83,48 @@ REJECTS = pa.schema(
     ]
 )
 
+LABEL_STATISTICS = pa.schema(
+    [
+        _PAIR_KEYS[0],
+        _field("scope", pa.string(), "all, decile, class or class_decile"),
+        _field("label", pa.string(), "the class; null where it is of all", True),
+        _field("display_name", pa.string(), "its name for people, where one is known", True),
+        _field(
+            "decile",
+            pa.int32(),
+            "tenth of the machine's confidence: 0 for [0, 0.1), 9 for [0.9, 1]; null for all",
+            True,
+        ),
+        _field("machine_rows", pa.int64(), "rows of the machine, well-formed and of interest"),
+        _field("confirmed", pa.int64(), "of them, images and labels that people confirmed"),
+        _field("rejected", pa.int64(), "of them, images and labels that people rejected"),
+        _field("verified", pa.int64(), "confirmed + rejected"),
+        _field("left_out", pa.int64(), "repeated rows of verified images and labels, and conflicts that were dropped"),
+        _field("without_verdict", pa.int64(), "machine_rows - verified - left_out: nobody has looked"),
+        _field("precision", pa.float64(), "confirmed / verified; null where nothing is verified", True),
+        _field("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)", True),
+        _field("precision_high", pa.float64(), "upper end of its 95 % interval (Wilson)", True),
+    ]
+)
+
+LABELS_PER_IMAGE = pa.schema(
+    [
+        _PAIR_KEYS[0],
+        _field("annotator", pa.string(), "whose labels"),
+        _field("labels", pa.int32(), "labels an image"),
+        _field("images", pa.int64(), "images that have so many"),
+    ]
+)
+
+VERDICT_SOURCES = pa.schema(
+    [
+        _PAIR_KEYS[0],
+        _field("source", pa.string(), "where people's verdicts come from, as the file says"),
+        _field("confirmed", pa.int64(), "rows with confidence 1"),
+        _field("rejected", pa.int64(), "rows with confidence 0"),
+    ]
+)
+
 
 def summary(figures: list[pa.Field]) -> pa.Schema:
     """The schema of the summary table: its keys and counts, then the figures of every measure."""
@@ -87,6 +133,12 @@ def summary(figures: list[pa.Field]) -> pa.Schema:
     n = _field("n", pa.int64(), "images that both annotators labelled")
     n_agree = _field("n_agree", pa.int64(), "images that both gave the same label")
     return pa.schema([*_PAIR_KEYS, scope, label, n, n_agree, *figures])
+
+
+def present(labels: pa.Table) -> pa.ChunkedArray:
+    """Which rows of a label set say that an image has the label: people's no and rejected rows say that it has not."""
+    positive = pc.greater(labels["confidence"], 0)
+    return pc.and_(positive, pc.fill_null(pc.equal(labels["verdict"], "confirmed"), True))
 
 
 def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> None:

@@ -1,9 +1,13 @@
-"""What tests share: real data where it is there, a small drawn sample, and a dataset converted from it."""
+"""What tests share: real data, a drawn sample, a dataset converted from it, and three kinds of places to keep files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests import servers
 
 # A loaded machine is no failure: pytest's own timeout catches what hangs.
 hypothesis.settings.register_profile("concord", deadline=None)
@@ -22,7 +26,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def sample_h5(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a drawn .h5 file in the course file's layout: 400 train, 160 test and 80 validation crops."""
-    from pipelines.drawing import SampleSize, write_sample
+    from pipelines.samples.house_numbers import SampleSize, write_sample
 
     path = tmp_path_factory.mktemp("sample") / "drawn.h5"
     write_sample(str(path), SampleSize(train=400, test=160, validation=80), seed=3)
@@ -40,3 +44,57 @@ def converted(sample_h5: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     settings = ConvertSettings(dataset="drawn", source="svhn_h5", input=(sample_h5,), shards=8)
     convert(settings, Context(root))
     return root
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """What the environment has to say, that an S3 server with the bucket `pictures` is found."""
+    with servers.s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def google_server() -> Iterator[dict[str, str]]:
+    """What the environment has to say, that a Google Cloud Storage server with the bucket `pictures` is found."""
+    with servers.google_server() as environment:
+        yield environment
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(s3_server: dict[str, str]) -> str:
+    """Address of an S3 server with the bucket `pictures`."""
+    return s3_server["AWS_ENDPOINT_URL"]
+
+
+@contextmanager
+def _found(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment names a server, and clients made before are forgotten, as is the client of this test after it."""
+    from schemas import storage
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    storage._remote.cache_clear()
+    yield
+    storage._remote.cache_clear()
+
+
+@pytest.fixture
+def s3_place(s3_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A folder of the test's own in the S3 server."""
+    with _found(s3_server, monkeypatch):
+        yield f"s3://{servers.BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture
+def gs_place(google_server: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A folder of the test's own in the Google Cloud Storage server."""
+    with _found(google_server, monkeypatch):
+        yield f"gs://{servers.BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture(params=["local", "s3", "gs"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder of the test's own: local, in the S3 server, or in the Google Cloud Storage server."""
+    if request.param == "local":
+        return str(tmp_path / "place")
+    return str(request.getfixturevalue(f"{request.param}_place"))

@@ -4,20 +4,22 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import examples
 
 
-def peer(image: bytes, image_id: str, label: int) -> Any:
+def peer(image: bytes, image_id: str, label: int | list[int]) -> Any:
     """The same example as TensorFlow's own class makes it."""
     import tensorflow as tf
+
+    name, numbers = ("label", [label]) if isinstance(label, int) else ("labels", label)
 
     feature = {
         "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         "image/id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=numbers)),
     }
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
@@ -26,6 +28,30 @@ def peer(image: bytes, image_id: str, label: int) -> Any:
 def test_bytes_are_tensorflows(image: bytes, image_id: str, label: int) -> None:
     expected = peer(image, image_id, label).SerializeToString(deterministic=True)
     assert examples.encode_example(image, image_id, label) == expected
+
+
+MANY = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 600), max_size=40)
+
+
+@given(st.binary(max_size=300), st.text(max_size=40), MANY)
+@example(b"", "", [])
+@example(b"pixels", "0000000000000000", [])
+@example(b"pixels", "0000000000000000", [7])
+@example(b"pixels" * 30_000, "0000000000000000", [0, 127, 128, 16_384, 2**63 - 1, -1, 0])
+def test_bytes_of_several_labels_are_tensorflows(image: bytes, image_id: str, labels: list[int]) -> None:
+    expected = peer(image, image_id, labels).SerializeToString(deterministic=True)
+    assert examples.encode_example(image, image_id, labels) == expected
+    assert examples.encode_example(image, image_id, tuple(labels)) == expected
+    assert examples.decode_example(expected) == (image, image_id)
+
+
+def test_tensorflow_reads_several_labels_in_their_order() -> None:
+    import tensorflow as tf
+
+    for labels in ([], [5], [3, 1, 2, 1]):
+        feature = tf.train.Example.FromString(examples.encode_example(b"x", "i", labels)).features.feature
+        assert sorted(feature) == ["image", "image/id", "labels"]
+        assert list(feature["labels"].int64_list.value) == labels
 
 
 @given(st.binary(max_size=300), st.text(max_size=40), st.integers(-(2**63), 2**63 - 1))

@@ -9,6 +9,8 @@ import pytest
 
 from schemas import layout, products, storage, tables
 from schemas.errors import IncompleteError, InputError
+from schemas.hashing import image_hashes as hash_of
+from schemas.hashing import shard_of
 from schemas.products import MANIFEST, ShardFolder, ShardReport
 
 REPORT = ShardReport(5, 3, {"label_missing": 2}, 700)
@@ -94,6 +96,18 @@ def test_reports_add_up() -> None:
     assert products.total([]) == ShardReport()
 
 
+def test_shapes_are_kept_up_to_two_which_say_that_they_differ() -> None:
+    one, other, third = (32, 32, 1), (32, 32, 3), (8, 9, 3)
+    reports = [ShardReport(1, 1, shapes=(one,)), ShardReport(), ShardReport(2, 2, shapes=(one,))]
+    assert products.total(reports).shapes == (one,)
+    assert products.total([*reports, ShardReport(1, 1, shapes=(other,))]).shapes == (one, other)
+    assert len(products.total([ShardReport(3, 3, shapes=(one, other)), ShardReport(1, 1, shapes=(third,))]).shapes) == 2
+    assert products.total([]).shapes == ()
+    for report in (ShardReport(2, 2, shapes=(one, third)), ShardReport(1, 1, shapes=(one,)), REPORT):
+        assert ShardReport.from_json(report.to_json()) == report
+    assert ShardReport.from_json('{"in": 1, "out": 1, "rejected": {}, "bytes": 2}') == ShardReport(1, 1, {}, 2)
+
+
 # --- Shard folders ------------------------------------------------------------------------------
 
 
@@ -151,6 +165,38 @@ def test_complete_declares_the_product(place: str) -> None:
     assert products.is_current(place, "now")
     assert not products.is_current(place, "before")
     assert folder.committed() == 0  # a manifest is no shard
+
+
+# --- Parts of shards ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coarse", [1, 2, 8])
+@pytest.mark.parametrize("images", [0, 1, 300])
+def test_finer_shards_are_parts_of_a_coarse_one(tmp_path: Path, coarse: int, images: int) -> None:
+    """Nothing is lost, nothing is there twice, and the order stays."""
+    ids = sorted((f"{number * 7919:016x}" for number in range(images)), key=lambda name: hash_of([name])[0])
+    twice = [(image_id, label) for image_id in ids for label in "ab"]
+    folder = ShardFolder(str(tmp_path), coarse, "now")
+    places = shard_of(hash_of([name for name, _ in twice]), coarse).tolist()
+    for shard in range(coarse):
+        mine = [pair for pair, place in zip(twice, places, strict=True) if place == shard]
+        table = [{"image_id": name, "label": label, "confidence": 1.0} for name, label in mine]
+        folder.write(shard, pa.Table.from_pylist(table, schema=tables.LABELS), REPORT)
+    for fine in (coarse, 2 * coarse, 16 * coarse):
+        parts = [folder.read_part(shard, fine) for shard in range(fine)]
+        found = [(row["image_id"], row["label"]) for part in parts for row in part.to_pylist()]
+        assert found == twice
+        for shard, part in enumerate(parts):
+            assert part.schema.equals(tables.LABELS)
+            assert {int(value) >> 64 - fine.bit_length() + 1 for value in hash_of(part["image_id"].to_pylist())} <= {
+                shard
+            }
+
+
+def test_a_part_cannot_be_coarser(tmp_path: Path) -> None:
+    folder = ShardFolder(str(tmp_path), 8, "now")
+    with pytest.raises(InputError, match=f"{tmp_path} has 8 shards, and cannot be read as 4"):
+        folder.read_part(0, 4)
 
 
 # --- What a reader demands ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.settings import (
     AgreeSettings,
+    ConfirmSettings,
     ConvertSettings,
     DrawSettings,
     LabelSettings,
@@ -17,6 +18,7 @@ from schemas.settings import (
 
 GOOD: dict[type[Any], dict[str, Any]] = {
     DrawSettings: {"output": "sample.h5"},
+    ConfirmSettings: {"dataset": "svhn"},
     ConvertSettings: {"dataset": "svhn"},
     TrainSettings: {"dataset": "svhn", "network": "cnn2"},
     LabelSettings: {"dataset": "svhn", "models": ("cnn1",)},
@@ -28,6 +30,7 @@ BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (DrawSettings, {"train": 0}, "train must be at least 1 crop, got 0"),
     (DrawSettings, {"test": -1}, "test must be at least 1 crop, got -1"),
     (DrawSettings, {"validation": 0}, "validation must be at least 1 crop, got 0"),
+    (DrawSettings, {"images": 99}, "images must be at least 100 pictures, got 99"),
     (ConvertSettings, {"dataset": ""}, f"dataset must be {NAMED} ''"),
     (ConvertSettings, {"dataset": "SVHN"}, f"dataset must be {NAMED} 'SVHN'"),
     (ConvertSettings, {"dataset": "../up"}, f"dataset must be {NAMED} '../up'"),
@@ -47,7 +50,18 @@ BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (ConvertSettings, {"value_range": (0.0,)}, "BLACK < WHITE, got [0.0]"),
     (ConvertSettings, {"value_range": (0.0, float("nan"))}, "BLACK < WHITE, got [0.0, nan]"),
     (ConvertSettings, {"value_range": (0.0, float("inf"))}, "BLACK < WHITE, got [0.0, inf]"),
-    (ConvertSettings, {"classes": ()}, "classes must be distinct names, got none"),
+    (ConvertSettings, {"one_label": "first"}, "one_label must be one of best; got 'first'"),
+    (ConvertSettings, {"quality": 0}, "quality must lie in [1, 100]"),
+    (ConvertSettings, {"max_side": -1}, "max_side be 0 or more, got 95 and -1"),
+    (ConvertSettings, {"timeout": 0.0}, "timeout must be a number of seconds above 0, got 0"),
+    (ConvertSettings, {"in_flight": 0}, "in_flight must be at least 1, got 0"),
+    (ConvertSettings, {"label_set": "Confirmed"}, f"label_set must be {NAMED} 'Confirmed'"),
+    (ConfirmSettings, {"one_label": "any"}, "one_label must be one of best, first; got 'any'"),
+    (ConfirmSettings, {"on_conflict": "last"}, "on_conflict must be one of rejected, confirmed, majority, first, drop"),
+    (ConfirmSettings, {"label_sets": "some"}, "label_sets must be one of images, all, none; got 'some'"),
+    (ConfirmSettings, {"min_confidence": 1.5}, "min_confidence must lie in [0, 1], got 1.5"),
+    (ConfirmSettings, {"shards": 3}, "shards must be a power of two, got 3"),
+    (ConfirmSettings, {"splits": {}}, "the shares of splits must be 0 or more and add up to 1, got {}"),
     (ConvertSettings, {"classes": ("a", "b", "a")}, "classes must be distinct names, got a, b, a"),
     (ConvertSettings, {"split": "Train"}, f"split must be {NAMED} 'Train'"),
     (ConvertSettings, {"splits": {"Train": 1.0}}, f"splits must be {NAMED} 'Train'"),
@@ -102,7 +116,7 @@ def test_a_bad_value_is_named(kind: type[Any], values: dict[str, Any], message: 
 def test_every_setting_has_help(kind: type[Any]) -> None:
     for entry in dataclasses.fields(kind):
         assert len(entry.metadata["help"]) >= 7, entry.name
-        assert entry.metadata["flag"] in {"text", "list", "paths", "fractions", "keys", "shape"}, entry.name
+        assert entry.metadata["flag"] in {"text", "list", "path", "paths", "fractions", "keys", "shape"}, entry.name
 
 
 def test_a_model_is_named_after_its_network() -> None:
@@ -113,7 +127,11 @@ def test_a_model_is_named_after_its_network() -> None:
 def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
     """Where files lie is no part: a root that is moved whole stays what it is."""
     left_out = {
-        ConvertSettings: {"input", "max_reject_fraction"},
+        ConvertSettings: {
+            *("input", "labels", "images_from", "max_reject_fraction"),
+            *("in_flight", "attempts", "timeout", "signed"),
+        },
+        ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
         TrainSettings: {"accelerator"},
         LabelSettings: {"accelerator", "max_reject_fraction"},

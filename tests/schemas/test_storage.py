@@ -4,7 +4,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,67 @@ def test_listing_names_only_what_lies_directly_there(place: str) -> None:
     assert storage.list_files(storage.join(place, "deep")) == {"c": 3}
 
 
+def test_a_tree_names_everything_below_a_folder(place: str) -> None:
+    names = {"b": 2, "a b/ä #1?.jpg": 3, "a b/c/d": 0, "a b/c/.hidden": 1, "a b/50%+.jpg": 4}
+    for name, size in names.items():
+        storage.write_bytes(storage.join(place, name), bytes(size))
+    storage.write_bytes(f"{place}-too/not/below", b"1")
+    for folder in (place, f"{place}/"):
+        found = storage.list_tree(folder)
+        assert {name: status.size for name, status in found.items()} == names
+        assert found == {name: storage.stat(storage.join(place, name)) for name in names}
+        assert min(status.modified for status in found.values()) > 0
+    assert {name: one.size for name, one in storage.list_tree(f"{place}/a b/c").items()} == {"d": 0, ".hidden": 1}
+    assert storage.list_tree(storage.join(place, "b")) == {}  # a file is no folder
+
+
+def test_a_tree_of_folders_alone_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert storage.list_tree(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        ([], b""),
+        ([b"", b""], b""),
+        ([b"one", memoryview(b" two"), bytearray(b" three")], b"one two three"),
+        ([b"x" * 100_000] * 90, b"x" * 9_000_000),
+    ],
+    ids=["nothing", "empty", "three kinds", "9MB"],
+)
+def test_parts_make_one_file(place: str, parts: Any, whole: bytes) -> None:
+    path = storage.join(place, "folder/file")
+    storage.write_bytes(path, b"what was there before, and is longer" * 9)
+    storage.write_parts(path, (part for part in parts))
+    assert storage.read_bytes(path) == whole
+    assert storage.list_files(storage.join(place, "folder")) == {"file": len(whole)}
+
+
+def test_parts_that_fail_midway_leave_the_old_file(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"half"
+        raise RuntimeError("out of memory")
+
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        storage.write_parts(str(tmp_path / "file"), parts())
+    assert storage.list_files(str(tmp_path)) == {"file": 3}
+
+
+def test_parent() -> None:
+    for path in ("s3://bucket/a/b", "gs://bucket/a/b c/", "/a/b", "a/b", "/a"):
+        last = path.rstrip("/").rpartition("/")[2]
+        assert storage.join(storage.parent(path), last) in (path.rstrip("/"), f"/{last}")
+    assert storage.parent("s3://bucket/a/b=c/") == "s3://bucket/a"
+    assert storage.parent("file") == ""
+
+
 def test_what_is_not_there(place: str) -> None:
     absent = storage.join(place, "absent")
     assert storage.stat(absent) is None
     assert storage.list_files(absent) == {}
+    assert storage.list_tree(absent) == {}
     assert storage.list_folders(absent) == []
     storage.remove(absent)
     with pytest.raises(StorageError, match=f"cannot read {absent}: no such file"):

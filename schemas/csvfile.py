@@ -1,0 +1,33 @@
+"""Small CSV files, read whole: class names, tables of labels."""
+
+import csv
+import io
+
+from schemas import storage
+from schemas.errors import InputError
+
+BOM = b"\xef\xbb\xbf"
+
+
+def read_rows(path: str, what: str) -> list[tuple[int, list[str]]]:
+    """The rows of a CSV file in UTF-8 that are not empty, each with the line from 1 that it begins in.
+
+    Lines may end in any way.
+
+    Raises:
+        InputError: it is no such file, or has no row.
+    """
+    if storage.stat(path) is None:
+        raise InputError(f"no such file: {path}")
+    rows, line = [], 1
+    try:
+        reader = csv.reader(io.StringIO(storage.read_bytes(path).removeprefix(BOM).decode(), newline=""))
+        for row in reader:
+            rows.append((line, row))
+            line = reader.line_num + 1
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV file of {what} in UTF-8: {error}") from error
+    rows = [(number, row) for number, row in rows if row]
+    if not rows:
+        raise InputError(f"{path} is empty, but must hold {what}")
+    return rows
