@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pipelines.convert_stage import convert
-from pipelines.drawing import SampleSize, write_sample
 from pipelines.execution import Context
+from pipelines.samples.house_numbers import SampleSize, write_sample
 from schemas.settings import ConvertSettings
 
 PROCESSORS = 2

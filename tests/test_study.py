@@ -12,9 +12,9 @@ import scipy.io
 from models import saved
 from pipelines.agree_stage import agree
 from pipelines.convert_stage import convert
-from pipelines.drawing import GREY_WEIGHTS, SampleSize, write_sample
 from pipelines.execution import Context
 from pipelines.label_stage import label
+from pipelines.samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
 from pipelines.train import train
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, TrainSettings

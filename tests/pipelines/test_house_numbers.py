@@ -11,8 +11,16 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from pipelines import drawing
-from pipelines.drawing import BLOCK, GREY_WEIGHTS, SIDE, SampleSize, contact_sheet, draw_block, draw_crops, write_sample
+from pipelines.samples import contact_sheet, house_numbers
+from pipelines.samples.house_numbers import (
+    BLOCK,
+    GREY_WEIGHTS,
+    SIDE,
+    SampleSize,
+    draw_block,
+    draw_crops,
+    write_sample,
+)
 
 Crops = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
@@ -102,8 +110,8 @@ def test_labels_agree_with_digits_drawn_by_another_hand(drawn: Crops) -> None:
 
 
 def test_every_glyph_of_a_face_is_its_own_shape() -> None:
-    for face, settings in enumerate(drawing._FACES):
-        glyphs = [drawing._glyph(face, digit, settings.weights[0], False) for digit in range(10)]
+    for face, settings in enumerate(house_numbers._FACES):
+        glyphs = [house_numbers._glyph(face, digit, settings.weights[0], False) for digit in range(10)]
         assert {glyph.shape[0] for glyph in glyphs} == {54}
         assert len({glyph.tobytes() for glyph in glyphs}) == 10, settings.name
         assert min(np.mean(glyph > 128) for glyph in glyphs) > 0.05, settings.name
@@ -153,7 +161,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
             raise OSError("disk full")
         return np.zeros((BLOCK, SIDE, SIDE), np.float32), np.zeros(BLOCK, np.uint8)
 
-    monkeypatch.setattr(drawing, "draw_block", fail_in_the_last_split)
+    monkeypatch.setattr(house_numbers, "draw_block", fail_in_the_last_split)
     with pytest.raises(OSError, match="disk full"):
         write_sample(str(path), SampleSize(2, 2, 2), seed=0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["drawn.h5"]

@@ -1,10 +1,9 @@
-r"""Draws a sample of house-number crops in the layout of the SVHN course file.
+"""Draws a sample of house-number crops in the layout of the SVHN course file.
 
 The drawn file stands in for the real one where that cannot be had: in tests, in continuous
 integration and under load. One command writes it:
 
-    python -c "from pipelines.drawing import SampleSize, write_sample; \
-        write_sample('drawn_grey.h5', SampleSize(), seed=1)"
+    concord draw --sample house_numbers --output drawn_grey.h5 --seed 1
 
 A crop is drawn as a camera would have seen it: a number is set in one face, pasted on a wall or a
 plate, seen at an angle, blurred, lit and photographed in colour, and only then turned grey.
@@ -24,6 +23,9 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from schemas import storage
+from schemas.settings import DrawSettings
 
 SIDE = 32
 BLOCK = 1024
@@ -107,6 +109,19 @@ class SampleSize:
                 raise ValueError(f"{name} must be 1 or more, got {count}: each split needs a crop")
 
 
+def write(settings: DrawSettings, output: str) -> dict[str, int]:
+    """Draw the .h5 file, and return the crops of each split."""
+    size = SampleSize(settings.train, settings.test, settings.validation)
+    with storage.local_output(output) as path:
+        write_sample(path, size, settings.seed)
+    return dict(vars(size))
+
+
+def is_there(settings: DrawSettings, output: str) -> bool:
+    """Whether there is a file."""
+    return storage.stat(output) is not None
+
+
 def draw_crops(count: int, seed: int, stream: int = 0) -> tuple[Floats, Bytes]:
     """Draws (count, 32, 32) grey crops in [0, 255] and their (count,) digits.
 
@@ -143,20 +158,6 @@ def write_sample(path: str, size: SampleSize, seed: int) -> None:
     except BaseException:
         Path(partial_path).unlink(missing_ok=True)
         raise
-
-
-def contact_sheet(crops: npt.ArrayLike, columns: int = 20) -> Bytes:
-    """Lays (n, h, w) or (n, h, w, 3) crops out in rows of `columns`, the last padded with white."""
-    images = np.clip(np.rint(np.asarray(crops)), 0, 255).astype(np.uint8)
-    if images.ndim not in (3, 4) or columns < 1:
-        wanted = "crops of shape (n, h, w) or (n, h, w, 3) in 1 column or more"
-        raise ValueError(f"a contact sheet takes {wanted}, got shape {images.shape} in {columns}")
-    count, height, width, *channels = images.shape
-    rows = -(-count // columns)
-    cells = np.full((rows * columns, height, width, *channels), 255, np.uint8)
-    cells[:count] = images
-    grid = cells.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *channels))
 
 
 def _blocks(count: int, seed: int, stream: int) -> Iterator[tuple[slice, Floats, Bytes]]:
