@@ -70,8 +70,10 @@ class Run:
 
 
 def _inputs(configuration: dict[str, Any]) -> list[str]:
-    convert = configuration.get("convert") or {}
-    return list(convert.get("input", ()))
+    """The input files of a run's stages."""
+    convert, confirm = (configuration.get(stage) or {} for stage in ("convert", "confirm"))
+    patterns = [*confirm.get("machine", ()), *confirm.get("human", ()), confirm.get("classes"), confirm.get("images")]
+    return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in storage.glob(pattern))]
 
 
 def stages(run_file: RunFile, context: Context, write_report: Callable[..., StageResult]) -> Iterator[Stage]:
@@ -86,6 +88,10 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
         from pipelines.draw import draw
 
         yield lambda: draw(run_file.draw, context)  # type: ignore[arg-type]
+    if run_file.confirm:
+        from pipelines.confirm_stage import confirm
+
+        yield lambda: confirm(run_file.confirm, context)  # type: ignore[arg-type]
     if run_file.convert:
         from pipelines.convert_stage import convert
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.batches import from_ipc
 from pipelines.sources import Records
 from schemas import tfrecord
 from schemas.examples import encode_example
@@ -133,15 +134,7 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     return encoded
 
 
-def to_ipc(batch: pa.RecordBatch) -> bytes:
-    """A batch as Arrow IPC: a slice sent any other way would drag its whole parent along."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
 def gather(batches: Iterable[bytes]) -> pa.Table:
     """The rows of a shard, in hash order whatever order they arrived in."""
-    parts = [pa.ipc.open_stream(batch).read_all() for batch in batches if batch]
+    parts = [from_ipc(batch) for batch in batches if batch]
     return pa.concat_tables([ENCODED.empty_table(), *parts]).sort_by([("hash", "ascending"), ("image_id", "ascending")])

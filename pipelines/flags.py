@@ -15,7 +15,7 @@ def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = (
     hints = get_type_hints(kind)
     for entry in dataclasses.fields(kind):
         shape, help_text = entry.metadata["flag"], entry.metadata["help"]
-        default = _shown(entry.default)
+        default = _shown(entry.metadata.get("default", entry.default))
         text = help_text + (" (required)" if entry.name in required else f" (default: {default})" if default else "")
         flag = "--" + entry.name.replace("_", "-")
         aliases = [flag, flag.removesuffix("s")] if entry.name in ("models", "splits") and shape == "list" else [flag]
@@ -39,6 +39,8 @@ def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = (
 def _shown(default: Any) -> str:
     if default in ("", None, (), False):
         return ""
+    if isinstance(default, Mapping):
+        return ",".join(f"{key}={value}" for key, value in default.items())
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 

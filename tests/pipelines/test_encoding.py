@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines import encoding
+from pipelines.batches import to_ipc
 from pipelines.sources import Records, class_indices
 from schemas import examples, hashing, tfrecord
 from schemas.rejects import Reason
@@ -202,7 +203,7 @@ def shuffled_rows(count: int) -> pa.RecordBatch:
 @given(st.permutations(range(12)), st.integers(1, 11))
 def test_rows_lie_in_hash_order_however_they_arrive(order: list[int], cut: int) -> None:
     batch = shuffled_rows(12).take(pa.array(order))
-    arrived = [encoding.to_ipc(batch.slice(cut)), b"", encoding.to_ipc(batch.slice(0, cut))]
+    arrived = [to_ipc(batch.slice(cut)), b"", to_ipc(batch.slice(0, cut))]
     gathered = encoding.gather(arrived).select(["hash", "image_id"]).to_pylist()
     expected = sorted(shuffled_rows(12).select(["hash", "image_id"]).to_pylist(), key=lambda row: tuple(row.values()))
     assert gathered == expected
@@ -210,7 +211,7 @@ def test_rows_lie_in_hash_order_however_they_arrive(order: list[int], cut: int) 
 
 def test_a_slice_travels_without_its_parent() -> None:
     batch = shuffled_rows(20_000)
-    assert len(encoding.to_ipc(batch.slice(5, 1))) < 4096 < batch.nbytes
+    assert len(to_ipc(batch.slice(5, 1))) < 4096 < batch.nbytes
 
 
 def test_a_shard_without_rows_is_an_empty_table() -> None:
