@@ -15,14 +15,15 @@ from importlib import resources
 from typing import Any
 
 import schemas
-from pipelines import flags
-from schemas import layout, runfile, settings
+from pipelines import flags, telling
+from schemas import runfile, settings
 from schemas.errors import ConcordError
 from schemas.runfile import RunFile
 
 _log = logging.getLogger("concord")
 VERBS: dict[str, type] = {
     "draw": settings.DrawSettings,
+    "confirm": settings.ConfirmSettings,
     "convert": settings.ConvertSettings,
     "train": settings.TrainSettings,
     "label": settings.LabelSettings,
@@ -31,7 +32,8 @@ VERBS: dict[str, type] = {
 }
 REQUIRED = {
     "draw": ("output",),
-    "convert": ("dataset", "source", "input"),
+    "confirm": ("dataset", "machine", "human"),
+    "convert": ("dataset", "source"),
     "train": ("dataset", "network"),
     "label": ("dataset", "models"),
     "agree": ("dataset", "annotators"),
@@ -47,9 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"concord {schemas.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    run = _add_verb(verbs, "run", "Run the chain of stages that a TOML run file describes.")
+    run = _add_verb(verbs, "run", "Run the chains of stages that TOML run files describe, one after the other.")
     run.add_argument(
-        "file", nargs="?", metavar="FILE.toml", help="the run file (default: the sample drawn by the project itself)"
+        "files", nargs="*", metavar="FILE.toml", help="run files (default: the samples drawn by the project itself)"
     )
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind, REQUIRED[verb])
@@ -123,24 +125,29 @@ def _set_up_logging(verbose: bool) -> None:
 
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
-    from pipelines.chain import Run, stages
     from pipelines.execution import Context
 
-    chain = _chain(given)
     context = Context(given.root, beam_flags, given.force)
+    runs = [(chain, *_run_chain(given, chain, context)) for chain in _chains(given)]
+    telling.close(given.root, runs, _headline)
+
+
+def _run_chain(given: argparse.Namespace, chain: RunFile, context: Any) -> tuple[Any, str]:
+    """Run one chain; return the run, and the path of its manifest."""
+    from pipelines.chain import Run, stages
+
     configuration = {name: value for name, value in dataclasses.asdict(chain).items() if value}
-    run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(beam_flags)})
+    run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(context.beam_flags)})
     try:
         for stage in stages(chain, context, _write_report):
             for result in run.add(stage):
-                _tell(result)
+                telling.tell(result)
     except BaseException:
         with_manifest = os.path.isdir(given.root) or "://" in given.root
         if with_manifest:
             _try_manifest(run)
         raise
-    manifest = run.write_manifest("done")
-    _close(given, chain, run, manifest)
+    return run, run.write_manifest("done")
 
 
 def _try_manifest(run: Any) -> None:
@@ -151,13 +158,18 @@ def _try_manifest(run: Any) -> None:
         _log.info("the run's manifest could not be written: %s", error)
 
 
-def _chain(given: argparse.Namespace) -> RunFile:
-    """The chain that the command line asks for: a run file's, or one stage by its flags."""
-    if given.verb == "run":
-        if given.file:
-            return runfile.load(given.file, given.root)
-        with resources.as_file(resources.files("pipelines") / "runs" / "house_numbers.toml") as path:
-            return runfile.load(str(path), given.root)
+def _chains(given: argparse.Namespace) -> list[RunFile]:
+    """The chains that the command line asks for: those of run files, or one stage by its flags."""
+    if given.verb != "run":
+        return [_stage(given)]
+    if given.files:
+        return [runfile.load(path, given.root) for path in given.files]
+    with resources.as_file(resources.files("pipelines") / "runs") as folder:
+        return [runfile.load(str(path), given.root) for path in sorted(folder.glob("*.toml"))]
+
+
+def _stage(given: argparse.Namespace) -> RunFile:
+    """A chain of one stage, by its flags."""
     kind = VERBS[given.verb]
     known = {entry.name for entry in dataclasses.fields(kind)}
     values = {name: value for name, value in vars(given).items() if name in known}
@@ -169,6 +181,12 @@ def _chain(given: argparse.Namespace) -> RunFile:
     return RunFile(**{**stages, given.verb: (made,) if given.verb == "train" else made})
 
 
+def _headline(root: str, dataset: str) -> list[str]:
+    from analysis import report as page
+
+    return page.headline(root, dataset)
+
+
 def _write_report(report: settings.ReportSettings, context: Any) -> Any:
     from analysis import report as page
     from pipelines.execution import StageResult
@@ -178,36 +196,3 @@ def _write_report(report: settings.ReportSettings, context: Any) -> Any:
     began = time.monotonic()
     counts = page.write_report(report, context.root)
     return StageResult("report", report.dataset, True, time.monotonic() - began, counts)
-
-
-def _tell(result: Any) -> None:
-    """One line about a finished stage."""
-    if not result.made:
-        _log.info("%s %s: already there, nothing to do", result.stage, result.product)
-        return
-    counts = result.counts
-    parts = []
-    if "in" in counts:
-        fate = "rejected" if "rejected" in counts else "unpaired"
-        parts.append(f"{counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
-    if "val_accuracy" in counts:
-        parts.append(f"validation accuracy {counts['val_accuracy']:.3f} after {counts['epochs']} epochs")
-    _log.info(
-        "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(f"; {part}" for part in parts)
-    )
-
-
-def _close(given: argparse.Namespace, chain: RunFile, run: Any, manifest: str) -> None:
-    """Say where everything is, and the headline."""
-    lines = []
-    if all(not result.made for result in run.results):
-        lines.append(f"Everything was already there: no stage was run again ({time.time() - run.began:.1f} s).")
-    if chain.agree:
-        from analysis import report as page
-
-        lines += ["", *page.headline(given.root, chain.agree.dataset)]
-        lines += ["", f"tables: {given.root.rstrip('/')}/agreement"]
-    if chain.report:
-        lines.append(f"report: {layout.report(given.root)}/index.html")
-    lines.append(f"run:    {manifest}")
-    print("\n".join(lines))

@@ -1,25 +1,47 @@
 """The driver's side of `convert`: what is to be made, what is already there, and declaring it whole."""
 
+import dataclasses
+import logging
 import math
 import time
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import apache_beam as beam
 
-from pipelines import execution, progress, sources
-from pipelines.convert import HUMAN, ConvertImages, ConvertPlan, ShardKey
+from pipelines import execution, image_shards, progress, sources
+from pipelines.convert import ConvertImages, ConvertPlan
+from pipelines.convert_photos import ConvertPhotos, PhotoPlan
 from pipelines.execution import Context, StageResult
+from pipelines.fetching import Patience
+from pipelines.image_shards import HUMAN, MULTICLASS, ImageShards
+from pipelines.photographs import Wanted
 from pipelines.rejects import check_rejects
-from pipelines.sources import SourcePlan
-from schemas import layout, plugins, products, storage
-from schemas.errors import IncompleteError
-from schemas.products import MANIFEST, ShardReport
+from pipelines.sources import PhotoSource, SourcePlan
+from pipelines.tfds_metadata import write_metadata
+from schemas import layout, plugins, products
+from schemas.errors import IncompleteError, InputError
+from schemas.layout import DIGITS
+from schemas.products import ShardReport
 from schemas.settings import ConvertSettings
 
 IMAGES_PER_SHARD = 8192
 BYTES_PER_SHARD = 64 << 20
+PHOTO_BYTES = 350_000  # of a photograph of Open Images, on average; a shard then has some 170 MB
+PHOTOS_PER_SHARD = 512
 LEAST_SHARDS = 8
+_log = logging.getLogger("concord")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A conversion, whatever its source: what the shards are, how many records go in, and how they are made."""
+
+    target: ImageShards
+    records: int
+    transform: Callable[[ImageShards], beam.PTransform]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def convert(settings: ConvertSettings, context: Context) -> StageResult:
@@ -30,17 +52,20 @@ def convert(settings: ConvertSettings, context: Context) -> StageResult:
         TooManyRejectsError: more records were turned away than the settings allow.
     """
     source = plugins.load(sources, "source", settings.source).make(settings)
-    inputs = [products.input_identity(path) for path in settings.input]
+    photos = isinstance(source, PhotoSource)
+    inputs = source.inputs(context.root) if photos else [products.input_identity(path) for path in settings.input]
     fingerprint = products.fingerprint("convert", settings=settings.identity(), inputs=inputs)
     images = layout.images(context.root, settings.dataset, settings.version)
     manifest = products.find_manifest(images)
     if manifest and manifest["fingerprint"] == fingerprint and not context.force:
         return StageResult("convert", settings.dataset, made=False, counts=manifest["counts"])
     began = time.monotonic()
-    found = source.plan()
-    plan = _plan(settings, context, source, found, fingerprint)
-    counters = _make(plan, sum(found.records().values()), context)
-    counts = _declare(plan, found, settings)
+    job = (_photo_job if photos else _slab_job)(settings, context, source, fingerprint)
+    done = frozenset() if context.force else image_shards.finished(job.target)
+    image_shards.sweep(job.target, done)
+    job = dataclasses.replace(job, target=dataclasses.replace(job.target, missing=job.target.every() - done))
+    counters = _make(job, context)
+    counts = _declare(job, settings)
     return StageResult("convert", settings.dataset, True, time.monotonic() - began, counts, counters)
 
 
@@ -48,92 +73,112 @@ def shard_count(found: SourcePlan) -> int:
     """Shards of each split: a power of two, of some thousand images and bounded bytes, and never fewer than 8."""
     largest = max(found.records().values())
     payload = largest * math.prod(found.image_shape)
-    wanted = max(LEAST_SHARDS, largest / IMAGES_PER_SHARD, payload / BYTES_PER_SHARD)
+    return power_of_two(max(LEAST_SHARDS, largest / IMAGES_PER_SHARD, payload / BYTES_PER_SHARD))
+
+
+def photo_shard_count(counts: Mapping[str, int], max_side: int, least: int) -> int:
+    """Shards of each split of photographs: a power of two, of bounded bytes, and never fewer than 8 or `least`."""
+    size = min(PHOTO_BYTES, max_side * max_side) if max_side else PHOTO_BYTES
+    each = PHOTOS_PER_SHARD * PHOTO_BYTES / size
+    return power_of_two(max(LEAST_SHARDS, least, max(counts.values()) / min(each, IMAGES_PER_SHARD)))
+
+
+def power_of_two(wanted: float) -> int:
+    """The least power of two that is no less."""
     return 1 << math.ceil(math.log2(wanted))
 
 
-def _plan(settings: ConvertSettings, context: Context, source: Any, found: SourcePlan, fingerprint: str) -> ConvertPlan:
-    """The plan, after everything that does not belong to it is swept away."""
-    shards = settings.shards or shard_count(found)
+def _target(settings: ConvertSettings, context: Context, fingerprint: str, **given: Any) -> ImageShards:
+    for name in given["classes"]:
+        if not name or name != " ".join(name.splitlines()).strip():
+            raise InputError(f"class {name!r}: tensorflow_datasets strips spaces, and splits lines; rename the class")
+    names: dict[str, Any] = {"root": context.root, "dataset": settings.dataset, "version": settings.version}
+    return ImageShards(**names, fingerprint=fingerprint, missing=frozenset(), **given)
+
+
+def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> _Job:
+    found = source.plan()
     fractions = dict(settings.splits) if settings.splits else None
-    splits = tuple(fractions or found.records())
-    settled = (context.root, settings.dataset, settings.version, source, found.slabs, found.image_shape)
-    chosen = (settings.classes, settings.value_range, fractions, splits, shards, fingerprint)
-    whole = ConvertPlan(*settled, *chosen, frozenset((split, shard) for split in splits for shard in range(shards)))
-    done = frozenset() if context.force else finished(whole)
-    sweep(whole, done)
-    return ConvertPlan(*settled, *chosen, whole.missing - done)
+    target = _target(
+        settings,
+        context,
+        fingerprint,
+        task=MULTICLASS,
+        classes=settings.classes or DIGITS,
+        annotator=HUMAN,
+        splits=tuple(fractions or found.records()),
+        shards=settings.shards or shard_count(found),
+    )
+    given = (source, found.slabs, found.image_shape, settings.value_range, fractions)
+    return _Job(target, sum(found.records().values()), lambda shards: ConvertImages(ConvertPlan(shards, *given)))
 
 
-def finished(plan: ConvertPlan) -> frozenset[ShardKey]:
-    """The shards of a plan of which every file is there, made from just this."""
-    there = storage.list_files(plan.images)
-    done: set[ShardKey] = set()
-    for split in plan.splits:
-        reports = plan.index(split).done()
-        labelled, rejected = plan.labels(split).done(), plan.rejects(split).done()
-        for shard, report in reports.items():
-            size = there.get(plan.tfrecord_name(split, shard))
-            if size == report.payload_bytes and shard in labelled and shard in rejected:
-                done.add((split, shard))
-    return frozenset(done)
+def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> _Job:
+    found = source.plan_photos(context.root)
+    if 0 < settings.shards < found.least_shards:
+        raise InputError(f"shards must be {found.least_shards} or more, as the label set has, got {settings.shards}")
+    target = _target(
+        settings,
+        context,
+        fingerprint,
+        task=found.task,
+        classes=found.classes,
+        annotator=found.annotator,
+        splits=tuple(found.counts),
+        shards=settings.shards or photo_shard_count(found.counts, settings.max_side, found.least_shards),
+    )
+    signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
+    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed)
+    wanted = Wanted(settings.max_side, settings.quality, settings.max_pixels)
+    facts = {**found.facts, "display_names": dict(found.display_names)}
+
+    def transform(shards: ImageShards) -> beam.PTransform:
+        return ConvertPhotos(PhotoPlan(shards, source, patience, wanted))
+
+    return _Job(target, sum(found.counts.values()), transform, facts)
 
 
-def sweep(plan: ConvertPlan, done: frozenset[ShardKey]) -> None:
-    """Remove the manifests, and every file of the dataset that is no finished shard of this plan."""
-    storage.remove(storage.join(plan.images, MANIFEST))
-    images = {plan.tfrecord_name(*key) for key in done}
-    _remove_all_but(plan.images, images)
-    old = storage.list_folders(storage.join(layout.index(plan.root, plan.dataset, "").rpartition("/")[0]))
-    for split in {*plan.splits, *(name.removeprefix("split=") for name in old)}:
-        keep = {layout.parquet_shard(shard, plan.shards) for name, shard in done if name == split}
-        for folder in (plan.labels(split), plan.rejects(split), plan.index(split)):
-            _remove_all_but(folder.folder, keep)
-
-
-def _remove_all_but(folder: str, keep: set[str]) -> None:
-    for name in storage.list_files(folder):
-        if name not in keep:
-            storage.remove(storage.join(folder, name))
-
-
-def _make(plan: ConvertPlan, records: int, context: Context) -> dict[str, int]:
-    if not plan.missing:
+def _make(job: _Job, context: Context) -> dict[str, int]:
+    target = job.target
+    if not target.missing:
         return {}
 
     def build(pipeline: beam.Pipeline) -> None:
-        pipeline | "Convert" >> ConvertImages(plan)
+        pipeline | "Convert" >> job.transform(target)
 
     def committed() -> int:
-        return sum(plan.index(split).committed() for split in plan.splits)
+        return sum(target.index(split).committed() for split in target.splits)
 
-    share = len(plan.missing) / (plan.shards * len(plan.splits))
-    with progress.shown(f"convert {plan.dataset}", len(plan.missing), int(records * share), committed):
-        return execution.run(f"concord convert {plan.dataset}", build, context.beam_flags)
+    share = len(target.missing) / len(target.every())
+    with progress.shown(f"convert {target.dataset}", len(target.missing), int(job.records * share), committed):
+        return execution.run(f"concord convert {target.dataset}", build, context.beam_flags)
 
 
-def _declare(plan: ConvertPlan, found: SourcePlan, settings: ConvertSettings) -> dict[str, Any]:
+def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
     """Check that every record is accounted for, then write the manifests, the dataset's own last."""
-    reports = {split: plan.index(split).done() for split in plan.splits}
-    totals = {split: products.total(list(reports[split].values())) for split in plan.splits}
-    for split in plan.splits:
-        absent = sorted(set(range(plan.shards)) - set(reports[split]))
+    target = job.target
+    reports = {split: target.index(split).done() for split in target.splits}
+    totals = {split: products.total(list(reports[split].values())) for split in target.splits}
+    for split in target.splits:
+        absent = sorted(set(range(target.shards)) - set(reports[split]))
         if absent:
             raise IncompleteError(f"shards {absent} of split {split!r} were not written; run the same command again")
-    counts = _counts(products.total(list(totals.values())), totals)
-    expected = sum(found.records().values())
-    if counts["in"] != expected or counts["in"] != counts["out"] + sum(counts["rejected"].values()):
-        raise IncompleteError(f"{expected} records were read, but the shards account for {counts}; run with --force")
-    check_rejects("convert", [plan.rejects(split) for split in plan.splits], counts, settings.max_reject_fraction)
-    _write_tfds_metadata(plan, reports)
-    for split in plan.splits:
-        plan.labels(split).complete(
-            annotator=HUMAN, split=split, images=plan.fingerprint, rows=totals[split].records_out
-        )
-    facts = {"fingerprint": plan.fingerprint, "shards": plan.shards, "counts": counts, "splits": counts["splits"]}
-    identity = {"dataset": plan.dataset, "version": plan.version, "task": "multiclass"}
-    shape = {"classes": list(plan.classes), "image_shape": list(plan.image_shape)}
-    products.write_manifest(plan.images, {**identity, **shape, **facts, "settings": settings.identity()})
+    whole = products.total(list(totals.values()))
+    counts = _counts(whole, totals)
+    if counts["in"] != job.records or counts["in"] != counts["out"] + sum(counts["rejected"].values()):
+        raise IncompleteError(f"{job.records} records were read, but the shards account for {counts}; run with --force")
+    rejects = [target.rejects(split) for split in target.splits]
+    check_rejects("convert", rejects, counts, settings.max_reject_fraction)
+    repeated = _in_two_splits(target) if target.annotator and "left_aside" in job.facts else {}
+    shape = whole.shapes[0] if len(whole.shapes) == 1 else (None, None, 3)
+    write_metadata(target, shape, reports)
+    for split in target.splits if target.annotator else ():
+        rows = sum(report.records_out for report in target.labels(split).done().values())
+        target.labels(split).complete(annotator=target.annotator, split=split, images=target.fingerprint, rows=rows)
+    facts = {"fingerprint": target.fingerprint, "shards": target.shards, "counts": counts, "splits": counts["splits"]}
+    identity = {"dataset": target.dataset, "version": target.version, "task": target.task}
+    kind = {"classes": list(target.classes), "image_shape": list(shape), **job.facts, **repeated}
+    products.write_manifest(target.images, {**identity, **kind, **facts, "settings": settings.identity()})
     return counts
 
 
@@ -144,34 +189,16 @@ def _counts(whole: ShardReport, splits: dict[str, ShardReport]) -> dict[str, Any
     return {**one(whole), "splits": {name: one(report) for name, report in splits.items()}}
 
 
-def _write_tfds_metadata(plan: ConvertPlan, reports: dict[str, dict[int, ShardReport]]) -> None:
-    """`dataset_info.json` and `features.json`, so that `tensorflow_datasets` opens the folder as it is."""
-    import tensorflow_datasets as tfds
-
-    from models.quiet import tensorflow  # noqa: F401  (tensorflow_datasets imports it, with all its noise)
-
-    features = tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=plan.image_shape, encoding_format="png"),
-            "image/id": tfds.features.Text(),
-            "label": tfds.features.ClassLabel(names=list(plan.classes)),
-        }
-    )
-    splits = [
-        tfds.core.SplitInfo(
-            name=split,
-            shard_lengths=[reports[split][shard].records_out for shard in range(plan.shards)],
-            num_bytes=sum(report.payload_bytes for report in reports[split].values()),
-        )
-        for split in plan.splits
-    ]
-    with storage.scratch_folder() as scratch:
-        folder = Path(scratch, plan.dataset, plan.version)  # the library takes name and version from the path
-        folder.mkdir(parents=True)
-        for split in plan.splits:  # it also wants to see a data file of each split
-            (folder / plan.tfrecord_name(split, 0)).touch()
-        tfds.folder_dataset.write_metadata(
-            data_dir=str(folder), features=features, split_infos=splits, filename_template=None, check_data=False
-        )
-        for file in sorted(file for file in folder.iterdir() if file.stat().st_size):
-            storage.write_bytes(storage.join(plan.images, file.name), file.read_bytes())
+def _in_two_splits(target: ImageShards) -> dict[str, Any]:
+    """The pictures that are in more than one split, which would be trained and tested on; people are told of them."""
+    places: dict[str, dict[str, str]] = {}
+    for split in target.splits:
+        for shard in range(target.shards):
+            rows = target.index(split).read(shard).select(["sha256", "image_id"])
+            for sha256, image_id in zip(rows["sha256"].to_pylist(), rows["image_id"].to_pylist(), strict=True):
+                places.setdefault(sha256, {})[split] = image_id
+    shared = [sorted(found.values()) for found in places.values() if len(found) > 1]
+    if shared:
+        first = " and ".join(min(shared))
+        _log.warning("%d pictures are in more than one split, such as %s", len(shared), first)
+    return {"in_two_splits": {"pictures": len(shared), "first": sorted(shared)[:20]}}

@@ -1,12 +1,13 @@
 """Sources: a file per input format, found by its name.
 
-Each module has `make(settings) -> Source`. A source plans without reading the pixels, and reads slab by slab.
+Each module has `make(settings)`. What it makes is a `Source` of arrays of pixels, which plans without reading them and
+reads slab by slab, or a `PhotoSource` of files, which says which photographs there are and where.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,55 @@ class Source(Protocol):
 
     def read(self, slab: Slab) -> Records:
         """Read one slab."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph: its identity, where its file lies, and its labels; None where it should have some and has not."""
+
+    image_id: str
+    location: str
+    labels: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class PhotoSourcePlan:
+    """What a source of photographs holds.
+
+    Attributes:
+        counts: how many photographs each split has.
+        task: `multiclass` or `multilabel`.
+        classes: every label that there is, in the order of the integer labels.
+        display_names: what people call them, where it is known.
+        annotator: whose labels the source brings along; empty where they are in a label set already.
+        least_shards: the number of shards must be this or more.
+        facts: what else people should know of the source.
+    """
+
+    counts: Mapping[str, int]
+    task: str
+    classes: tuple[str, ...]
+    display_names: Mapping[str, str] = field(default_factory=dict)
+    annotator: str = ""
+    least_shards: int = 1
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class PhotoSource(Protocol):
+    """What a file in this folder offers whose images are files of their own."""
+
+    def inputs(self, root: str) -> list[dict[str, Any]]:
+        """What tells one state of the source from another; InputError where there is none."""
+
+    def plan_photos(self, root: str) -> PhotoSourcePlan:
+        """Look at the source; raise InputError where it cannot be what it should."""
+
+    def listed(self, split: str, shard: int, shards: int) -> tuple[Photo, ...]:
+        """The photographs of a shard, in hash order, where planning has listed them; else none."""
+
+    def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
+        """The photographs of a shard, in hash order; called on a worker, with what `listed` gave."""
 
 
 def slab_rows(count: int, row_bytes: int, chunk_rows: int = 1) -> int:

@@ -35,7 +35,8 @@ COURSE_KEYS = {"train": "X_train:y_train", "validation": "X_val:y_val", "test": 
 def make(settings: ConvertSettings) -> "H5Source":
     """The source that the settings describe."""
     if len(settings.input) != 1:
-        raise InputError(f"svhn_h5 reads one file, got {len(settings.input)}: {', '.join(settings.input)}")
+        given = ", ".join(settings.input) or "give --input"
+        raise InputError(f"svhn_h5 reads one file, got {len(settings.input)}: {given}")
     keys = dict(settings.keys or COURSE_KEYS)
     if settings.split:
         if len(keys) > 1:

@@ -19,7 +19,7 @@ from schemas import layout, storage, tables
 from schemas.errors import InputError
 from schemas.settings import AgreeSettings, LabelSettings, TrainSettings
 
-VERBS = ["run", "draw", "convert", "train", "label", "agree", "report"]
+VERBS = ["run", "draw", "confirm", "convert", "train", "label", "agree", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")
 
 
@@ -166,7 +166,7 @@ def test_a_word_without_a_flag_does_not_pass(given: list[str]) -> None:
 
 def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Any, tuple[str, ...]]] = []
-    monkeypatch.setattr(cli, "_run", lambda parsed, beam: given.append((cli._chain(parsed), beam)))
+    monkeypatch.setattr(cli, "_run", lambda parsed, beam: given.append((*cli._chains(parsed), beam)))
     common = ["--dataset", "drawn", "--runner=DirectRunner"]
     cli.main(["train", *common, "--network=cnn2", "--learning-rate=0.01", "--seed=5", "--validation-fraction=0.2"])
     cli.main(["label", *common, "--model=cnn1", "--splits=test, validation", "--scores", "--batch-size=64"])

@@ -384,7 +384,7 @@ def test_the_manifest_is_removed_first_and_written_last(
 
         return act
 
-    monkeypatch.setattr(storage, "write_bytes", noted("write", storage.write_bytes))
+    monkeypatch.setattr(storage, "write_parts", noted("write", storage.write_parts))
     monkeypatch.setattr(storage, "remove", noted("remove", storage.remove))
     convert(settings_for(sample_h5, classes=tuple("abcdefghij")), own)
     manifest = "images/drawn/1.0.0/_concord.json"

@@ -55,9 +55,10 @@ def grey(count: int) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("name", plugins.names(sources))
 def test_every_source_keeps_the_contract(name: str) -> None:
     module = plugins.load(sources, "source", name)
-    assert re.search(rf"^    concord convert --source {name} --input ", module.__doc__ or "", re.MULTILINE)
+    assert re.search(rf"^    concord convert --source {name} --", module.__doc__ or "", re.MULTILINE)
+    unfit = () if name != "open_images" else ("x.csv",)
     with pytest.raises(InputError, match=name):
-        module.make(ConvertSettings(dataset="d", source=name))  # no input, and it says whose
+        module.make(ConvertSettings(dataset="d", source=name, input=unfit))  # none, or too many: it says whose
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def inputs(tmp_path: Path) -> dict[str, ConvertSettings]:
     return {"svhn_h5": h5_settings(h5, keys={"train": "X:y"}), "svhn_mat": mat_settings(mat)}
 
 
-@pytest.mark.parametrize("name", plugins.names(sources))
+@pytest.mark.parametrize("name", sorted(set(plugins.names(sources)) - {"image_folder", "open_images"}))
 def test_every_source_plans_and_reads(name: str, inputs: dict[str, ConvertSettings]) -> None:
     source = plugins.load(sources, "source", name).make(inputs[name])
     plan = source.plan()

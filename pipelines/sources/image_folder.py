@@ -1,0 +1,203 @@
+"""Source `image_folder`: photographs in folders, `<split>/<class>/<file>` or `<class>/<file>`, or with a label table.
+
+    concord convert --source image_folder --input fer2013 --dataset emotions --root out
+    concord convert --source image_folder --input photos --splits train=0.8,test=0.2 --dataset fruit --root out
+    concord convert --source image_folder --input tiles --labels tags.csv --dataset tiles --root out
+
+An image's id is its path within the folder. Files that are no images by their name are counted and left.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pipelines.label_table import read_label_table
+from pipelines.sources import Photo, PhotoSourcePlan
+from schemas import hashing, layout, storage
+from schemas.errors import InputError
+from schemas.settings import ConvertSettings
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+HUMAN = "human"
+
+
+def make(settings: ConvertSettings) -> "ImageFolder":
+    """The source that the settings describe."""
+    if not settings.input:
+        raise InputError("image_folder needs at least one folder: give --input")
+    return ImageFolder(
+        tuple(settings.input), settings.labels, settings.split, dict(settings.splits or {}), settings.classes
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image file: its id, its place, and its split and class, where the folders tell them."""
+
+    image_id: str
+    location: str
+    split: str
+    label: str
+
+
+@dataclass
+class ImageFolder:
+    """The images of some folders; `table` is the path of the CSV file of their labels, if any."""
+
+    folders: tuple[str, ...]
+    table: str
+    split: str
+    fractions: dict[str, float]
+    classes: tuple[str, ...]
+    _shards: dict[tuple[str, int, int], tuple[Photo, ...]] = field(default_factory=dict, repr=False)
+    _photos: dict[str, list[Photo]] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Workers get their photographs with their element, not all of them with the source."""
+        return {**self.__dict__, "_shards": {}, "_photos": {}}
+
+    def inputs(self, root: str) -> list[dict[str, Any]]:
+        """A hash of every file's path, size and time of change."""
+        files = [
+            (path, status.size, status.modified)
+            for folder in self.folders
+            for path, status in sorted(self._files(folder).items())
+        ]
+        state = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        table = storage.stat(self.table) if self.table else None
+        return [{"files": len(files), "sha256": state, "table": [table.size, table.modified] if table else None}]
+
+    def plan_photos(self, root: str) -> PhotoSourcePlan:
+        """List the photographs."""
+        labels = read_label_table(self.table) if self.table else None
+        found, aside = self._find(labels or {})
+        photos = _foldered(found) if labels is None else _tabled(found, labels, self.folders[0])
+        photos = [_chosen(photo, self.classes) for photo in photos] if self.classes else photos
+        splits = self._splits([photo.image_id for photo in photos], found)
+        self._photos = {name: [] for name in self.fractions or sorted(set(splits))}
+        for photo, split in zip(photos, splits, strict=True):
+            self._photos[split].append(photo)
+        known = {label for photo in photos for label in photo.labels or ()}
+        return PhotoSourcePlan(
+            {split: len(listed) for split, listed in self._photos.items()},
+            "multiclass" if labels is None else "multilabel",
+            self.classes or tuple(sorted(known)),
+            annotator=HUMAN,
+            facts={"left_aside": dict(sorted(aside.items()))},
+        )
+
+    def listed(self, split: str, shard: int, shards: int) -> tuple[Photo, ...]:
+        """The photographs of a shard, in hash order."""
+        if not any(key[0] == split and key[2] == shards for key in self._shards):
+            hashes = hashing.image_hashes([photo.image_id for photo in self._photos[split]])
+            places = hashing.shard_of(hashes, shards)
+            for number in range(shards):
+                rows = np.flatnonzero(places == number)
+                rows = rows[np.argsort(hashes[rows], kind="stable")]
+                self._shards[split, number, shards] = tuple(self._photos[split][row] for row in rows.tolist())
+        return self._shards[split, shard, shards]
+
+    def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
+        """Just those that were listed."""
+        return list(listed)
+
+    def _files(self, folder: str) -> Mapping[str, storage.FileStat]:
+        files = storage.list_tree(folder)
+        if not files:
+            raise InputError(f"there are no files in {folder}: image_folder needs a folder of images")
+        return files
+
+    def _find(self, named: Collection[str]) -> tuple[list[Found], Counter[str]]:
+        """Every image file, by its extension or because it is named; and how many others there are, by extension."""
+        found: list[Found] = []
+        aside: Counter[str] = Counter()
+        for folder in self.folders:
+            for path in sorted(self._files(folder)):
+                if not path.lower().endswith(EXTENSIONS) and path not in named:
+                    aside[_extension(path)] += 1
+                    continue
+                _check_name(storage.join(folder, path))
+                split, label = ("", "") if self.table else _place(folder, path)
+                found.append(Found(path, storage.join(folder, path), split, label))
+        if not found:
+            raise InputError(f"there is no image in {', '.join(self.folders)}: names end in {' '.join(EXTENSIONS)}")
+        twice = [image_id for image_id, n in Counter(one.image_id for one in found).items() if n > 1]
+        if twice:
+            raise InputError(f"two folders hold {twice[0]}, and ids must differ: convert them apart, or move one")
+        _check_depth(found)
+        return found, aside
+
+    def _splits(self, image_ids: list[str], found: list[Found]) -> list[str]:
+        if self.fractions:
+            return [str(name) for name in hashing.split_of(image_ids, self.fractions)]
+        told = {one.image_id: one.split for one in found}
+        return [self.split or told.get(image_id) or "train" for image_id in image_ids]
+
+
+def _extension(path: str) -> str:
+    name = path.rsplit("/", 1)[-1]
+    return "." + name.rsplit(".", 1)[-1].lower() if "." in name else "(none)"
+
+
+def _place(folder: str, path: str) -> tuple[str, str]:
+    """Split and class of an image by its folders."""
+    parts = path.split("/")
+    if len(parts) == 2:
+        return "", parts[0]
+    if len(parts) == 3:
+        try:
+            return layout.check_split(parts[0].lower()), parts[1]
+        except InputError as error:
+            raise InputError(f"{storage.join(folder, path)}: {error}") from error
+    raise InputError(
+        f"{storage.join(folder, path)}: images lie in <split>/<class>/<file> or <class>/<file>; "
+        "give the folder above, or a table with --labels"
+    )
+
+
+def _check_depth(found: list[Found]) -> None:
+    """Folders are of one kind: an image in <class>/ beside others in <split>/<class>/ would be a guess."""
+    deep = next((one for one in found if one.split), None)
+    flat = next((one for one in found if one.label and not one.split), None)
+    if deep and flat:
+        raise InputError(
+            f"{deep.location} lies in <split>/<class>/, but {flat.location} in <class>/: images must lie in one way"
+        )
+
+
+def _check_name(path: str) -> None:
+    """An image's id is its path, and text; file systems take any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of {os.fsencode(path)!r} is not UTF-8: rename it") from error
+
+
+def _foldered(found: list[Found]) -> list[Photo]:
+    """Photographs whose folder is their class."""
+    return [Photo(one.image_id, one.location, (one.label,)) for one in found]
+
+
+def _chosen(photo: Photo, classes: tuple[str, ...]) -> Photo:
+    """The photograph with those of its labels that are chosen; one that had only others has none."""
+    kept = tuple(label for label in photo.labels or () if label in classes)
+    return dataclasses.replace(photo, labels=kept if kept or photo.labels == () else None)
+
+
+def _tabled(found: list[Found], labels: Mapping[str, tuple[str, ...]], folder: str) -> list[Photo]:
+    """Photographs with the table's labels, and its rows that have no file; names there may lack their extension."""
+    photos, used = [], set()
+    for one in found:
+        stem = one.image_id.rsplit(".", 1)[0]
+        name = one.image_id if one.image_id in labels else stem
+        used.add(name)
+        photos.append(Photo(one.image_id, one.location, labels.get(name)))
+    gone = [name for name in labels if name not in used]
+    return photos + [Photo(name, storage.join(folder, name), labels[name]) for name in gone]

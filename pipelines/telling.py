@@ -1,0 +1,72 @@
+"""What the command tells of its work: a line a stage, and where everything is at the end."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from schemas import layout
+
+_log = logging.getLogger("concord")
+
+
+def tell(result: Any) -> None:
+    """Tell of a finished stage, a `StageResult`."""
+    if not result.made:
+        _log.info("%s %s: already there, nothing to do", result.stage, result.product)
+        return
+    counts = result.counts
+    parts = []
+    if result.stage == "confirm":
+        parts += reconciliation(counts)
+    elif "in" in counts:
+        fate = "rejected" if "rejected" in counts else "unpaired"
+        parts.append(f"; {counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
+    if "val_accuracy" in counts:
+        parts.append(f"; validation accuracy {counts['val_accuracy']:.3f} after {counts['epochs']} epochs")
+    _log.info("%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts))
+
+
+def reconciliation(counts: dict[str, Any]) -> list[str]:
+    """Where every row of both sides went, a line a side, and what came of those that met."""
+    lines = []
+    for side in ("machine", "human"):
+        found = counts[side]
+        malformed, narrowed = (sum(found[name].values()) for name in ("malformed", "narrowed"))
+        lines.append(
+            f"\n  {side + ':':<8} {found['read']:,} rows read = {malformed:,} malformed + {narrowed:,} narrowed away + "
+            f"{found['unmatched']:,} unmatched + {found['duplicate']:,} duplicate + {found['matched']:,} matched"
+        )
+    verdicts = [f"{counts[verdict]:,} {verdict}" for verdict in ("confirmed", "rejected", "dropped") if counts[verdict]]
+    matched, conflicts = counts["matched"], counts["conflicts"]
+    return [
+        *lines,
+        f"\n  matched: {matched:,} = {' + '.join(verdicts) or 0} (people differ on {conflicts:,})",
+        f"\n  confirmed: {counts['images']:,} images, {counts['classes']:,} classes",
+    ]
+
+
+def close(root: str, runs: Sequence[tuple[Any, Any, str]], headline: Callable[[str, str], list[str]]) -> None:
+    """Say what was found, and where everything is.
+
+    Args:
+        root: where everything is kept.
+        runs: each chain, with its `Run` and the path of its manifest.
+        headline: what was found of a dataset, in a line or more; handed in, since stages never import what analysts
+            read.
+    """
+    results = [result for _, run, _ in runs for result in run.results]
+    lines = []
+    if all(not result.made for result in results):
+        seconds = time.time() - runs[0][1].began
+        lines.append(f"Everything was already there: no stage was run again ({seconds:.1f} s).")
+    found = [chain.agree or chain.report for chain, _, _ in runs if chain.agree or chain.report]
+    headlines = [line for stage in found for line in headline(root, stage.dataset)]
+    lines += ["", *headlines, ""] if headlines else []
+    if any(chain.agree for chain, _, _ in runs):
+        lines.append(f"tables: {root.rstrip('/')}/agreement")
+    reports = [chain.report.dataset for chain, _, _ in runs if chain.report]
+    if reports:
+        lines.append(f"report: {layout.report(root, reports[0] if len(reports) == 1 else '')}/index.html")
+    lines += [f"run:    {manifest}" for _, _, manifest in runs]
+    print("\n".join(lines))
