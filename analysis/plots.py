@@ -3,27 +3,72 @@
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
-_SIZE = (4.4, 2.8)  # inches
 # Matplotlib draws in these; the page's style sheet decides what they stand for.
-_INK, _TRAINING, _VALIDATION = "#010101", "#020202", "#030303"
-_VARIABLES = {_INK: "currentColor", _TRAINING: "var(--series-1)", _VALIDATION: "var(--series-2)"}
+INK, FIRST, SECOND, REST, FAINT, UNSEEN = (f"#0{digit}0{digit}0{digit}" for digit in range(1, 7))
+_VARIABLES = {
+    INK: "currentColor",
+    FIRST: "var(--series-1)",
+    SECOND: "var(--series-2)",
+    REST: "var(--series-3)",
+    FAINT: "var(--series-4)",
+    UNSEEN: "transparent",  # unlike a shape without a fill, it is hit by the pointer
+}
+_SIZE = (4.4, 2.8)  # inches
 _SETTINGS = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a class may be called $100
     "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: measured the same everywhere
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.color": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
 }
+
+
+class Tooltips:
+    """What the page says of a shape under the pointer."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def put(self, shape: Any, text: str) -> None:
+        """Let the page say something of a shape."""
+        shape.set_gid(f"tip-{len(self.texts)}")
+        self.texts.append(text)
+
+
+Paint = Callable[[Any, Tooltips], None]
+
+
+def plot(name: str, size: tuple[float, float], paint: Paint, title: str, description: str = "") -> Markup:
+    """A plot as an SVG element that can stand in a page beside others of other names.
+
+    Args:
+        name: what tells its inner names from those of the page's other plots.
+        size: width and height in inches, at a font size of 9 points.
+        paint: draws into a matplotlib figure, in the colours of this module.
+        title: what it shows.
+        description: what there is to see, for those who do not see it.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"concord-{name}"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")  # the reader's browser has other fonts
+        figure, tooltips = Figure(figsize=size, layout="constrained"), Tooltips()
+        paint(figure, tooltips)
+        return _inline(figure, tooltips, title, description)
 
 
 def learning_curve(history: Mapping[str, Sequence[float]], metric: str, best_epoch: int | None) -> Markup:
@@ -34,26 +79,41 @@ def learning_curve(history: Mapping[str, Sequence[float]], metric: str, best_epo
         metric: `accuracy` or `loss`.
         best_epoch: the epoch whose weights were kept, counted from 1; None where not known.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": f"concord-{metric}"}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    def paint(figure: Any, _: Tooltips) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes = figure.subplots()
-        styles = {metric: ("training", _TRAINING, "--", "s"), f"val_{metric}": ("validation", _VALIDATION, "-", "o")}
+        styles = {metric: ("training", FIRST, "--", "s"), f"val_{metric}": ("validation", SECOND, "-", "o")}
         for name, (label, colour, line, marker) in styles.items():
             values = history.get(name, [])
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, values, line, color=colour, marker=marker, markersize=3, linewidth=1.4, label=label)
         if best_epoch is not None:
-            axes.axvline(best_epoch, color=_INK, linewidth=1, linestyle=":", label=f"best epoch: {best_epoch}")
+            axes.axvline(best_epoch, color=INK, linewidth=1, linestyle=":", label=f"best epoch: {best_epoch}")
         axes.set(xlabel="epoch", ylabel=metric)
         axes.set_ylim(0, 1 if metric == "accuracy" else None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(color=_INK, alpha=0.12, linewidth=0.6)
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=_INK)
-        return _inline(figure, describe_curve(history, metric, best_epoch))
+        axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+        legend(figure)
+
+    return plot(metric, _SIZE, paint, describe_curve(history, metric, best_epoch))
+
+
+def legend(figure: Any) -> None:
+    """Say above a figure what its colours mean, each once."""
+    entries: dict[str, Any] = {}
+    for axes in figure.axes:
+        for shape, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, shape)
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside upper center",
+        ncols=3 if len(entries) <= 3 else 2,
+        frameon=False,
+        labelcolor=INK,
+    )
 
 
 def describe_curve(history: Mapping[str, Sequence[float]], metric: str, best_epoch: int | None) -> str:
@@ -66,20 +126,26 @@ def describe_curve(history: Mapping[str, Sequence[float]], metric: str, best_epo
     return f"{metric.capitalize()} by epoch: {', '.join(parts)}{best}."
 
 
-def _inline(figure: Any, description: str) -> Markup:
-    """A figure as an SVG element that can stand in a page beside others."""
+def _inline(figure: Any, tooltips: Tooltips, title: str, description: str) -> Markup:
     sink = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
     svg = sink.getvalue()[sink.getvalue().index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:id="[A-Za-z0-9.]+_\d+"|xmlns(?::\w+)?="[^"]*")', "", svg)  # two figures would share those ids
-    svg = re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', _opening(description), svg)
+    svg = re.sub(r'<g id="tip-(\d+)">', lambda found: f"<g><title>{escape(tooltips.texts[int(found[1])])}</title>", svg)
+    svg = re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda found: _opening(found[1], title, description), svg)
+    svg = re.sub(r' style="[^"]*"', lambda found: _themed(found[0]), svg)
+    return Markup(svg.strip())  # matplotlib escapes what it writes, and so do we
+
+
+def _themed(style: str) -> str:
     for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    return Markup(svg.strip())  # drawn here, of fixed words and numbers
+        style = style.replace(colour, variable)
+    return style
 
 
-def _opening(description: str) -> str:
-    words = str(escape(description)).replace("\\", r"\\")
-    return rf'<svg viewBox="\1" role="img" aria-label="{words}"><title>{words}</title>'
+def _opening(view: str, title: str, description: str) -> str:
+    label = escape(f"{title} {description}".strip())
+    more = f"<desc>{escape(description)}</desc>" if description else ""
+    return f'<svg viewBox="{view}" role="img" aria-label="{label}"><title>{escape(title)}</title>{more}'

@@ -1,27 +1,31 @@
-"""The report: one page, complete in itself, that shows how far annotators agree and where they do not.
+"""The report: a page a dataset, complete in itself, that shows how far annotators agree and what people confirmed.
 
     concord report --dataset svhn --root out
 
 The page holds its style, its plots and its pictures, so it can be opened without a network, mailed and archived.
+`front.py` lists the pages of all datasets.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from analysis import tables, thumbnails
+from analysis import front, photographs, tables, thumbnails
+from analysis.confirmation import Confirmation, shown_names
+from analysis.rendering import PAGE_FILE, template
 from analysis.sections import SECTIONS, Comparison, Facts
 from analysis.tables import Row, Sources
-from analysis.texts import FILTERS, count, decimal, percent
+from analysis.texts import count, decimal, percent
 from schemas import layout, products, storage
 from schemas.settings import ReportSettings
 
-PAGE_FILE = "index.html"
 SHEET_IMAGES = 48
 DISAGREEMENTS = 24
+PHOTOGRAPH = 192  # pixels of a photograph's longer side
 
 
 def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
-    """Write `<root>/report/index.html`, and count what it shows.
+    """Write `<root>/report/<dataset>/index.html` and the list of all pages, and count what the page shows.
 
     Raises:
         IncompleteError: something that it is drawn from is missing; the message says what to run.
@@ -29,11 +33,20 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     sources = tables.find_sources(settings, root)
     facts = gather(sources, root, _fingerprint(settings, sources))
     page = render(facts).encode()
-    folder = layout.report(root)
+    folder = layout.report(root, settings.dataset)
     storage.remove(storage.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
     storage.write_bytes(storage.join(folder, PAGE_FILE), page)
     counts = _counts(facts, len(page))
-    products.write_manifest(folder, {"dataset": settings.dataset, "fingerprint": facts.fingerprint, "counts": counts})
+    identity = {"dataset": settings.dataset, "fingerprint": facts.fingerprint}
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    shown = {
+        "title": facts.title,
+        "headline": _headlines(sources.pairs, sources.confirmation),
+        "made": made,
+        "counts": counts,
+    }
+    products.write_manifest(folder, {**identity, **shown})
+    front.write(root)
     return counts
 
 
@@ -47,66 +60,77 @@ def fingerprint(settings: ReportSettings, root: str) -> str:
 
 
 def is_current(settings: ReportSettings, root: str) -> bool:
-    """Whether the page is there, drawn from just what it would be drawn from now.
+    """Whether the page is there, drawn from just what it would be drawn from now, and listed.
 
     Raises:
         IncompleteError: something that it is drawn from is missing.
     """
-    folder = layout.report(root)
+    folder = layout.report(root, settings.dataset)
     if storage.stat(storage.join(folder, PAGE_FILE)) is None:
         return False
-    return products.is_current(folder, fingerprint(settings, root))
+    return products.is_current(folder, fingerprint(settings, root)) and front.is_current(root)
 
 
 def _fingerprint(settings: ReportSettings, sources: Sources) -> str:
     return products.fingerprint(
         "report",
         settings=settings.identity(),
-        images=sources.images.fingerprint,
+        images=sources.images and sources.images.fingerprint,
         pairs=[(pair.a, pair.b, pair.split, pair.fingerprint) for pair in sources.pairs],
         unfinished=sources.unfinished,
+        confirmation=sources.confirmation and sources.confirmation.fingerprint,
         models=[(card["name"], card["fingerprint"]) for card in sources.models],
         labels=[(found.annotator, found.split, found.manifest["fingerprint"]) for found in sources.label_sets],
     )
 
 
 def gather(sources: Sources, root: str, identity: str) -> Facts:
-    """Read everything that the page shows, each image shard at most once."""
+    """Read everything that the page shows, each image shard at most twice."""
     comparisons = tuple(
         Comparison(pair, pair.summary(), pair.confusion(), tables.digest(pair, DISAGREEMENTS)) for pair in sources.pairs
     )
+    sheets, pictures = _sheets(sources, comparisons, root)
+    return Facts(sources, comparisons, sheets, pictures, tables.rejects(sources, root), identity)
+
+
+def _sheets(
+    sources: Sources, comparisons: tuple[Comparison, ...], root: str
+) -> tuple[dict[str, list[Row]], dict[tuple[str, str], str | None]]:
+    """The images of the contact sheets by split, and thumbnails of these and of all other images on the page."""
+    images = sources.images
+    if images is None:
+        return {}, {}
     sheets: dict[str, list[Row]] = {}
     pictures: dict[tuple[str, str], str | None] = {}
+    if not comparisons:
+        classes = sources.confirmation.figures("class") if sources.confirmation else []
+        sheets = photographs.sheets(sources, root, shown_names(classes), SHEET_IMAGES)
     for split in dict.fromkeys(pair.split for pair in sources.pairs):
         pairs = [pair for pair in sources.pairs if pair.split == split]
-        sheets[split] = tables.first_labelled(sources.images, pairs, SHEET_IMAGES)
+        sheets[split] = tables.first_labelled(images, pairs, SHEET_IMAGES)
+    for split, shown in sheets.items():
         different = [row for entry in comparisons if entry.pair.split == split for row in entry.digest.disagreements]
-        loaded = thumbnails.load(sources.images, split, (row["image_id"] for row in [*sheets[split], *different]))
+        wanted = (row["image_id"] for row in [*shown, *different])
+        largest = thumbnails.LARGEST if comparisons else PHOTOGRAPH
+        loaded = thumbnails.load(images, split, wanted, largest)
         pictures |= {(split, image_id): picture for image_id, picture in loaded.items()}
-    return Facts(sources, comparisons, sheets, pictures, tables.rejects(sources, root), identity)
+    return sheets, pictures
 
 
 def render(facts: Facts) -> str:
     """The page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("analysis"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS
     built = [(section, section.build(facts)) for section in SECTIONS]
     shown = [(section, data) for section, data in built if data is not None]
-    return environment.get_template("report.html.j2").render(images=facts.images, sections=shown)
+    page: str = template("report.html.j2").render(title=facts.title, sections=shown)
+    return page
 
 
 def _counts(facts: Facts, page_bytes: int) -> dict[str, Any]:
+    sources = facts.sources
     return {
         "pairs": len(facts.comparisons),
-        "models": len(facts.sources.models),
+        "verdicts": sources.confirmation.overall["verified"] if sources.confirmation else 0,
+        "models": len(sources.models),
         "images": len(facts.thumbnails),
         "unreadable": sum(picture is None for picture in facts.thumbnails.values()),
         "disagreements": sum(len(entry.digest.disagreements) for entry in facts.comparisons),
@@ -116,13 +140,18 @@ def _counts(facts: Facts, page_bytes: int) -> dict[str, Any]:
 
 
 def headline(root: str, dataset: str) -> list[str]:
-    """How far each pair of annotators agrees, in a line each.
+    """How far each pair of annotators agrees, in a line each, and what people confirmed.
 
     Raises:
-        IncompleteError: there are no agreement tables.
+        IncompleteError: nothing of it is finished.
     """
-    pairs, _ = tables.find_pairs(root, dataset)
-    return [" ".join(_headline(pair, pair.summary())) for pair in pairs]
+    pairs, _, confirmation = tables.find_results(root, dataset)
+    return _headlines(pairs, confirmation)
+
+
+def _headlines(pairs: Iterable[tables.Pair], confirmation: Confirmation | None) -> list[str]:
+    confirmed = [] if confirmation is None else [confirmation.headline()]
+    return [*(" ".join(_headline(pair, pair.summary())) for pair in pairs), *confirmed]
 
 
 def _headline(pair: tables.Pair, summary: Row) -> Iterable[str]:

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import plots, quality, tables
+from analysis import plots, quality, tables, verdicts
 from analysis.tables import Digest, Pair, Row, Sources
-from schemas.products import ImageSet
 from schemas.rejects import REMEDIES
 
 Data = dict[str, Any]
@@ -32,7 +31,7 @@ class Facts:
     """All that the page is made from.
 
     Attributes:
-        sheets: the images of the contact sheet, by split.
+        sheets: the images of the contact sheet, by split; of comparisons, or else of label sets alone (`photographs`).
         thumbnails: data URIs by split and image id; None where an image cannot be shown.
         rejects: rejected records by stage and reason.
         fingerprint: of all of it.
@@ -46,9 +45,14 @@ class Facts:
     fingerprint: str
 
     @property
-    def images(self) -> ImageSet:
-        """The dataset."""
-        return self.sources.images
+    def title(self) -> str:
+        """What the page is about."""
+        about = "how far the annotators agree" if self.comparisons else "what people confirmed"
+        return f"{self.sources.dataset}: {about}"
+
+    def picture(self, split: str, image_id: str) -> str | None:
+        """The thumbnail of an image; None where it cannot be shown, empty where the dataset has no images."""
+        return "" if self.sources.images is None else self.thumbnails[split, image_id]
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,14 @@ class Section:
     build: Callable[[Facts], Data | None]
 
 
-def agreement(facts: Facts) -> Data:
+def agreement(facts: Facts) -> Data | None:
     """How far each pair agrees, how often each is right, and how often both are where they agree."""
     entries = [
         {"pair": entry.pair, "summary": entry.summary, "agreed": right_where_agreed(entry.digest)}
         for entry in facts.comparisons
     ]
-    return {"entries": entries, "unfinished": facts.sources.unfinished}
+    unfinished = facts.sources.unfinished
+    return {"entries": entries, "unfinished": unfinished} if entries or unfinished else None
 
 
 def right_where_agreed(found: Digest) -> tuple[int, int]:
@@ -81,20 +86,38 @@ def right_where_agreed(found: Digest) -> tuple[int, int]:
     return right, sum(cell["n"] for cell in agreed)
 
 
-def contact_sheet(facts: Facts) -> Data:
+def people(facts: Facts) -> Data | None:
+    """What people confirmed of a machine's labels."""
+    confirmation = facts.sources.confirmation
+    return None if confirmation is None else verdicts.section(confirmation)
+
+
+def contact_sheet(facts: Facts) -> Data | None:
     """Images with their truth and each annotator's label."""
-    sheets = []
+    sheets = [
+        {"split": split, "images": images, "truth": _truth_of(facts, split)}
+        for split, images in _with_pictures(facts)
+        if facts.comparisons
+    ]
+    return {"sheets": sheets} if sheets else None
+
+
+def photographs(facts: Facts) -> Data | None:
+    """Images with the labels that people confirmed and rejected, where no annotators are compared."""
+    sheets = [{"split": split, "images": images} for split, images in _with_pictures(facts) if not facts.comparisons]
+    return {"sheets": sheets} if sheets else None
+
+
+def _with_pictures(facts: Facts) -> Iterator[tuple[str, list[Row]]]:
     for split, images in facts.sheets.items():
-        shown = [{**image, "picture": facts.thumbnails[split, image["image_id"]]} for image in images]
-        sheets.append({"split": split, "images": shown, "truth": _truth_of(facts, split)})
-    return {"sheets": sheets}
+        yield split, [{**image, "picture": facts.picture(split, image["image_id"])} for image in images]
 
 
 def _truth_of(facts: Facts, split: str) -> str:
     return next(entry.pair.truth for entry in facts.comparisons if entry.pair.split == split)
 
 
-def disagreements(facts: Facts) -> Data:
+def disagreements(facts: Facts) -> Data | None:
     """The images on which the annotators of a pair were both most sure of different labels."""
     entries = []
     for entry in facts.comparisons:
@@ -104,28 +127,28 @@ def disagreements(facts: Facts) -> Data:
                 "image_id": row["image_id"],
                 "truth": row["truth"],
                 "labels": tables.labels_of(pair, row),
-                "picture": facts.thumbnails[pair.split, row["image_id"]],
+                "picture": facts.picture(pair.split, row["image_id"]),
             }
             for row in entry.digest.disagreements
         ]
         different = entry.summary["n"] - entry.summary["n_agree"]
         entries.append({"pair": pair, "images": images, "different": different})
-    return {"entries": entries}
+    return {"entries": entries} if entries else None
 
 
-def confusion(facts: Facts) -> Data:
+def confusion(facts: Facts) -> Data | None:
     """What one annotator called what the other called something else."""
     entries = []
     for entry in facts.comparisons:
         counts = Counter({(row["label_a"], row["label_b"]): row["n"] for row in entry.confusion})
-        matrix = quality.matrix(counts, entry.pair.a, entry.pair.b, facts.images.classes)
+        matrix = quality.matrix(counts, entry.pair.a, entry.pair.b, facts.sources.classes)
         entries.append({"split": entry.pair.split, "matrix": matrix})
-    return {"entries": entries}
+    return {"entries": entries} if entries else None
 
 
 def against_truth(facts: Facts) -> Data | None:
     """Each annotator's confusion with the truth, and the figures of each class."""
-    classes = facts.images.classes
+    classes = facts.sources.classes
     entries = [
         {
             "split": split,
@@ -174,7 +197,8 @@ def provenance(facts: Facts) -> Data:
     """How everything on the page was made."""
     sources = facts.sources
     return {
-        "manifest": sources.images.manifest,
+        "manifest": None if sources.images is None else sources.images.manifest,
+        "confirmation": sources.confirmation,
         "models": sources.models,
         "settings": list(_settings_side_by_side(sources.models)),
         "label_sets": sources.label_sets,
@@ -192,7 +216,9 @@ def _settings_side_by_side(models: tuple[Row, ...]) -> Iterator[tuple[str, list[
 
 SECTIONS = (
     Section("agreement", "How far they agree", agreement),
+    Section("verdicts", "What people confirmed", people),
     Section("sheet", "What the images look like", contact_sheet),
+    Section("photographs", "What the images look like", photographs),
     Section("disagreements", "Where both are sure, and differ", disagreements),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),

@@ -3,7 +3,7 @@
 A shard is read, queried with DuckDB and let go, so that memory does not grow with the number of images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from schemas import cards, layout, products, storage, tables
 from schemas.errors import IncompleteError
 from schemas.products import ImageSet, ShardFolder
@@ -92,15 +93,27 @@ class Sources:
     """Everything that the report is drawn from.
 
     Attributes:
-        models: the cards of the models, in the order in which they are shown.
+        images: None where the dataset has none.
+        pairs: the finished comparisons, if there are any.
         unfinished: (a, b, split) of the comparisons that are begun and not whole.
+        confirmation: None where no people's verdicts were joined.
+        models: the cards of the models, in the order in which they are shown.
     """
 
-    images: ImageSet
+    dataset: str
+    images: ImageSet | None
     pairs: tuple[Pair, ...]
     unfinished: tuple[tuple[str, ...], ...]
+    confirmation: Confirmation | None
     models: tuple[Row, ...]
     label_sets: tuple[LabelSet, ...]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the dataset's order; none where they are not known."""
+        if self.images is not None:
+            return self.images.classes
+        return [] if self.confirmation is None else list(self.confirmation.manifest["classes"])
 
 
 @dataclass(frozen=True)
@@ -120,26 +133,45 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
     """What the report of a dataset is to be drawn from.
 
     Raises:
-        IncompleteError: the images, the comparisons or a model that the settings name are not there.
+        IncompleteError: there is nothing to show, the images are half made, or a model that the settings name is not
+            there.
     """
-    images = products.image_set(root, settings.dataset, settings.version)
-    pairs, unfinished = find_pairs(root, settings.dataset)
+    dataset = settings.dataset
+    images = _find_images(root, dataset, settings.version)
+    pairs, unfinished, confirmation = find_results(root, dataset)
     for pair in pairs:
-        if pair.shards.shards != images.shards:
+        if images is not None and pair.shards.shards != images.shards:
             raise IncompleteError(
-                f"{pair.shards.folder} has {pair.shards.shards} shards, but dataset {images.dataset!r} version "
+                f"{pair.shards.folder} has {pair.shards.shards} shards, but dataset {dataset!r} version "
                 f"{images.version} has {images.shards}: run concord label and concord agree again"
             )
-    models = _find_models(root, settings.dataset, settings.models)
-    return Sources(images, pairs, unfinished, models, _find_label_sets(root, settings.dataset))
+    models = _find_models(root, dataset, settings.models)
+    return Sources(dataset, images, pairs, unfinished, confirmation, models, _find_label_sets(root, dataset))
 
 
-def find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
-    """The finished comparisons of a dataset, and (a, b, split) of those that are not whole.
+def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
+    """The finished comparisons of a dataset, (a, b, split) of those that are not whole, and what people confirmed.
 
     Raises:
-        IncompleteError: there is no finished one.
+        IncompleteError: nothing of it is finished.
     """
+    pairs, unfinished = _find_pairs(root, dataset)
+    confirmation = find_confirmation(root, dataset)
+    if not pairs and confirmation is None:
+        raise IncompleteError(
+            f"there are neither agreement tables nor label statistics of dataset {dataset!r} in {root}: "
+            "run concord agree or concord confirm first"
+        )
+    return pairs, unfinished, confirmation
+
+
+def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
+    """The images, or None where no version of the dataset has any."""
+    anywhere = storage.parent(layout.images(root, dataset, version))
+    return products.image_set(root, dataset, version) if storage.list_folders(anywhere) else None
+
+
+def _find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
     anywhere = layout.pairs(root, dataset, "", "", "")
     pairs, unfinished = [], []
     for a, b, split in _partitions(anywhere, 3):
@@ -148,8 +180,6 @@ def find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[s
             unfinished.append((a, b, split))
         else:
             pairs.append(Pair(root, dataset, a, b, split, manifest))
-    if not pairs:
-        raise IncompleteError(f"there are no agreement tables of dataset {dataset!r} in {root}: {_AGREE_FIRST}")
     return tuple(pairs), tuple(unfinished)
 
 
@@ -241,26 +271,33 @@ def rejects(sources: Sources, root: str) -> list[Row]:
     """The rejected records of every stage by reason, each with an example.
 
     Returns:
-        rows of `stage`, `annotator` (empty for convert), `split`, `reason`, `n`, and the example's `image_id`,
-        `source`, `position`, `detail`.
+        rows of `stage`, `annotator` (empty for convert; the side for confirm), `split` (empty for confirm), `reason`,
+        `n`, and the example's `image_id`, `source`, `position`, `detail`.
     """
-    images = sources.images
-    folders = [
-        ("convert", "", split, layout.convert_rejects(root, images.dataset, split), images.manifest, counts)
-        for split, counts in images.manifest["splits"].items()
-    ]
-    for found in sources.label_sets:
-        folder = layout.label_rejects(root, images.dataset, found.annotator, found.split)
-        folders.append(
-            ("label", found.annotator, found.split, folder, found.manifest, found.manifest.get("counts", {}))
-        )
     rows = []
-    for stage, annotator, split, folder, manifest, counts in folders:
-        if counts.get("rejected"):
-            shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
-            by_reason = query(_REASONS, _read_all(shards, f"run concord {stage} again"))
-            rows += [{"stage": stage, "annotator": annotator, "split": split, **row} for row in by_reason.to_pylist()]
+    for stage, annotator, split, rejected in _rejected(sources, root):
+        by_reason = query(_REASONS, rejected).to_pylist()
+        rows += [{"stage": stage, "annotator": annotator, "split": split, **row} for row in by_reason]
     return rows
+
+
+def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.Table]]:
+    """Stage, annotator, split and rows of all that was rejected."""
+    if sources.images is not None:
+        for split, counts in sources.images.manifest["splits"].items():
+            if counts["rejected"]:
+                folder = layout.convert_rejects(root, sources.dataset, split)
+                shards = ShardFolder(folder, sources.images.shards, sources.images.fingerprint)
+                yield "convert", "", split, _read_all(shards, "run concord convert again")
+    for found in sources.label_sets:
+        manifest = found.manifest
+        if manifest.get("counts", {}).get("rejected"):
+            folder = layout.label_rejects(root, sources.dataset, found.annotator, found.split)
+            shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+            yield "label", found.annotator, found.split, _read_all(shards, "run concord label again")
+    if sources.confirmation is not None:
+        for side in SIDES:
+            yield "confirm", side, "", sources.confirmation.rejects(side)
 
 
 def _read_all(folder: ShardFolder, remedy: str) -> pa.Table:

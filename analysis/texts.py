@@ -1,5 +1,6 @@
 """Numbers as people read them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 UNDEFINED = "\N{EN DASH}"
@@ -8,6 +9,38 @@ UNDEFINED = "\N{EN DASH}"
 def count(number: int) -> str:
     """A whole number, its thousands set apart."""
     return f"{number:,}"
+
+
+def brief(number: float) -> str:
+    """A number with three digits at most and k, M or bn for thousands, millions and thousand millions."""
+    rounded = float(f"{number:.3g}")
+    for unit, name in ((1e9, "bn"), (1e6, "M"), (1e3, "k")):
+        if rounded >= unit:
+            return f"{rounded / unit:g} {name}"
+    return f"{rounded:g}"
+
+
+def several(number: int, one: str, more: str = "") -> str:
+    """So many of something: 1 image, 2 images."""
+    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def tenth(decile: int) -> str:
+    """The confidences of a decile."""
+    return f"{decile / 10:.1f}\N{EN DASH}{(decile + 1) / 10:.1f}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """An interval, from its lower to its upper end."""
+    return UNDEFINED if low is None else f"{decimal(low, digits)}\N{EN DASH}{decimal(high, digits)}"
+
+
+def moment(written: str) -> str:
+    """A time in ISO 8601, as people read it; in UTC."""
+    if not written:
+        return UNDEFINED
+    time = datetime.fromisoformat(written).astimezone(UTC)
+    return f"{time.day} {time:%B %Y, %H:%M} UTC"
 
 
 def decimal(figure: float | None, digits: int = 3) -> str:
@@ -36,4 +69,14 @@ def setting(value: Any) -> str:
     return str(value)
 
 
-FILTERS = {"count": count, "decimal": decimal, "percent": percent, "setting": setting}
+FILTERS = {
+    "brief": brief,
+    "count": count,
+    "decimal": decimal,
+    "interval": interval,
+    "moment": moment,
+    "percent": percent,
+    "setting": setting,
+    "several": several,
+    "tenth": tenth,
+}

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,11 +18,12 @@ from schemas.products import ImageSet
 from schemas.tfrecord import FOOTER_BYTES, HEADER_BYTES, payload_at
 
 LARGEST = 96  # pixels of a thumbnail's longer side
+_QUALITY = 85  # of what is scaled down, and has lost its own pixels anyway
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def load(images: ImageSet, split: str, image_ids: Iterable[str]) -> dict[str, str | None]:
+def load(images: ImageSet, split: str, image_ids: Iterable[str], largest: int = LARGEST) -> dict[str, str | None]:
     """A thumbnail of each image; None where its record is damaged or cannot be decoded.
 
     Raises:
@@ -34,11 +35,12 @@ def load(images: ImageSet, split: str, image_ids: Iterable[str]) -> dict[str, st
         by_shard[shard].append(image_id)
     found: dict[str, str | None] = {}
     for shard, ids in sorted(by_shard.items()):
-        found |= {image_id: _picture(encoded) for image_id, encoded in _encoded(images, split, shard, ids).items()}
+        for image_id, encoded in _encoded(images, split, shard, ids):
+            found[image_id] = _picture(encoded, largest)
     return found
 
 
-def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> dict[str, bytes | None]:
+def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> Iterator[tuple[str, bytes | None]]:
     """The encoded images of one shard, each read where the index says it lies."""
     index = tables.read_shard(images.index(split), shard, "run concord convert first")
     places = index.filter(pc.is_in(index["image_id"], value_set=pa.array(image_ids))).sort_by("offset").to_pylist()
@@ -51,43 +53,55 @@ def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> 
     path = images.tfrecord(split, shard)
     if storage.stat(path) is None:
         raise IncompleteError(f"{path} is missing: run concord convert --force")
-    found: dict[str, bytes | None] = {}
     with storage.open_input(path) as file:
         for place in places:
             file.seek(place["offset"] - HEADER_BYTES)
             record = file.read(HEADER_BYTES + place["length"] + FOOTER_BYTES)
             payload = payload_at(record, HEADER_BYTES, place["length"])
-            found[place["image_id"]] = None if payload is None else decode_example(payload)[0]
-    return found
+            yield place["image_id"], None if payload is None else decode_example(payload)[0]
 
 
-def _picture(encoded: bytes | None) -> str | None:
+def _picture(encoded: bytes | None, largest: int) -> str | None:
     if encoded is None:
         return None
     try:
-        return data_uri(encoded)
+        return data_uri(encoded, largest)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
 
 
-def data_uri(encoded: bytes) -> str:
-    """An encoded image as a PNG data URI, scaled down where it is larger than `LARGEST` pixels.
+def data_uri(encoded: bytes, largest: int = LARGEST) -> str:
+    """An encoded image as a data URI: as a PNG of the same pixels, or scaled down in proportion, as a JPEG.
+
+    Args:
+        encoded: of any format and size.
+        largest: pixels that the longer side may have.
 
     Raises:
         OSError, ValueError, PIL.Image.DecompressionBombError: it is no image that can be shown.
     """
     with Image.open(io.BytesIO(encoded)) as image:
-        small = max(image.size) <= LARGEST
+        small = max(image.size) <= largest
+        if not small:
+            image.draft(None, (largest, largest))  # a JPEG can be decoded at a half, a quarter or an eighth
         image.load()  # a truncated file fails here, rather than in the reader's browser
-        if not (small and encoded.startswith(_PNG)):
-            encoded = _as_png(image)
-    return "data:image/png;base64," + base64.b64encode(encoded).decode()
+        if small and encoded.startswith(_PNG):
+            return _uri("png", encoded)
+        plain = image if image.mode in _PLAIN_MODES else image.convert(_plainest(image))
+        plain.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+        plain.info.clear()  # profiles and comments are no pixels
+        opaque = plain.mode in ("L", "RGB")
+        sink = io.BytesIO()
+        if small or not opaque:
+            plain.save(sink, format="PNG", optimize=True)
+            return _uri("png", sink.getvalue())
+        plain.save(sink, format="JPEG", optimize=True, quality=_QUALITY)
+        return _uri("jpeg", sink.getvalue())
 
 
-def _as_png(image: Image.Image) -> bytes:
-    plain = image if image.mode in _PLAIN_MODES else image.convert("RGBA" if "transparency" in image.info else "RGB")
-    plain.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    plain.info.clear()  # profiles and comments are no pixels
-    sink = io.BytesIO()
-    plain.save(sink, format="PNG", optimize=True)
-    return sink.getvalue()
+def _plainest(image: Image.Image) -> str:
+    return "RGBA" if "transparency" in image.info else "RGB"
+
+
+def _uri(kind: str, encoded: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"

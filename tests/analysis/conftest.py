@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import write_report
 from schemas.settings import ReportSettings
+from tests.analysis import verdict_root
+from tests.analysis.pages import page_of
 from tests.analysis.small_root import DATASET, SmallRoot, build
+from tests.analysis.verdict_root import VerdictRoot
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,28 @@ def small(pristine: SmallRoot, tmp_path: Path) -> SmallRoot:
 
 
 @pytest.fixture(scope="session")
-def page(pristine: SmallRoot, settings: ReportSettings) -> str:
+def page(pristine: SmallRoot) -> str:
     """The page of the small root."""
-    write_report(settings, pristine.root)
-    return Path(pristine.root, "report", "index.html").read_text()
+    return page_of(pristine.root, DATASET)
+
+
+@pytest.fixture(scope="session")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> VerdictRoot:
+    """A root to be read only, with machine labels that people looked at and photographs."""
+    made = verdict_root.build(tmp_path_factory.mktemp("verdicts"))
+    verdict_root.add_photographs(made, shards=4)
+    return made
+
+
+@pytest.fixture
+def own_verdicts(verdicts: VerdictRoot, tmp_path: Path) -> VerdictRoot:
+    """The same as a test's own, without a report."""
+    root = tmp_path / "verdicts"
+    shutil.copytree(verdicts.root, root, ignore=shutil.ignore_patterns("report"))
+    return replace(verdicts, root=str(root))
+
+
+@pytest.fixture(scope="session")
+def verdict_page(verdicts: VerdictRoot) -> str:
+    """The page of what people confirmed."""
+    return page_of(verdicts.root, verdict_root.DATASET)

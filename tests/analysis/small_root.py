@@ -90,7 +90,7 @@ def _write_images(made: SmallRoot) -> None:
             if image_id == DAMAGED:
                 record = record[:40] + bytes([record[40] ^ 1]) + record[41:]
             content += record
-            size = {"sha256": "", "height": 1, "width": 1}
+            size = {"sha256": "", "format": "png", "height": 1, "width": 1, "channels": 1}
             places.append({"image_id": image_id, "shard": shard, "offset": offset, "length": len(payload), **size})
         storage.write_bytes(storage.join(folder, layout.tfrecord_shard(DATASET, SPLIT, shard, SHARDS)), content)
         index.write(shard, pa.Table.from_pylist(places, schema=tables.INDEX), ShardReport(len(ids), len(ids)))

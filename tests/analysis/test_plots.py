@@ -2,11 +2,16 @@
 
 import math
 import re
+import warnings
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
 from analysis import plots
+from analysis import verdict_plots as drawn
+from analysis.confirmation import Row, shown_names
+from analysis.texts import UNDEFINED
 from tests.analysis.small_root import HISTORY
 
 
@@ -62,3 +67,93 @@ def test_colours_are_the_pages_own() -> None:
 def test_divergent_and_short_histories_are_drawn() -> None:
     assert plots.learning_curve({"loss": [1.0, math.nan, math.inf], "val_loss": [math.nan] * 3}, "loss", None)
     assert plots.learning_curve({"loss": [1.0]}, "loss", 1)
+
+
+NASTY = ["<b>&", "$x_1^2$ $", "\\1 %s", "\N{CJK UNIFIED IDEOGRAPH-72AC}", 'a "quote" fill: #010101']
+
+
+def figures(confirmed: int, rejected: int, **more: Any) -> Row:
+    verified = confirmed + rejected
+    known = {"precision": confirmed / verified, "precision_low": 0.1, "precision_high": 0.99} if verified else {}
+    row = {"confirmed": confirmed, "rejected": rejected, "verified": verified, "left_out": 0, "without_verdict": 0}
+    nothing = dict.fromkeys(("precision", "precision_low", "precision_high"))
+    return {**row, "machine_rows": verified, **nothing, **known, **more}
+
+
+def parsed(plot: drawn.Drawn | None) -> ET.Element:
+    assert plot is not None
+    return ET.fromstring(plot.svg.replace("xlink:href", "href"))
+
+
+def test_names_stand_as_they_are_in_plots_and_tooltips() -> None:
+    rows = [figures(9 - place, place, name=name) for place, name in enumerate(NASTY)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = parsed(drawn.label_counts(rows))
+    assert [text for text in (element.text for element in tree.iter("text")) if text in NASTY] == NASTY
+    tips = [element.text or "" for group in tree.iter("g") for element in group.findall("title")]
+    assert [tip.partition(": 9 machine")[0] for tip in tips] == NASTY
+    assert (
+        tips[1]
+        .replace(UNDEFINED, "-")
+        .endswith("8 confirmed, 1 rejected, 0 nobody has looked; precision 0.889 (0.100-0.990) of 9 verdicts")
+    )
+
+
+def test_colours_of_every_plot_are_the_pages_own() -> None:
+    rows = [figures(3, 1, decile=4, without_verdict=5, left_out=2, machine_rows=11)]
+    svg = drawn.confidence_histogram(rows)
+    assert svg is not None
+    for name in ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "transparent"):
+        assert f"fill: {name}" in svg.svg
+    assert not re.search(r"#(0\d)\1\1\b", svg.svg)
+
+
+def test_plots_without_anything_to_show_are_left_out() -> None:
+    unseen = [figures(0, 0, decile=3, machine_rows=4, without_verdict=4)]
+    assert drawn.precision_by_confidence(unseen) is None
+    assert drawn.confidence_histogram([]) is None
+    assert drawn.confidence_histogram(unseen) is not None
+    assert drawn.labels_per_image({}) is None
+    assert drawn.label_counts([]) is None
+    assert drawn.class_precision([], 0.5, "best", "the best") is None
+
+
+def test_the_part_with_verdicts_is_drawn_again_only_beside_a_larger_whole() -> None:
+    def panels(**more: int) -> list[str]:
+        texts = [
+            element.text or ""
+            for element in parsed(drawn.confidence_histogram([figures(2, 1, decile=9, **more)])).iter("text")
+        ]
+        return [text for text in texts if text in {"machine labels", "of them, with a verdict"}]
+
+    assert panels() == ["machine labels"]
+    assert panels(machine_rows=9, without_verdict=6) == ["machine labels", "of them, with a verdict"]
+
+
+def test_images_with_very_many_labels_share_a_bar() -> None:
+    tree = parsed(drawn.labels_per_image({1: 5, 25: 3, 26: 4, 300: 2}))
+    tips = [element.text for group in tree.iter("g") for element in group.findall("title")]
+    assert tips == ["1 confirmed label: 5 images", "25 or more confirmed labels: 9 images"]
+    assert "25+" in {element.text for element in tree.iter("text")}
+
+
+def test_large_numbers_are_brief_on_the_axes_and_exact_under_the_pointer() -> None:
+    rows = [figures(1_200_000, 734_243, decile=9, machine_rows=78_977_695, without_verdict=77_043_452)]
+    tree = parsed(drawn.confidence_histogram(rows))
+    texts = {element.text for element in tree.iter("text")}
+    assert any((text or "").endswith(" M") for text in texts)
+    assert not any("000" in (text or "") for text in texts)
+    (tip, again) = [element.text or "" for group in tree.iter("g") for element in group.findall("title")]
+    assert tip == again
+    assert "78,977,695 machine labels: 1,200,000 confirmed, 734,243 rejected, 77,043,452 nobody has looked" in tip
+
+
+def test_classes_of_the_same_name_are_told_apart() -> None:
+    rows: list[Row] = [
+        {"label": "/m/1", "display_name": "Apple"},
+        {"label": "/m/2", "display_name": "Apple"},
+        {"label": "/m/3", "display_name": " Pear\n tree "},
+        {"label": "/m/4", "display_name": None},
+    ]
+    assert shown_names(rows) == {"/m/1": "Apple (/m/1)", "/m/2": "Apple (/m/2)", "/m/3": "Pear tree", "/m/4": "/m/4"}

@@ -4,8 +4,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from analysis.texts import UNDEFINED
 from schemas import cards, layout, storage
 from schemas.errors import IncompleteError
 from schemas.settings import ReportSettings
+from tests.analysis.pages import Outline, section
 from tests.analysis.small_root import (
     CLASSES,
     DAMAGED,
@@ -30,42 +29,6 @@ from tests.analysis.small_root import (
     write_pairs,
 )
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Outline(HTMLParser):
-    """What a browser would see: tags with their attributes, their nesting, and the text of each section."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.texts: Counter[str] = Counter()
-        self.section = ""
-        self.open: list[str] = []
-        self.pieces: dict[str, list[str]] = {}
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, found))
-        if tag == "section":
-            self.section = found["id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.setdefault(self.section, []).append(data.strip())
-
-    def text(self, section: str) -> str:
-        return " ".join(" ".join(self.pieces[section]).split())
-
 
 @pytest.fixture(scope="module")
 def outline(page: str) -> Outline:
@@ -76,10 +39,6 @@ def ranked(rows: list[Row]) -> list[Row]:
     """The most confident disagreements, the plain way."""
     different = [row for row in rows if row["label_a"] != row["label_b"]]
     return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]
-
-
-def section(page: str, name: str) -> str:
-    return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
 
 
 def shown_ids(page: str, name: str) -> list[str]:
@@ -185,8 +144,8 @@ def test_counts(small: SmallRoot, settings: ReportSettings) -> None:
     counts = write_report(settings, small.root)
     shown = {*(name for name in small.order if name != UNLABELLED)}
     assert 48 <= counts.pop("images") <= len(shown)
-    assert counts.pop("bytes") == os.path.getsize(Path(small.root, "report", "index.html"))
-    assert counts == {"pairs": 1, "models": 2, "unreadable": 1, "disagreements": 24, "rejected": 3}
+    assert counts.pop("bytes") == os.path.getsize(Path(small.root, "report", DATASET, "index.html"))
+    assert counts == {"pairs": 1, "verdicts": 0, "models": 2, "unreadable": 1, "disagreements": 24, "rejected": 3}
 
 
 def test_same_input_gives_the_same_bytes_in_another_process(small: SmallRoot, page: str) -> None:
@@ -201,7 +160,7 @@ def test_same_input_gives_the_same_bytes_in_another_process(small: SmallRoot, pa
         "TZ": "Asia/Tokyo",
     }
     subprocess.run([sys.executable, "-c", code, small.root], check=True, env=environment)
-    assert Path(small.root, "report", "index.html").read_text() == page
+    assert Path(small.root, "report", DATASET, "index.html").read_text() == page
 
 
 def test_report_is_current_until_something_changes(small: SmallRoot, settings: ReportSettings) -> None:
@@ -218,7 +177,7 @@ def test_report_is_current_until_something_changes(small: SmallRoot, settings: R
     cards.write_card(model, {**card, "fingerprint": "another"})
     assert not is_current(settings, small.root)
     cards.write_card(model, card)
-    storage.remove(storage.join(small.root, "report", "index.html"))
+    storage.remove(storage.join(small.root, "report", DATASET, "index.html"))
     assert not is_current(settings, small.root)
 
 
@@ -230,7 +189,7 @@ def test_comparison_that_is_not_whole_is_named_and_left_out(small: SmallRoot, se
     write_pairs(small.root, "cnn1", "zebra", rows, {})
     storage.remove(storage.join(layout.pairs(small.root, DATASET, "cnn1", "zebra", SPLIT), "_concord.json"))
     assert write_report(settings, small.root)["pairs"] == 1
-    text = Outline(Path(small.root, "report", "index.html").read_text()).text("agreement")
+    text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("agreement")
     assert "Not shown: cnn1 and zebra on test: begun, but not finished." in text
 
 
@@ -242,7 +201,7 @@ def test_several_comparisons_show_all_labels_and_the_truth_of_an_image(
     write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in rows], {"truth": "human"})  # read first
     assert write_report(settings, small.root)["pairs"] == 3
     assert len(headline(small.root, DATASET)) == 3
-    sheet = section(Path(small.root, "report", "index.html").read_text(), "sheet")
+    sheet = section(Path(small.root, "report", DATASET, "index.html").read_text(), "sheet")
     assert re.findall(r"<dt>(\w+)</dt>", sheet.partition("</li>")[0]) == ["human", "aardvark", "cnn1", "cnn2", "zebra"]
     shown = [row for row in small.rows if row["image_id"] != UNLABELLED][:48]
     assert sheet.count("not known</dd>") == sum(row["truth"] is None for row in shown)
@@ -253,7 +212,7 @@ def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallR
     write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in known[:5]], {"truth": "human"})
     write_pairs(small.root, "cnn1", "zebra", known[:9], {"truth": "human"})
     write_report(settings, small.root)
-    text = Outline(Path(small.root, "report", "index.html").read_text()).text("truth")
+    text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("truth")
     supports = re.findall(r"(\w+), test Right on [\d.]+ % of (\d+) images", text)
     assert supports == [("aardvark", "5"), ("cnn1", str(len(known))), ("cnn2", str(len(known))), ("zebra", "9")]
 
@@ -268,7 +227,7 @@ def swapped(row: Row) -> Row:
 def test_page_without_truth(tmp_path: Path, settings: ReportSettings) -> None:
     made = build(str(tmp_path / "root"), truth=False)
     write_report(settings, made.root)
-    page = Path(made.root, "report", "index.html").read_text()
+    page = Path(made.root, "report", DATASET, "index.html").read_text()
     assert 'id="truth"' not in page
     assert 'class="mark"' not in page
     assert "Judged by" not in page
@@ -280,10 +239,11 @@ def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: 
     with pytest.raises(IncompleteError, match=r"no summary table of cnn1 and cnn2 .*: run concord agree first"):
         write_report(settings, small.root)
     storage.remove(storage.join(layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT), "_concord.json"))
+    nothing = (
+        r"neither agreement tables nor label statistics of dataset 'small' .*: run concord agree or concord confirm"
+    )
     for call in (lambda: write_report(settings, small.root), lambda: headline(small.root, DATASET)):
-        with pytest.raises(
-            IncompleteError, match=r"no agreement tables of dataset 'small' .*: run concord agree first"
-        ):
+        with pytest.raises(IncompleteError, match=nothing):
             call()
 
 
@@ -310,4 +270,4 @@ def test_missing_shard_is_named(small: SmallRoot, settings: ReportSettings) -> N
     storage.remove(storage.join(pairs, layout.parquet_shard(1, 4)))
     with pytest.raises(IncompleteError, match=r"part-00001-of-00004.parquet is missing: run concord agree first"):
         write_report(settings, small.root)
-    assert not Path(small.root, "report", "index.html").exists()
+    assert not Path(small.root, "report", DATASET, "index.html").exists()

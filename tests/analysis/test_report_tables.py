@@ -10,8 +10,8 @@ from tests.analysis.small_root import DATASET, SmallRoot
 
 
 def digest(small: SmallRoot, limit: int) -> tables.Digest:
-    pairs, unfinished = tables.find_pairs(small.root, DATASET)
-    assert unfinished == ()
+    pairs, unfinished, confirmation = tables.find_results(small.root, DATASET)
+    assert (unfinished, confirmation) == ((), None)
     return tables.digest(pairs[0], limit)
 
 
@@ -33,6 +33,7 @@ def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallR
 
 def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings: ReportSettings) -> None:
     sources = tables.find_sources(settings, pristine.root)
+    assert sources.images is not None
     found = tables.first_labelled(sources.images, sources.pairs, 1000)
     assert [image["image_id"] for image in found] == [row["image_id"] for row in pristine.rows]
     for image, row in zip(found, pristine.rows, strict=True):

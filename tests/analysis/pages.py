@@ -1,0 +1,81 @@
+"""What a browser would see of a page."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+from analysis.report import write_report
+from schemas.settings import ReportSettings
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+Cells = list[list[str]]
+
+
+@dataclass
+class Table:
+    """The texts of a table's cells, row by row, without its caption."""
+
+    caption: str = ""
+    rows: Cells = field(default_factory=list)
+
+
+class Outline(HTMLParser):
+    """Tags with their attributes, their nesting, the text of each section, and every table."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.texts: Counter[str] = Counter()
+        self.section = ""
+        self.open: list[str] = []
+        self.pieces: dict[str, list[str]] = {}
+        self.tables: list[Table] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, found))
+        if tag == "section":
+            self.section = found["id"]
+        if tag == "table":
+            self.tables.append(Table())
+        if tag == "tr":
+            self.tables[-1].rows.append([])
+        if tag in {"td", "th"}:
+            self.tables[-1].rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.setdefault(self.section, []).append(data.strip())
+        if "caption" in self.open:
+            self.tables[-1].caption += data
+        elif {"td", "th"} & set(self.open):
+            self.tables[-1].rows[-1][-1] += data
+
+    def text(self, section: str) -> str:
+        return " ".join(" ".join(self.pieces[section]).split())
+
+    def table(self, caption: str) -> Cells:
+        """The rows of the one table whose caption begins so."""
+        (found,) = [table for table in self.tables if table.caption.startswith(caption)]
+        return found.rows
+
+
+def page_of(root: str, dataset: str) -> str:
+    """The page of a dataset, written anew."""
+    write_report(ReportSettings(dataset=dataset), root)
+    return Path(root, "report", dataset, "index.html").read_text()
+
+
+def section(page: str, name: str) -> str:
+    """The markup of a section."""
+    return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
