@@ -10,7 +10,7 @@ import pytest
 
 from analysis import plots
 from analysis import verdict_plots as drawn
-from analysis.confirmation import Row, shown_names
+from analysis.confirmation import Row
 from analysis.texts import UNDEFINED
 from tests.analysis.small_root import HISTORY
 
@@ -147,13 +147,3 @@ def test_large_numbers_are_brief_on_the_axes_and_exact_under_the_pointer() -> No
     (tip, again) = [element.text or "" for group in tree.iter("g") for element in group.findall("title")]
     assert tip == again
     assert "78,977,695 machine labels: 1,200,000 confirmed, 734,243 rejected, 77,043,452 nobody has looked" in tip
-
-
-def test_classes_of_the_same_name_are_told_apart() -> None:
-    rows: list[Row] = [
-        {"label": "/m/1", "display_name": "Apple"},
-        {"label": "/m/2", "display_name": "Apple"},
-        {"label": "/m/3", "display_name": " Pear\n tree "},
-        {"label": "/m/4", "display_name": None},
-    ]
-    assert shown_names(rows) == {"/m/1": "Apple (/m/1)", "/m/2": "Apple (/m/2)", "/m/3": "Pear tree", "/m/4": "/m/4"}

@@ -181,6 +181,9 @@ def test_classes_at_either_end(rows: pd.DataFrame, verdict_page: str, outline: O
     for title, labels in zip(("surely high", "surely low"), ranking(table), strict=True):
         found = tooltips(drawn[f"Classes whose precision is {title}"])
         assert [tip.rpartition(": ")[0].partition(": ")[0] for tip in found] == [SHOWN[label] for label in labels]
+        beside = [brief(table[label]["verified"]) for label in labels]
+        texts = [element.text for element in drawn[f"Classes whose precision is {title}"].iter("text")]
+        assert [text for text in texts if text in beside] == beside
         for tip, label in zip(found, labels, strict=True):
             row = table[label]
             precision, ends = shares(row)
