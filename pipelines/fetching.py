@@ -26,7 +26,7 @@ from schemas.rejects import Reason
 FIRST_PAUSE = 0.2  # seconds before the first retry; each further one waits twice as long, at most LONGEST_PAUSE
 LONGEST_PAUSE = 10.0
 MOST_BYTES = 256 << 20  # of one photograph
-_S3_REGION = "us-east-1"  # where open-images-dataset lies; AWS_DEFAULT_REGION overrules it
+_S3_REGION = "us-east-1"  # where open-images-dataset lies; AWS_REGION and AWS_DEFAULT_REGION overrule it
 _NOT_THERE = (NotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _DENIED = (PermissionDeniedError, UnauthenticatedError, PermissionError)
 _STATUS = re.compile(r"status code: (\d{3}[^:]*)")
@@ -163,7 +163,7 @@ def _store(scheme: str, place: str, patience: Patience) -> Any:
     if scheme == "http":
         return HTTPStore.from_url(place, client_options=client, retry_config=never)
     if scheme == "s3":
-        region = os.environ.get("AWS_DEFAULT_REGION", _S3_REGION)
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _S3_REGION
         given: Any = {"region": region, "skip_signature": not patience.signed}
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
             given |= {"endpoint": endpoint, "virtual_hosted_style_request": False}

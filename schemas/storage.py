@@ -146,10 +146,10 @@ def write_parts(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a whole file from its parts, one after the other; see `write_bytes`."""
     with _explained("write", path):
         if is_remote(path):
+            whole = b"".join(parts)  # a stream that is closed halfway would put the half in place
             filesystem, key = _locate(path)
             with filesystem.open_output_stream(key) as stream:
-                for part in parts:
-                    stream.write(part)
+                stream.write(whole)
             return
         with whole_file(path) as scratch, open(scratch, "wb") as file:
             for part in parts:
@@ -222,9 +222,24 @@ def list_tree(folder: str) -> dict[str, FileStat]:
             files = [info for info in found if info.type == fs.FileType.File]
             start = len(key.rstrip("/")) + 1
             return {info.path[start:]: FileStat(info.size, info.mtime_ns or 0) for info in files}
-        paths = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-        statuses = [(path.relative_to(folder).as_posix(), path.stat()) for path in paths]
-        return {path: FileStat(status.st_size, status.st_mtime_ns) for path, status in statuses}
+        return dict(_walk(folder)) if os.path.isdir(folder) else {}
+
+
+def _walk(folder: str) -> Iterator[tuple[str, FileStat]]:
+    """Every file below a folder, linked folders included, each folder once; a link to nothing has size and time 0."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_raise):
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
+        seen.update(os.path.realpath(os.path.join(place, name)) for name in folders)
+        for name in names:
+            path = Path(place, name)
+            status = path.stat() if path.exists() else None
+            found = FileStat(status.st_size, status.st_mtime_ns) if status else FileStat(0, 0)
+            yield path.relative_to(folder).as_posix(), found
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def list_folders(folder: str) -> list[str]:

@@ -93,8 +93,8 @@ def _as_it_should_be(block: Block, layout: Layout) -> pa.Table | None:
 
 def _is_quote_left_open(lines: bytes, rows: int) -> bool:
     """Whether a quote has swallowed lines, so that there are fewer rows, or is still open in the last of them."""
-    last = max(lines.rfind(b"\n"), lines.rfind(b"\r")) + 1
-    return rows != len(_line_bounds(lines)[0]) or _split(lines[last:]) is None
+    starts, ends = _line_bounds(lines)
+    return rows != len(starts) or (rows > 0 and _split(lines[starts[-1] : ends[-1]]) is None)
 
 
 def _split(line: bytes) -> list[bytes] | None:

@@ -1,5 +1,6 @@
 """Confirm, end to end: the rows and counts of DuckDB's joins of the same files, for every setting and kind of file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from tests.label_files import SPLITS, Style
 CLASSES = {"/m/01", "/m/03", "a, b", 'a "b"', "/m/99"}
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here has to survive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A machine's file and people's."""
     folder = tmp_path_factory.mktemp("files")
-    machine, human = label_files.draw()
+    machine, human = label_files.draw(images=120, rows=900)
     return label_files.write(folder / "machine.csv", machine), label_files.write(folder / "human.csv", human)
 
 
@@ -49,6 +56,10 @@ def check(result: StageResult, root: Path, settings: ConfirmSettings, **narrow: 
     assert {name: one["rows"] for name, one in sets.items()} == {
         name: len(rows) for name, rows in expected.items() if name != "confirmed" and rows
     }
+    kept = "true" if settings.label_sets == "all" else "image IN (FROM sure)"
+    for name, found_set in sets.items():
+        rows = label_files.one(db, f"SELECT count(*) FROM {name}_kept WHERE {kept}")
+        assert found_set["rows"] + found_set["repeated"] == rows
     check_statistics(db, root)
 
 
@@ -90,7 +101,7 @@ def test_every_setting(files: tuple[str, str], tmp_path: Path, more: dict[str, A
     result = confirm(settings, tmp_path)
     check(result, tmp_path, settings)
     counts = result.counts
-    assert min(counts["confirmed"], counts["rejected"], counts["conflicts"], counts["machine"]["duplicate"]) > 20
+    assert min(counts["confirmed"], counts["rejected"], counts["conflicts"], counts["machine"]["duplicate"]) > 10
     assert (counts["dropped"] > 0) == (settings.on_conflict == "drop")
 
 
@@ -98,7 +109,7 @@ def test_every_setting(files: tuple[str, str], tmp_path: Path, more: dict[str, A
     ("by", "label_sets"), [("images", "all"), ("labels", "images"), ("both", "none"), ("both", "images")]
 )
 def test_only_some_images_and_classes(files: tuple[str, str], tmp_path: Path, by: str, label_sets: str) -> None:
-    machine, _ = label_files.draw()
+    machine, _ = label_files.draw(images=120, rows=900)
     listed, classes = tmp_path / "images.csv", tmp_path / "classes.csv"
     images = {row[0] for row in machine[:60]}
     listed.write_text("\n".join(["Rotation,ImageID", *(f"0,{one.upper()}" for one in sorted(images)), "," + "0" * 16]))
@@ -157,13 +168,11 @@ def test_every_kind_of_file_gives_the_same_tables(
     files: tuple[str, str], tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     style, plain = STYLES[name], settings_for(files, on_conflict="first", one_label="best")
-    machine, human = label_files.draw()
-    paths = [
-        label_files.write(tmp_path / f"m{n}", machine[start : start + 500], style)
-        for n, start in enumerate((0, 500, 1000))
-    ]
-    monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 4000)
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1500)
+    machine, human = label_files.draw(images=120, rows=900)
+    for part in range(3):
+        label_files.write(tmp_path / f"m{part}", machine[300 * part : 300 * part + 300], style)
+    monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 6000)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 2500)
     settings = settings_for(
         files,
         machine=(str(tmp_path / "m?"),),
@@ -179,7 +188,7 @@ def test_every_kind_of_file_gives_the_same_tables(
     assert result.counts == label_files.expected_counts(db)
     assert sets["machine"]["rows"] > 0
     elements = result.counters["confirm.read_machine.elements"]
-    assert elements == 3 if style.zipped else elements > 10
+    assert elements == 3 if style.zipped else elements > 5
 
 
 def test_files_without_any_row(files: tuple[str, str], tmp_path: Path) -> None:
@@ -204,8 +213,8 @@ def test_the_same_bytes_however_many_workers(
 ) -> None:
     settings = settings_for(files, label_sets="all", on_conflict="first", shards=0)
     first = confirm(settings, tmp_path / "one", "--direct_num_workers=1")
-    monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 3000)
-    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 4000)
+    monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 1500)
     second = confirm(settings, tmp_path / "two", "--direct_num_workers=2")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert second.counters["confirm.read_machine.elements"] > 8
@@ -215,7 +224,7 @@ def test_the_same_bytes_however_many_workers(
 
 def test_the_same_bytes_in_processes(files: tuple[str, str], tmp_path: Path) -> None:
     """It also proves that everything can be sent to a worker."""
-    machine, _ = label_files.draw()
+    machine, _ = label_files.draw(images=120, rows=900)
     (tmp_path / "images.csv").write_text("ImageID\n" + "\n".join(row[0] for row in machine[:100]))
     settings = settings_for(files, images=str(tmp_path / "images.csv"))
     confirm(settings, tmp_path / "one", "--direct_num_workers=1")

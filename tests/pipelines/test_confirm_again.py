@@ -22,6 +22,12 @@ BAD = [("123", "machine", "/m/01", "0.5"), ("0" * 16, "machine", "", "0.5"), ("0
 State = dict[str, tuple[int, str]]
 
 
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here has to survive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """A machine's file with three malformed rows, and people's with one."""
@@ -130,10 +136,8 @@ def test_force_makes_the_same_bytes_again(own: Path, files: tuple[str, str]) -> 
 # --- Something changed --------------------------------------------------------------------------
 
 CHANGES: list[dict[str, Any]] = [
-    {"shards": 8},
-    {"label_sets": "none"},
-    {"splits": {"one": 0.5, "two": 0.5}},
-    {"on_conflict": "confirmed", "one_label": "best", "min_confidence": 0.5, "label_sets": "all"},
+    {"shards": 8, "on_conflict": "confirmed"},
+    {"label_sets": "none", "splits": {"one": 0.5, "train": 0.5}},
 ]
 
 
@@ -152,12 +156,15 @@ def test_changed_inputs_remake(own: Path, files: tuple[str, str], tmp_path: Path
     machine, human = (Path(shutil.copy2(file, tmp_path)) for file in files)
     settings = settings_for((str(machine), str(human)))
     assert not confirm(settings, own).made
-    human.write_text(human.read_text().replace(",1\n", ",0\n", 1))
+    human.write_text(human.read_text().replace(",1\n", ",0\n"))
+    before = products.find_manifest(f"{own}/{LABELS}")
     result = confirm(settings, own)
-    assert result.made
-    assert result.counts != products.find_manifest(f"{own}/nowhere")
-    confirm(settings, tmp_path / "fresh")
-    assert contents(state(own)) == contents(state(tmp_path / "fresh"))
+    assert before is not None
+    assert [result.counts[name] == before["counts"][name] for name in ("in", "matched", "confirmed")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_file_on_the_other_side_is_another_input(files: tuple[str, str], tmp_path: Path) -> None:
@@ -203,7 +210,7 @@ def lose(root: Path, *names: str) -> State:
     return before
 
 
-@pytest.mark.parametrize("lost", [*([name] for name in LOST), list(LOST)], ids=" ".join)
+@pytest.mark.parametrize("lost", [["labels"], list(LOST)], ids=" ".join)
 def test_a_lost_shard_alone_is_made_again_with_the_same_bytes(
     own: Path, files: tuple[str, str], lost: list[str]
 ) -> None:
@@ -230,31 +237,29 @@ def test_where_only_the_manifest_is_missing_nothing_is_read_again(own: Path, fil
     assert contents(state(own)) == contents(before)
 
 
-@pytest.mark.parametrize("size", [0, 3, 500])
-def test_a_damaged_shard_is_made_again(own: Path, files: tuple[str, str], size: int) -> None:
+def test_damaged_shards_are_made_again(own: Path, files: tuple[str, str]) -> None:
     before = lose(own)
-    os.truncate(own / LOST["labels"], size)
+    for shard, (annotator, size) in enumerate((("machine", 0), ("human", 3), ("confirmed", 500))):
+        os.truncate(own / f"{LABELS}/annotator={annotator}/split=train/part-{shard:05d}-of-00004.parquet", size)
     result = confirm(settings_for(files), own)
-    assert result.counters["confirm.join.elements"] == 1
+    assert result.counters["confirm.join.elements"] == 3
     assert contents(state(own)) == contents(before)
 
 
-@pytest.mark.parametrize("name", LOST)
-def test_a_shard_made_from_something_else_is_made_again(
-    own: Path, files: tuple[str, str], tmp_path: Path, name: str
-) -> None:
+def test_shards_made_from_something_else_are_made_again(own: Path, files: tuple[str, str], tmp_path: Path) -> None:
     confirm(settings_for(files, on_conflict="confirmed"), tmp_path / "other")
     before = lose(own)
-    shutil.copy(tmp_path / "other" / LOST[name], own / LOST[name])
+    for name in LOST.values():
+        shutil.copy(tmp_path / "other" / name, own / name)
     result = confirm(settings_for(files), own)
-    assert result.counters["confirm.join.elements"] == 1
+    assert result.counters["confirm.join.elements"] == 2
     assert contents(state(own)) == contents(before)
 
 
 # --- It was stopped -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 12, 13, 30, 41, 44, 52])
+@pytest.mark.parametrize("writes", [1, 30, 44])
 def test_a_run_that_was_stopped_anywhere_goes_on(
     files: tuple[str, str], done: Path, tmp_path: Path, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

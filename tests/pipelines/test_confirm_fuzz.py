@@ -51,7 +51,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 def small_pieces() -> Iterator[None]:
     """Files are cut into many ranges and blocks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_ranges, "RANGE_BYTES", 100)
+        patch.setattr(csv_ranges, "RANGE_BYTES", 150)
         patch.setattr(csv_ranges, "BLOCK_BYTES", 2000)
         patch.setattr(csv_ranges, "_LOOK_BYTES", 10)
         yield
@@ -139,7 +139,7 @@ def expected(machine: bytes, human: bytes) -> dict[str, Any]:
     return found
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies(), bodies())
 def test_files_with_a_header_always_end_with_counts_that_close(
     tmp_path_factory: pytest.TempPathFactory, machine: bytes, human: bytes

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import confirm_stage
+from pipelines.execution import Context
 from schemas import storage
 from schemas.settings import ConfirmSettings
 from tests import label_files, read_only
@@ -58,7 +60,8 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         copy = tmp_path / "copy" / path.removeprefix(f"{place}/root/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(storage.read_bytes(path))
-    settings = ConfirmSettings(dataset="d", machine=("x",), human=("y",), splits=SPLITS, shards=2)
+    patterns = ((f"{place}/in/machine-*.csv",), (f"{place}/in/human.csv",))
+    settings = ConfirmSettings("d", *patterns, splits=SPLITS, shards=2)
     db = label_files.oracle(*inputs, settings)
     counts = label_files.expected_counts(db)
     assert label_files.found_sets(tmp_path / "copy", settings) == label_files.expected_sets(db, settings)
@@ -74,7 +77,5 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         "machine-1.csv",
         "human.csv",
     }
-    before = storage.glob(f"{place}/root/labels/**/*")
-    again = confirm(place)
-    assert "already there, nothing to do" in again
-    assert storage.glob(f"{place}/root/labels/**/*") == before
+    again = confirm_stage.confirm(settings, Context(f"{place}/root"))
+    assert (again.made, again.counts) == (False, manifest["stages"][0]["counts"])

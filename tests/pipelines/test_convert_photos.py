@@ -300,17 +300,23 @@ def test_the_longest_side(root: Path, folder: Path, contents: dict[str, bytes]) 
 # --- Fetching beside preparing --------------------------------------------------------------------
 
 
-def test_slow_preparing_is_not_held_against_the_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each photograph takes far less than the limit; all those in flight together take longer."""
+def test_requests_go_on_while_a_photograph_is_prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time limit of those under way would run out, and the server be blamed for it."""
     photograph = Photograph(b"", "jpeg", 1, 1, 3, None)
+    waited: list[float] = []
+    again = f"/drawn/{image_id(1)}.jpg"
 
-    def slow(content: bytes, wanted: Wanted) -> Photograph:
-        time.sleep(0.1)
+    def until_tried_again(content: bytes, wanted: Wanted) -> Photograph:
+        began = time.monotonic()
+        while server.requests[again] < 2 and time.monotonic() - began < 5:
+            time.sleep(0.01)
+        waited.append(time.monotonic() - began)
         return photograph
 
-    monkeypatch.setattr(convert_photos, "prepare", slow)
-    with serving(faulty_server.folder(folder), delay=0.05) as server:
-        photos = [Photo(image_id(n), f"{server.address}/drawn/{image_id(n)}.jpg", ("a",)) for n in range(24)]
-        plan = PhotoPlan(None, None, Patience(in_flight=12, attempts=1, timeout=0.5), Wanted())  # type: ignore[arg-type]
-        found = asyncio.run(convert_photos.gather(photos, plan))
-    assert found == [photograph] * 24
+    monkeypatch.setattr(convert_photos, "prepare", until_tried_again)
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.4)  # the first is being prepared by then
+    with serving(faulty_server.folder(folder), listed({again.rpartition("/")[2]: [Fault.BUSY]})) as server:
+        photos = [Photo("", place(server).format(image_id=image_id(n)), ("a",)) for n in range(2)]
+        plan = PhotoPlan(None, None, Patience(), Wanted())  # type: ignore[arg-type]
+        assert asyncio.run(convert_photos.gather(photos, plan)) == [photograph] * 2
+    assert 0.05 < max(waited) < 5

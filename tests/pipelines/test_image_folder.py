@@ -133,7 +133,10 @@ def test_classes_by_folder(tmp_path: Path) -> None:
 
 def test_splits_by_folder_whatever_their_case(tmp_path: Path) -> None:
     fill(tmp_path / "in", "Train/cat/1.jpg", "Train/dog/2.jpg", "TEST/cat/1.jpg", "validation/dog/3.jpg")
+    shutil.copy(tmp_path / "in/Train/dog/2.jpg", tmp_path / "in/validation/dog/3.jpg")
     convert(tmp_path / "in", tmp_path / "root")
+    shared = [["Train/dog/2.jpg", "validation/dog/3.jpg"]]
+    assert manifest(tmp_path / "root")["in_two_splits"] == {"pictures": 1, "first": shared}
     assert photo_runs.tfds_labels(tmp_path / "root") == {
         "train": {"Train/cat/1.jpg": "cat", "Train/dog/2.jpg": "dog"},
         "test": {"TEST/cat/1.jpg": "cat"},
@@ -156,6 +159,19 @@ def test_splits_are_drawn_by_hash(tmp_path: Path) -> None:
     for split, low, high in (("train", 0, 0.5), ("validation", 0.5, 0.7), ("test", 0.7, 1)):
         assert found[split]
         assert all(low <= xxhash.xxh64_intdigest(name.encode(), seed=1) / 2**64 < high for name in found[split])
+
+
+def test_shards_hold_their_images_in_hash_order(tmp_path: Path) -> None:
+    fill(tmp_path / "in", *[f"cat/{number}.jpg" for number in range(40)])
+    convert(tmp_path / "in", tmp_path / "root", shards=8)
+    images = products.image_set(str(tmp_path / "root"), "photos", "1.0.0")
+    people = products.label_set(str(tmp_path / "root"), "photos", "human", "train")
+    for folder in (images.index("train"), people):
+        ids = [(name, shard) for shard in range(8) for name in folder.read(shard)["image_id"].to_pylist()]
+        hashes = [xxhash.xxh64_intdigest(name.encode()) for name, _ in ids]
+        assert len(ids) == 40
+        assert hashes == sorted(hashes)
+        assert [value >> 61 for value in hashes] == [shard for _, shard in ids]
 
 
 def test_several_folders_are_one(tmp_path: Path) -> None:

@@ -57,6 +57,33 @@ def test_a_tree_names_everything_below_a_folder(place: str) -> None:
     assert storage.list_tree(storage.join(place, "b")) == {}  # a file is no folder
 
 
+def test_a_tree_follows_links_once_and_shows_links_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").write_bytes(b"1")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "tree" / "gone").symlink_to(tmp_path / "nothing")
+    (tmp_path / "real" / "round").symlink_to(tmp_path / "real")
+    found = storage.list_tree(str(tmp_path / "tree"))
+    assert {name: (one.size, one.modified > 0) for name, one in found.items()} == {
+        "linked/a": (1, True),
+        "gone": (0, False),
+    }
+
+
+def test_parts_that_fail_leave_what_was_there(place: str) -> None:
+    path = storage.join(place, "file")
+    storage.write_bytes(path, b"old")
+
+    def parts() -> Iterator[bytes]:
+        yield b"new"
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        storage.write_parts(path, parts())
+    assert storage.read_bytes(path) == b"old"
+
+
 def test_a_tree_of_folders_alone_is_empty(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert storage.list_tree(str(tmp_path)) == {}

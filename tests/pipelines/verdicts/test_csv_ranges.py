@@ -71,8 +71,8 @@ def test_every_size_of_ranges_and_blocks(tmp_path: Path, end: str, bom: bytes, l
     path = tmp_path / "rows.csv"
     path.write_bytes(bom + body)
     first = len(bom) + len(HEADER) + len(end)
-    for range_bytes in (1, 2, 3, 27, 28, 29, 30, 57, 100, 1 << 20):
-        for block_bytes in (30, 31, 55, 1 << 20):
+    for range_bytes in (1, 2, 28, 29, 30, 57, 1 << 20):
+        for block_bytes in (30, 55, 1 << 20):
             with sizes(range_bytes=range_bytes, block_bytes=block_bytes, _look_bytes=range_bytes % 7 + 1):
                 ranges = plan(path)
                 check(bom + body, first, ranges)
@@ -103,7 +103,7 @@ def test_arbitrary_lines(
     look: int,
 ) -> None:
     rest = b"".join(text + mark.encode() for text, mark in body) + last
-    rest = rest[1:] if end == "\r" and rest.startswith(b"\n") else rest  # else it were the header's own
+    rest = rest.lstrip(b"\n") if end == "\r" else rest  # else it were the header's own
     content = HEADER + end.encode() + rest
     path = tmp_path_factory.getbasetemp() / "arbitrary.csv"
     path.write_bytes(content)

@@ -168,7 +168,7 @@ def plain(side: join.Rows, names: tuple[str, ...]) -> list[tuple[int, str, float
     return [(image, names[label], round(value, 6)) for image, label, value in found]
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(MACHINE, HUMAN, RULES, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_what_a_join_finds(machine: list[One], human: list[One], rules: Rules, size: int, random: Any) -> None:
     """Whatever the batches, and the order in which they arrive."""

@@ -72,7 +72,7 @@ def counts_of(marks: list[tuple[str, str, int]]) -> Counts:
     return counts
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(MARKS)
 def test_rows_add_up_as_in_duckdb(some: list[tuple[str, str, int]]) -> None:
     names = {"/m/1": "Apple"}
