@@ -33,7 +33,7 @@ class Reason(StrEnum):
 REMEDIES = {
     Reason.PIXELS_NOT_FINITE: "pixels are NaN or infinite: mend the input file",
     Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: give the true one with --value-range",
-    Reason.LABEL_MISSING: "there is no label (NaN, an empty field, no row in the table, none of --classes): mend the input",
+    Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): mend the input",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
     Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
     Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: remake the shard with concord convert --force",
@@ -52,5 +52,5 @@ REMEDIES = {
     Reason.IMAGE_TRUNCATED: "the file ends before the image does: copy it again",
     Reason.NOT_AN_IMAGE: "the file is no image of a known format: leave it out, or mend it",
     Reason.IMAGE_ANIMATED: "the file holds several pictures: save the one that is meant",
-    Reason.IMAGE_TOO_LARGE: "more pixels than --max-pixels allows, or more bytes than a photograph has: scale it down, or allow more",
+    Reason.IMAGE_TOO_LARGE: "it is larger than --max-pixels or a photograph can be: scale it down, or allow more",
 }
