@@ -98,12 +98,12 @@ def _plan(
     bits = bloom.bits_for(_bytes(human) // ROW_BYTES)
     given = (context.root, settings.dataset, machine, human, narrowing, rules, dict(settings.splits), shards, bits)
     whole = ConfirmPlan(*given, fingerprint, frozenset(range(shards)))
+    _sweep_others(whole)
     storage.remove(storage.join(layout.confirmation(context.root, settings.dataset), products.MANIFEST))
     done = whole.counts().prepare(context.force)
     missing = whole.missing - set(done)
     for folder in _label_folders(whole):
         missing |= whole.missing - set(folder.prepare(context.force))
-    _sweep_others(whole)
     if not missing and not _is_read(whole):
         missing = frozenset({0})  # all joined, but what tells of the reading is gone: read again
     for side in (MACHINE, HUMAN):
@@ -126,9 +126,11 @@ def _label_folders(plan: ConfirmPlan) -> list[ShardFolder]:
 
 
 def _sweep_others(plan: ConfirmPlan) -> None:
-    """Remove label sets of an earlier `confirm` that this one does not write."""
+    """Remove label sets of an earlier `confirm` that this one does not write, and splits that it has not."""
     keep = {folder.folder for folder in _label_folders(plan)}
-    for annotator in (CONFIRMED, MACHINE, HUMAN):
+    home = layout.confirmation(plan.root, plan.dataset)
+    earlier = (products.find_manifest(home) or {}).get("label_sets", {})
+    for annotator in {*earlier, *plan.annotators}:
         parent = storage.parent(layout.labels(plan.root, plan.dataset, annotator, ""))
         for name in storage.list_folders(parent):
             folder = storage.join(parent, name)

@@ -83,7 +83,7 @@ def _locate(path: str) -> tuple[fs.FileSystem, str]:
 
 
 @contextlib.contextmanager
-def _explained(action: str, path: str) -> Iterator[None]:
+def explained(action: str, path: str) -> Iterator[None]:
     """Turn an operating system's error into one that says what to do."""
     try:
         yield
@@ -97,13 +97,13 @@ def _explained(action: str, path: str) -> Iterator[None]:
 
 def read_bytes(path: str) -> bytes:
     """The whole content of a file."""
-    with _explained("read", path), open_input(path) as file:
+    with explained("read", path), open_input(path) as file:
         return bytes(file.read())
 
 
 def open_input(path: str) -> IO[bytes]:
     """A seekable binary file, to be read in pieces."""
-    with _explained("read", path):
+    with explained("read", path):
         if not is_remote(path):
             return open(path, "rb")
         filesystem, key = _locate(path)
@@ -144,7 +144,7 @@ def write_bytes(path: str, data: bytes | memoryview) -> None:
 
 def write_parts(path: str, parts: Iterable[bytes | memoryview]) -> None:
     """Write a whole file from its parts, one after the other; see `write_bytes`."""
-    with _explained("write", path):
+    with explained("write", path):
         if is_remote(path):
             whole = b"".join(parts)  # a stream that is closed halfway would put the half in place
             filesystem, key = _locate(path)
@@ -176,7 +176,7 @@ def whole_file(path: str) -> Iterator[str]:
 @contextlib.contextmanager
 def local_output(path: str) -> Iterator[str]:
     """A local path to write a file to with a library that needs one; put in its place if the block ends well."""
-    with _explained("write", path):
+    with explained("write", path):
         if not is_remote(path):
             with whole_file(path) as scratch:
                 yield scratch
@@ -189,7 +189,7 @@ def local_output(path: str) -> Iterator[str]:
 
 def stat(path: str) -> FileStat | None:
     """Size and modification time of a file, or None where there is none."""
-    with _explained("look at", path):
+    with explained("look at", path):
         if is_remote(path):
             filesystem, key = _locate(path)
             info = filesystem.get_file_info(key)
@@ -202,7 +202,7 @@ def stat(path: str) -> FileStat | None:
 
 def list_files(folder: str) -> dict[str, int]:
     """Name and size in bytes of each file directly in a folder; empty where there is no such folder."""
-    with _explained("list", folder):
+    with explained("list", folder):
         if is_remote(folder):
             filesystem, key = _locate(folder)
             found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True))
@@ -215,7 +215,7 @@ def list_files(folder: str) -> dict[str, int]:
 
 def list_tree(folder: str) -> dict[str, FileStat]:
     """Path within the folder, size and time of every file in a folder and in those below it."""
-    with _explained("list", folder):
+    with explained("list", folder):
         if is_remote(folder):
             filesystem, key = _locate(folder)
             found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True, recursive=True))
@@ -244,7 +244,7 @@ def _raise(error: OSError) -> None:
 
 def list_folders(folder: str) -> list[str]:
     """Names of the folders directly in a folder, sorted; empty where there is no such folder."""
-    with _explained("list", folder):
+    with explained("list", folder):
         if is_remote(folder):
             filesystem, key = _locate(folder)
             deep = folder.startswith("gs://")  # there, a folder is but what its files' names begin with
@@ -278,7 +278,7 @@ def glob(pattern: str) -> list[str]:
 
 
 def _files_below(folder: str) -> list[str]:
-    with _explained("list", folder):
+    with explained("list", folder):
         filesystem, key = _locate(folder)
         found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True, recursive=True))
     return [f"{folder[: -len(key)]}{info.path}" for info in found if info.type == fs.FileType.File]
@@ -296,7 +296,7 @@ def _matches(names: list[str], patterns: list[str]) -> bool:
 
 def remove(path: str) -> None:
     """Remove a file; one that is not there is no error."""
-    with _explained("remove", path):
+    with explained("remove", path):
         if is_remote(path):
             filesystem, key = _locate(path)
             with contextlib.suppress(FileNotFoundError):

@@ -137,8 +137,7 @@ def summary(figures: list[pa.Field]) -> pa.Schema:
 
 def present(labels: pa.Table) -> pa.ChunkedArray:
     """Which rows of a label set say that an image has the label: people's no and rejected rows say that it has not."""
-    positive = pc.greater(labels["confidence"], 0)
-    return pc.and_(positive, pc.fill_null(pc.equal(labels["verdict"], "confirmed"), True))
+    return pc.coalesce(pc.equal(labels["verdict"], "confirmed"), pc.greater(labels["confidence"], 0))
 
 
 def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> None:

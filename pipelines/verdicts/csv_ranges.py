@@ -186,8 +186,9 @@ def blocks(part: Range) -> Iterator[Block]:
 
     Raises:
         InputError: a gzip file is damaged, a line is too long to be one, or the file has changed.
+        StorageError: it cannot be read.
     """
-    with storage.open_input(part.path) as file:
+    with storage.explained("read", part.path), storage.open_input(part.path) as file:
         if not part.zipped:
             yield from _plain(part, file)
             return
@@ -195,7 +196,7 @@ def blocks(part: Range) -> Iterator[Block]:
             with gzip.GzipFile(fileobj=file) as unzipped:
                 unzipped.read(part.start)
                 yield from _unzipped(part, unzipped)
-        except (OSError, EOFError, zlib.error) as error:
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(f"{part.path} is a damaged gzip file ({error}); copy it again") from error
 
 

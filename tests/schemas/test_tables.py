@@ -122,3 +122,11 @@ def test_summary_has_keys_before_figures() -> None:
     keys = ["dataset", "split", "a", "b", "scope", "label", "n", "n_agree"]
     assert SUMMARY.names == [*keys, "kappa"]
     assert [field.name for field in SUMMARY if field.nullable] == ["label", "kappa"]
+
+
+def test_who_is_present() -> None:
+    rows = [(0.9, None), (0.0, None), (0.0, "confirmed"), (0.9, "rejected"), (1.0, "confirmed")]
+    labels = pa.table(
+        {"confidence": [row[0] for row in rows], "verdict": pa.array([row[1] for row in rows], pa.string())}
+    )
+    assert tables.present(labels).to_pylist() == [True, False, True, False, True]
