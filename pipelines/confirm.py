@@ -26,6 +26,7 @@ from apache_beam.utils import shared
 from pipelines import execution
 from pipelines.batches import from_ipc, to_ipc
 from pipelines.verdicts import bloom, tallies
+from pipelines.verdicts.csv_ranges import Layout as CsvLayout
 from pipelines.verdicts.csv_ranges import Range, blocks
 from pipelines.verdicts.join import DECILES, SIDE, Rules, deciles, join, label_table
 from pipelines.verdicts.label_rows import LabelRows, listed_ids, parse
@@ -177,8 +178,9 @@ def read_keys(part: Range, plan: ConfirmPlan) -> Iterator[bytes]:
     """The keys of people's rows in a range, for the filter that the machine's rows have to pass."""
     execution.count_element("confirm.read_keys", part.stop - part.start)
     reader = Reader(HUMAN, plan, np.zeros(0, np.uint8))
+    columns = CsvLayout(part.layout.fields, part.layout.columns[:3])  # whose verdict it is does not matter yet
     for block in blocks(part) if plan.rules.label_sets != "all" else ():
-        for piece in parse(block, part.layout, part.path, verdicts=True)[0]:
+        for piece in parse(block, columns, part.path, verdicts=True)[0]:
             yield reader.keys(reader.narrowed(piece, 0)).tobytes()
 
 
@@ -206,7 +208,7 @@ def read_range(part: Range, side: str, plan: ConfirmPlan, wanted: bytes) -> Iter
     reader.write_rejects(part)
     if side == MACHINE:
         yield from (beam.pvalue.TaggedOutput(_KEYS, keys.tobytes()) for keys in reader.passed)
-    yield beam.pvalue.TaggedOutput(_TALLY, tallies.to_bytes([tallies.of(reader.counts), *reader.grids]))
+    yield beam.pvalue.TaggedOutput(_TALLY, reader.tally())
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,6 @@ class Reader:
 
     Attributes:
         counts: of what was read and narrowed away.
-        grids: tallies by label and decile (machine), or by source and verdict (human).
         passed: keys of the rows that passed the filter.
         held: rows that passed, and have not been given away yet.
     """
@@ -239,7 +240,7 @@ class Reader:
     def __init__(self, side: str, plan: ConfirmPlan, wanted: npt.NDArray[np.uint8]) -> None:
         self.side, self.plan, self.wanted = side, plan, wanted
         self.counts: Counter[Key] = Counter()
-        self.grids: list[pa.Table] = []
+        self._counted: list[tuple[pa.Array, npt.NDArray[np.int64]]] = []
         self.passed: list[_Numbers] = []
         self.held = 0
         self._names, self._hashes = pa.array([], pa.string()), np.zeros(0, np.uint64)
@@ -322,7 +323,15 @@ class Reader:
             names, width = rows.source_names, 2
             cells = rows.sources.astype(np.int64) * 2 + (rows.confidences == 1)
         grid = np.bincount(cells, minlength=len(names) * width).reshape(-1, width)
-        self.grids.append(tallies.of_grid(f"{self.side}_rows", names, grid))
+        if self._counted and self._counted[-1][0] is names:  # the pieces of a block share their names
+            self._counted[-1][1][:] += grid
+        else:
+            self._counted.append((names, grid))
+
+    def tally(self) -> bytes:
+        """The counts of all rows, as Arrow IPC."""
+        grids = [tallies.of_grid(f"{self.side}_rows", names, grid) for names, grid in self._counted]
+        return tallies.to_bytes([tallies.of(self.counts), *grids])
 
     def keys(self, rows: Ordered) -> _Numbers:
         """What tells whether the other side may need a row: its image and label, or its image alone."""
