@@ -52,6 +52,7 @@ format: $(VENV)/.installed ## Put the code into the house's format
 bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.convert
 	$(BIN)/python -m benchmarks.label
+	$(BIN)/python -m benchmarks.confirm
 
 lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
