@@ -4,13 +4,16 @@ Google's runs in a process of its own, `python -m tests.servers`: Arrow's client
 wait for each other.
 """
 
+import functools
 import http.server
+import inspect
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 BUCKET = "pictures"
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,10 +57,28 @@ def google_server() -> Iterator[dict[str, str]]:
             process.stdin.close()  # it ends with its input
 
 
+def _lock_methods(kind: type) -> None:
+    """Let one thread at a time into a class that was written for one: uploads side by side lost each other's."""
+    lock = threading.RLock()
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*given: Any, **named: Any) -> Any:
+            with lock:
+                return method(*given, **named)
+
+        return call
+
+    for name, member in list(vars(kind).items()):
+        if inspect.isfunction(member):
+            setattr(kind, name, locked(member))
+
+
 def _serve() -> None:
     """Run the server, a thread a request, until the input ends; print its port."""
-    from gcp_storage_emulator import server  # type: ignore[import-untyped]
+    from gcp_storage_emulator import server, storage  # type: ignore[import-untyped]
 
+    _lock_methods(storage.Storage)
     server.server.HTTPServer = http.server.ThreadingHTTPServer
     http.server.ThreadingHTTPServer.daemon_threads = True
     emulator = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)

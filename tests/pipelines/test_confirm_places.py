@@ -1,14 +1,16 @@
-"""Confirm as a command, in a process that can write nowhere else: its root in a folder, on S3, on Google's store."""
+"""Confirm and convert as commands in a process that can write nowhere else; their root in a folder, on S3, on GCS."""
 
 import json
 import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipelines import confirm_stage
 from pipelines.execution import Context
-from schemas import storage
+from schemas import products, storage, tables
+from schemas.examples import decode_example
 from schemas.settings import ConfirmSettings
 from tests import label_files, read_only
 from tests.label_files import SPLITS, Style
@@ -52,6 +54,32 @@ def confirm(place: str) -> str:
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     return ended.stderr + ended.stdout
+
+
+def test_photographs_are_converted_wherever_the_root_is(
+    place: str, inputs: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    confirm(place)
+    labelled = set()
+    for path in storage.glob(f"{place}/root/labels/dataset=d/annotator=confirmed/**/*.parquet"):
+        rows = tables.read(path)
+        labelled |= set(rows.filter(tables.present(rows))["image_id"].to_pylist())
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, image_id in enumerate(sorted(labelled)):
+        Image.new("RGB", (8 + number, 9), (number, 0, 0)).save(photos / f"{image_id}.jpg")
+    given = ["--source", "open_images", "--dataset", "d", "--images-from", f"{photos}/{{image_id}}.jpg"]
+    ended = read_only.run(["-m", "pipelines", "convert", *given, "--root", f"{place}/root"])
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert f"{len(labelled)} in = {len(labelled)} out + 0 rejected" in ended.stderr
+    images = products.image_set(f"{place}/root", "d", "1.0.0")
+    found = {}
+    for split in images.manifest["splits"]:
+        for shard in range(images.shards):
+            content = storage.read_bytes(images.tfrecord(split, shard))
+            for row in images.index(split).read(shard).to_pylist():
+                found[row["image_id"]] = decode_example(content[row["offset"] : row["offset"] + row["length"]])
+    assert found == {name: ((photos / f"{name}.jpg").read_bytes(), name) for name in labelled}
 
 
 def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str], list[str]], tmp_path: Path) -> None:
