@@ -219,7 +219,7 @@ def labels_of(root: Path) -> dict[int, Any]:
 @pytest.mark.parametrize(
     ("label_set", "expected"),
     [
-        ("confirmed", {0: ["a", "b"], 1: ["b"], 3: ["b", "c"]}),
+        ("confirmed", {0: ["a", "b"], 1: ["b"], 3: ["b", "c"], 6: ["a"]}),
         ("machine", {0: ["a", "b", "c"], 1: ["a", "b"], 2: ["a", "b"], 3: ["b", "c"], 4: ["a"], 6: ["b"]}),
         ("human", {0: ["a", "b"], 1: ["b", "d"], 3: ["b", "c"], 5: ["d"], 6: ["a"]}),
     ],
@@ -227,7 +227,7 @@ def labels_of(root: Path) -> dict[int, Any]:
 def test_a_label_that_is_denied_is_none(
     sets: tuple[Path, str], tmp_path: Path, label_set: str, expected: dict[int, list[str]]
 ) -> None:
-    """Neither what people reject nor a confidence of 0; an image without any label is not fetched."""
+    """Neither what people reject nor an unjudged confidence of 0; an image without any label is not fetched."""
     root = Path(shutil.copytree(sets[0], tmp_path / "root"))
     result = convert(root, images_from=sets[1], label_set=label_set)
     assert labels_of(root) == expected | MORE
@@ -255,7 +255,7 @@ def test_one_confirmed_label_does_not_make_the_others_one(sets: tuple[Path, str]
     """`confirm --one-label` is about the confirmed set; the machine still gives several."""
     label(tmp_path / "root", one_label="first")
     convert(tmp_path / "root", images_from=sets[1])
-    assert labels_of(tmp_path / "root") == {0: "a", 1: "b", 3: "c"} | dict.fromkeys(MORE, "a")
+    assert labels_of(tmp_path / "root") == {0: "a", 1: "b", 3: "c", 6: "a"} | dict.fromkeys(MORE, "a")
     convert(tmp_path / "root", images_from=sets[1], label_set="machine")
     assert labels_of(tmp_path / "root")[0] == ["a", "b", "c"]
 
@@ -265,8 +265,8 @@ def test_only_the_classes_that_are_asked_for(sets: tuple[Path, str], tmp_path: P
     result = convert(root, images_from=sets[1], classes=("c", "b"), max_reject_fraction=1.0)
     assert labels_of(root) == {0: ["b"], 1: ["b"], 3: ["b", "c"]}
     assert products.image_set(str(root), "photos", "1.0.0").manifest["classes"] == ["c", "b"]
-    assert result.counts["rejected"] == {"label_missing": 30}
-    assert (result.counts["in"], result.counts["out"]) == (33, 3)
+    assert result.counts["rejected"] == {"label_missing": 31}
+    assert (result.counts["in"], result.counts["out"]) == (34, 3)
 
 
 def test_finer_shards_hold_the_same(sets: tuple[Path, str], tmp_path: Path) -> None:
