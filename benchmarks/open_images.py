@@ -4,7 +4,6 @@ Every image's machine labels are `step` apart on a circle of CLASSES classes (a 
 first repeat machine labels, which match, and then go on along the circle, which do not.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy.typing as npt
 CLASSES = 601
 BLOCK = 100_000  # images drawn at a time
 _CODES = "0123456789abcdefghijklmnopqrstuvwxyz_"
-_SOURCES = (b"verification", b"crowdsource-verification")
 
 Numbers = npt.NDArray[np.int64]
 
@@ -108,7 +106,7 @@ def _human_rows(images: Numbers, size: Size, names: npt.NDArray[np.bytes_]) -> b
     labels = _labels_of(images[owners], np.where(hits, numbers, machine[owners] + numbers))
     present = np.where(hits, numbers % 3 != 1, (images[owners] + numbers) % 2 == 0)
     ids = image_ids(images, size)[owners]
-    return _text(ids, _SOURCES[0], names[labels], np.where(present, ord("1"), ord("0")).astype(np.uint8))
+    return _text(ids, b"verification", names[labels], np.where(present, ord("1"), ord("0")).astype(np.uint8))
 
 
 def _rows(counts: Numbers) -> tuple[Numbers, Numbers]:
@@ -134,9 +132,3 @@ def _text(
     cells[:, -len(tail) :] = np.frombuffer(tail, np.uint8)
     cells[:, -2] = digits
     return bytes(cells[cells != 0].tobytes())
-
-
-def blocks(size: Size) -> Iterator[Numbers]:
-    """The images, a block at a time."""
-    for first in range(0, size.machine_images, BLOCK):
-        yield np.arange(first, min(first + BLOCK, size.machine_images))

@@ -9,7 +9,6 @@ shuffled to its shard and joined there, exactly. One task then writes each shard
 its counts, which commit it.
 """
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +31,9 @@ from pipelines.verdicts.join import DECILES, SIDE, Rules, deciles, join, label_t
 from pipelines.verdicts.label_rows import LabelRows, listed_ids, parse
 from pipelines.verdicts.tallies import AddTallies, Key
 from schemas import hashing, hexids, layout, tables
+from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.products import ShardFolder, ShardReport
 
-MACHINE, HUMAN, CONFIRMED = "machine", "human", "confirmed"
 _ROWS, _KEYS, _TALLY = "rows", "keys", "tally"
 _MOST_HELD = 4 << 20  # rows that a worker holds before it sends them to their shards
 _Numbers = npt.NDArray[np.uint64]
@@ -263,17 +262,15 @@ class Reader:
     def reject(self, rejected: pa.Table) -> None:
         """Take in malformed rows."""
         self.counts["read", self.side, 0] += rejected.num_rows
-        self.counts.update(
-            Counter(("malformed", f"{self.side}:{reason}", 0) for reason in rejected["reason"].to_pylist())
-        )
+        for reason, n in tables.reject_counts(rejected).items():
+            self.counts["malformed", f"{self.side}:{reason}", 0] += n
         self._rejects.append(rejected)
 
     def write_rejects(self, part: Range) -> None:
         """Write the malformed rows of a range, if it has any."""
         rejected = pa.concat_tables(self._rejects)
         if rejected.num_rows:
-            reasons = Counter(rejected["reason"].to_pylist())
-            report = ShardReport(rejected.num_rows, 0, dict(sorted(reasons.items())))
+            report = ShardReport(rejected.num_rows, 0, tables.reject_counts(rejected))
             self.plan.rejects(self.side).write(part.number, rejected, report)
             execution.count("confirm.rejected", rejected.num_rows)
 
@@ -339,18 +336,8 @@ class Reader:
             return rows.rows.images
         if rows.rows.label_names is not self._names:  # the pieces of a block share them
             self._names = rows.rows.label_names
-            self._hashes = label_hashes(self._names)
+            self._hashes = hashing.image_hashes(self._names.to_pylist())
         return rows.rows.images ^ self._hashes[rows.rows.labels]
-
-
-def label_hashes(names: pa.Array) -> _Numbers:
-    """A 64-bit hash of each label."""
-    return np.array([_label_hash(name) for name in names.to_pylist()], dtype=np.uint64)
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _label_hash(name: str) -> int:
-    return xxhash.xxh64_intdigest(name.encode())
 
 
 def only_used(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:

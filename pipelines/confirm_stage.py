@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 
 from pipelines import execution, progress
-from pipelines.confirm import CONFIRMED, HUMAN, MACHINE, ConfirmLabels, ConfirmPlan, Narrowing
+from pipelines.confirm import ConfirmLabels, ConfirmPlan, Narrowing
 from pipelines.execution import Context, StageResult
 from pipelines.rejects import check_rejects
 from pipelines.verdicts import bloom, csv_ranges, statistics, tallies
@@ -15,16 +15,16 @@ from pipelines.verdicts.class_names import read_class_names
 from pipelines.verdicts.csv_ranges import Range
 from pipelines.verdicts.join import Rules
 from pipelines.verdicts.statistics import Counts
-from schemas import layout, products, storage, tables
+from schemas import hashing, layout, products, storage, tables
 from schemas.errors import IncompleteError, InputError
-from schemas.products import ShardFolder
+from schemas.layout import CONFIRMED, HUMAN, MACHINE
+from schemas.products import MULTICLASS, MULTILABEL, ShardFolder
 from schemas.settings import ConfirmSettings
 
 COLUMNS = ("ImageID", "LabelName", "Confidence")
 SOURCE = "Source"
 ROW_BYTES = 36  # of Open Images' shortest rows
 ROWS_PER_SHARD = 1 << 20
-LEAST_SHARDS = 8
 
 
 def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
@@ -34,11 +34,11 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
         InputError: a file cannot be what it should.
         TooManyRejectsError: more rows were malformed than the settings allow.
     """
-    machine, human = _files("machine", settings.machine), _files("human", settings.human)
+    machine, human = _files(MACHINE, settings.machine), _files(HUMAN, settings.human)
     others = {"classes": [settings.classes], "images": [settings.images]}
     inputs = {
         name: [products.input_identity(path) for path in paths if path]
-        for name, paths in {"machine": machine, "human": human, **others}.items()
+        for name, paths in {MACHINE: machine, HUMAN: human, **others}.items()
     }
     fingerprint = products.fingerprint("confirm", settings=settings.identity(), inputs=inputs)
     folder = layout.confirmation(context.root, settings.dataset)
@@ -54,10 +54,11 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
 
 
 def _files(side: str, patterns: Sequence[str]) -> list[str]:
-    found = [path for pattern in patterns for path in storage.glob(pattern)]
+    matches = {pattern: storage.glob(pattern) for pattern in patterns}
     for pattern in patterns:
-        if not storage.glob(pattern):
+        if not matches[pattern]:
             raise InputError(f"--{side}: no file {pattern}")
+    found = [path for pattern in patterns for path in matches[pattern]]
     if len(set(found)) < len(found):
         twice = next(path for path in found if found.count(path) > 1)
         raise InputError(f"--{side} names {twice} twice: its rows would all be duplicates")
@@ -73,8 +74,7 @@ def shard_count(settings: ConfirmSettings, machine: int, human: int) -> int:
         human: bytes of people's files.
     """
     joined = human if settings.label_sets == "none" else machine + human if settings.label_sets == "all" else 3 * human
-    wanted = max(LEAST_SHARDS, joined // ROW_BYTES // ROWS_PER_SHARD)
-    return settings.shards or 1 << (wanted - 1).bit_length()
+    return settings.shards or hashing.shard_count(joined // ROW_BYTES // ROWS_PER_SHARD)
 
 
 def _bytes(ranges: Sequence[Range]) -> int:
@@ -193,7 +193,7 @@ def _write_manifests(
         "fingerprint": plan.fingerprint,
         "shards": plan.shards,
         "splits": plan.fractions,
-        "task": "multiclass" if settings.one_label else "multilabel",
+        "task": MULTICLASS if settings.one_label else MULTILABEL,
         "classes": classes,
         "label_sets": sets,
         "display_names": {label: names[label] for label in sorted(set().union(*sets.values())) if label in names},

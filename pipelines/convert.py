@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipelines import encoding, execution
 from pipelines.batches import to_ipc
-from pipelines.image_shards import ImageShards, ShardContent, ShardKey, label_rows
+from pipelines.image_shards import ImageShards, ShardContent, ShardKey, sure_labels
 from pipelines.sources import Records, Slab, Source
 from schemas import hashing, tables
 
@@ -76,17 +76,14 @@ def _by_shard(
     records: Records, slab: Slab, hashes: npt.NDArray[np.uint64], plan: ConvertPlan
 ) -> Iterator[tuple[ShardKey, npt.NDArray[np.int64]]]:
     """The rows of each shard that a slab has any of, in hash order."""
-    shards = hashing.shard_of(hashes, plan.target.shards)
     splits = np.full(len(hashes), slab.split)
     if plan.fractions is not None:
         splits = hashing.split_of(records.image_ids, plan.fractions)
     for split in plan.target.splits:
         rows = np.flatnonzero(splits == split)
-        rows = rows[np.argsort(hashes[rows], kind="stable")]
-        bounds = np.searchsorted(shards[rows], np.arange(plan.target.shards + 1))
-        for shard in range(plan.target.shards):
-            if bounds[shard] < bounds[shard + 1]:
-                yield (split, shard), rows[bounds[shard] : bounds[shard + 1]]
+        for shard, found in enumerate(hashing.rows_by_shard(hashes[rows], plan.target.shards)):
+            if len(found):
+                yield (split, shard), rows[found]
 
 
 def write_shard(grouped: tuple[ShardKey, Iterable[bytes]], plan: ConvertPlan) -> ShardKey:
@@ -115,6 +112,6 @@ def shard_content(rows: pa.Table, image_shape: tuple[int, int, int]) -> ShardCon
         "width": width,
         "channels": channels,
     }
-    labels = label_rows(accepted["image_id"], accepted["label"])
+    labels = sure_labels(accepted["image_id"], accepted["label"])
     rejects = rejected.select(tables.REJECTS.names).cast(tables.REJECTS)
     return ShardContent(accepted["record"].to_pylist(), columns, labels, rejects)

@@ -17,12 +17,13 @@ import pyarrow as pa
 
 from pipelines import execution, fetching
 from pipelines.fetching import Missing, Patience
-from pipelines.image_shards import MULTILABEL, ImageShards, ShardContent, ShardKey, label_rows
+from pipelines.image_shards import ImageShards, ShardContent, ShardKey, sure_labels
 from pipelines.photo_headers import Problem
 from pipelines.photographs import Photograph, Wanted, prepare
 from pipelines.sources import Photo, PhotoSource
 from schemas import tables, tfrecord
 from schemas.examples import encode_example
+from schemas.products import MULTILABEL
 from schemas.rejects import Reason
 
 AT_ONCE = 2  # photographs of a shard that are prepared at a time
@@ -124,7 +125,7 @@ def shard_content(photos: Sequence[Photo], found: Sequence[Photograph | Problem]
     columns["sha256"] = [hashlib.sha256(one.content).hexdigest() for _, one in good]
     columns["reencoded"] = [one.changed for _, one in good]
     pairs = [(photo.image_id, label) for photo, _ in good for label in photo.labels or ()]
-    rows = label_rows([image_id for image_id, _ in pairs], [label for _, label in pairs])
+    rows = sure_labels([image_id for image_id, _ in pairs], [label for _, label in pairs])
     return ShardContent(records, columns, rows, reject_table(photos, found))
 
 

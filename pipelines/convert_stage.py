@@ -15,22 +15,21 @@ from pipelines.convert import ConvertImages, ConvertPlan
 from pipelines.convert_photos import ConvertPhotos, PhotoPlan
 from pipelines.execution import Context, StageResult
 from pipelines.fetching import Patience
-from pipelines.image_shards import HUMAN, MULTICLASS, ImageShards
+from pipelines.image_shards import ImageShards
 from pipelines.photographs import Wanted
 from pipelines.rejects import check_rejects
 from pipelines.sources import PhotoSource, SourcePlan
 from pipelines.tfds_metadata import write_metadata
-from schemas import layout, plugins, products
+from schemas import hashing, layout, plugins, products
 from schemas.errors import IncompleteError, InputError
-from schemas.layout import DIGITS
-from schemas.products import ShardReport
+from schemas.layout import DIGITS, HUMAN
+from schemas.products import MULTICLASS, ShardReport
 from schemas.settings import ConvertSettings
 
 IMAGES_PER_SHARD = 8192
 BYTES_PER_SHARD = 64 << 20
 PHOTO_BYTES = 350_000  # of a photograph of Open Images, on average; a shard then has some 170 MB
 PHOTOS_PER_SHARD = 512
-LEAST_SHARDS = 8
 _log = logging.getLogger("concord")
 
 
@@ -42,6 +41,7 @@ class _Job:
     records: int
     transform: Callable[[ImageShards], beam.PTransform]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    seek_repeats: bool = False
 
 
 def convert(settings: ConvertSettings, context: Context) -> StageResult:
@@ -73,19 +73,14 @@ def shard_count(found: SourcePlan) -> int:
     """Shards of each split: a power of two, of some thousand images and bounded bytes, and never fewer than 8."""
     largest = max(found.records().values())
     payload = largest * math.prod(found.image_shape)
-    return power_of_two(max(LEAST_SHARDS, largest / IMAGES_PER_SHARD, payload / BYTES_PER_SHARD))
+    return hashing.shard_count(max(largest / IMAGES_PER_SHARD, payload / BYTES_PER_SHARD))
 
 
 def photo_shard_count(counts: Mapping[str, int], max_side: int, least: int) -> int:
     """Shards of each split of photographs: a power of two, of bounded bytes, and never fewer than 8 or `least`."""
     size = min(PHOTO_BYTES, max_side * max_side) if max_side else PHOTO_BYTES
     each = PHOTOS_PER_SHARD * PHOTO_BYTES / size
-    return power_of_two(max(LEAST_SHARDS, least, max(counts.values()) / min(each, IMAGES_PER_SHARD)))
-
-
-def power_of_two(wanted: float) -> int:
-    """The least power of two that is no less."""
-    return 1 << math.ceil(math.log2(wanted))
+    return hashing.shard_count(max(least, max(counts.values()) / min(each, IMAGES_PER_SHARD)))
 
 
 def _target(settings: ConvertSettings, context: Context, fingerprint: str, **given: Any) -> ImageShards:
@@ -135,7 +130,7 @@ def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource,
     def transform(shards: ImageShards) -> beam.PTransform:
         return ConvertPhotos(PhotoPlan(shards, source, patience, wanted))
 
-    return _Job(target, sum(found.counts.values()), transform, facts)
+    return _Job(target, sum(found.counts.values()), transform, facts, found.seek_repeats)
 
 
 def _make(job: _Job, context: Context) -> dict[str, int]:
@@ -169,7 +164,7 @@ def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
         raise IncompleteError(f"{job.records} records were read, but the shards account for {counts}; run with --force")
     rejects = [target.rejects(split) for split in target.splits]
     check_rejects("convert", rejects, counts, settings.max_reject_fraction)
-    repeated = _in_two_splits(target) if target.annotator and "left_aside" in job.facts else {}
+    repeated = _in_two_splits(target) if job.seek_repeats else {}
     shape = whole.shapes[0] if len(whole.shapes) == 1 else (None, None, 3)
     write_metadata(target, shape, reports)
     for split in target.splits if target.annotator else ():

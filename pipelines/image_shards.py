@@ -14,8 +14,6 @@ import pyarrow as pa
 from schemas import layout, storage, tables, tfrecord
 from schemas.products import MANIFEST, ShardFolder, ShardReport
 
-HUMAN = "human"
-MULTICLASS, MULTILABEL = "multiclass", "multilabel"
 ShardKey = tuple[str, int]
 
 
@@ -56,9 +54,9 @@ class ImageShards:
         """Where the rejects of a split go."""
         return ShardFolder(layout.convert_rejects(self.root, self.dataset, split), self.shards, self.fingerprint)
 
-    def tables(self, split: str) -> list[ShardFolder]:
-        """Every folder of tables that a split has."""
-        return [*([self.labels(split)] if self.annotator else []), self.rejects(split), self.index(split)]
+    def beside_index(self, split: str) -> list[ShardFolder]:
+        """The folders of tables that a split has beside its index."""
+        return [*([self.labels(split)] if self.annotator else []), self.rejects(split)]
 
     @property
     def images(self) -> str:
@@ -100,14 +98,11 @@ class ShardContent:
 
     def report(self) -> ShardReport:
         """The shard's counts."""
-        rejected: dict[str, int] = {}
-        for reason in self.rejects["reason"].to_pylist():
-            rejected[reason] = rejected.get(reason, 0) + 1
         sizes = [np.asarray(self.columns[name]).tolist() for name in ("height", "width", "channels")]
         shapes = tuple(sorted(set(zip(*sizes, strict=True))))[:2]
         read = len(self.records) + self.rejects.num_rows
-        counts = dict(sorted(rejected.items()))
-        return ShardReport(read, len(self.records), counts, sum(map(len, self.records)), shapes)
+        size = sum(map(len, self.records))
+        return ShardReport(read, len(self.records), tables.reject_counts(self.rejects), size, shapes)
 
     def index(self, shard: int) -> pa.Table:
         """Where each image lies in the shard's TFRecord file, and what it is."""
@@ -122,17 +117,15 @@ class ShardContent:
         return pa.table(arrays, schema=tables.INDEX)
 
 
-def label_rows(image_ids: Any, labels: Any) -> pa.Table:
+def sure_labels(image_ids: Any, labels: Any) -> pa.Table:
     """Rows of people's labels: sure of each.
 
     Args:
         image_ids: (n,) the image of each row.
         labels: (n,) its label.
     """
-    count = len(labels)
-    columns = {"image_id": image_ids, "label": labels, "confidence": np.ones(count, dtype=np.float32)}
-    unknown = {field.name: pa.nulls(count, field.type) for field in tables.LABELS if field.name not in columns}
-    return pa.table({**columns, **unknown}, schema=tables.LABELS)
+    confidence = np.ones(len(labels), dtype=np.float32)
+    return tables.label_rows({"image_id": image_ids, "label": labels, "confidence": confidence})
 
 
 def finished(shards: ImageShards) -> frozenset[ShardKey]:
@@ -141,7 +134,7 @@ def finished(shards: ImageShards) -> frozenset[ShardKey]:
     done: set[ShardKey] = set()
     for split in shards.splits:
         reports = shards.index(split).done()
-        others = [set(folder.done()) for folder in shards.tables(split)]
+        others = [set(folder.done()) for folder in shards.beside_index(split)]
         for shard, report in reports.items():
             size = there.get(shards.tfrecord_name(split, shard))
             if size == report.payload_bytes and all(shard in other for other in others):
@@ -156,7 +149,7 @@ def sweep(shards: ImageShards, done: frozenset[ShardKey]) -> None:
     old = storage.list_folders(storage.parent(layout.index(shards.root, shards.dataset, "")))
     for split in {*shards.splits, *(name.removeprefix("split=") for name in old)}:
         keep = {layout.parquet_shard(shard, shards.shards) for name, shard in done if name == split}
-        for folder in shards.tables(split):
+        for folder in [*shards.beside_index(split), shards.index(split)]:
             _remove_all_but(folder.folder, keep)
 
 

@@ -6,7 +6,6 @@ Each shard's labels are on disk as soon as the shard is done: no barrier stands 
 killed run keeps every shard it finished.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -202,22 +201,14 @@ def label_table(
         classes: names, in the order of the scores.
         keep_scores: whether the table holds the scores as well.
     """
-    count = len(ids)
     best = scores.argmax(axis=1)
-    everything = (
-        pa.array(scores.tolist(), pa.list_(pa.float32())) if keep_scores else pa.nulls(count, pa.list_(pa.float32()))
-    )
-    return pa.table(
-        {
-            "image_id": pa.array(ids, pa.string()),
-            "label": pa.array(np.array(classes, dtype=object)[best], pa.string()),
-            "confidence": scores.max(axis=1, initial=0),
-            "confidence_calibrated": pa.nulls(count, pa.float32()),
-            "verdict": pa.nulls(count, pa.string()),
-            "scores": everything,
-        },
-        schema=tables.LABELS,
-    )
+    columns = {
+        "image_id": pa.array(ids, pa.string()),
+        "label": pa.array(np.array(classes, dtype=object)[best], pa.string()),
+        "confidence": scores.max(axis=1, initial=0),
+    }
+    everything = {"scores": pa.array(scores.tolist(), pa.list_(pa.float32()))} if keep_scores else {}
+    return tables.label_rows(columns | everything)
 
 
 def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:
@@ -237,9 +228,9 @@ def write_shard(labelled: LabelledShard, plan: LabelPlan) -> tuple[str, int]:
     """Write the labels of a shard, after its rejects."""
     split, shard = labelled.source.split, labelled.source.shard
     labels, rejects = labelled.labels, labelled.rejects
-    reasons = Counter(rejects["reason"].to_pylist())
     total = labels.num_rows + rejects.num_rows
-    report = ShardReport(total, labels.num_rows, dict(sorted(reasons.items())), labelled.source.payload_bytes)
+    reasons = tables.reject_counts(rejects)
+    report = ShardReport(total, labels.num_rows, reasons, labelled.source.payload_bytes)
     plan.rejects(split).write(shard, rejects, report)
     plan.labels(split).write(shard, labels, report)
     execution.count("label.images", labels.num_rows)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.image_shards import MULTILABEL, ImageShards
+from pipelines.image_shards import ImageShards
 from schemas import storage
-from schemas.products import ShardReport
+from schemas.products import MULTILABEL, ShardReport
 
 Shape = tuple[int | None, int | None, int]
 

@@ -4,12 +4,14 @@ The hash is XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.m
 image in a shard, seed 1 in a split, so that the two are independent.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+LEAST_SHARDS = 8
 SHARD_SEED = 0
 SPLIT_SEED = 1
 
@@ -32,6 +34,18 @@ def shard_of(hashes: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int6
     if bits == 0:
         return np.zeros(len(hashes), dtype=np.int64)
     return (hashes >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def rows_by_shard(hashes: npt.NDArray[np.uint64], shards: int) -> list[npt.NDArray[np.int64]]:
+    """The rows of each shard, in hash order; of equal hashes, in the order given."""
+    order = np.argsort(hashes, kind="stable")
+    bounds = np.searchsorted(shard_of(hashes[order], shards), np.arange(shards + 1))
+    return [order[bounds[shard] : bounds[shard + 1]] for shard in range(shards)]
+
+
+def shard_count(wanted: float) -> int:
+    """The least power of two that is no less than wanted, and never fewer than 8."""
+    return 1 << math.ceil(math.log2(max(LEAST_SHARDS, wanted)))
 
 
 def split_of(image_ids: Sequence[str], fractions: Mapping[str, float]) -> npt.NDArray[np.str_]:

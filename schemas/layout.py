@@ -6,6 +6,7 @@ from schemas.errors import InputError
 from schemas.storage import join
 
 DIGITS = tuple("0123456789")
+HUMAN, MACHINE, CONFIRMED = "human", "machine", "confirmed"  # the annotators that are no model of ours
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 

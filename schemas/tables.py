@@ -1,5 +1,9 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -7,6 +11,7 @@ import pyarrow.parquet as pq
 from schemas import storage
 from schemas.errors import IncompleteError
 
+CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
 FINGERPRINT = b"concord.fingerprint"
 REPORT = b"concord.report"
 
@@ -135,9 +140,21 @@ def summary(figures: list[pa.Field]) -> pa.Schema:
     return pa.schema([*_PAIR_KEYS, scope, label, n, n_agree, *figures])
 
 
+def label_rows(columns: Mapping[str, Any]) -> pa.Table:
+    """Rows of a label set from the columns that are known, `image_id`, `label` and `confidence` at least."""
+    count = len(columns["confidence"])
+    whole = {field.name: columns.get(field.name, pa.nulls(count, field.type)) for field in LABELS}
+    return pa.table(whole, schema=LABELS)
+
+
+def reject_counts(rejects: pa.Table) -> dict[str, int]:
+    """How many rejects have each reason, in order of the reasons."""
+    return dict(sorted(Counter(rejects["reason"].to_pylist()).items()))
+
+
 def present(labels: pa.Table) -> pa.ChunkedArray:
     """Which rows of a label set say that an image has the label: people's no and rejected rows say that it has not."""
-    return pc.coalesce(pc.equal(labels["verdict"], "confirmed"), pc.greater(labels["confidence"], 0))
+    return pc.coalesce(pc.equal(labels["verdict"], CONFIRMED), pc.greater(labels["confidence"], 0))
 
 
 def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> None:

@@ -98,6 +98,7 @@ class PhotoSourcePlan:
         annotator: whose labels the source brings along; empty where they are in a label set already.
         least_shards: the number of shards must be this or more.
         facts: what else people should know of the source.
+        seek_repeats: whether the same picture in two splits is to be looked for.
     """
 
     counts: Mapping[str, int]
@@ -107,6 +108,7 @@ class PhotoSourcePlan:
     annotator: str = ""
     least_shards: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
+    seek_repeats: bool = False
 
 
 @runtime_checkable

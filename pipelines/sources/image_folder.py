@@ -16,16 +16,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from pipelines.label_table import read_label_table
 from pipelines.sources import Photo, PhotoSourcePlan
 from schemas import hashing, layout, storage
 from schemas.errors import InputError
+from schemas.products import MULTICLASS, MULTILABEL
 from schemas.settings import ConvertSettings
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-HUMAN = "human"
 
 
 def make(settings: ConvertSettings) -> "ImageFolder":
@@ -56,12 +54,13 @@ class ImageFolder:
     split: str
     fractions: dict[str, float]
     classes: tuple[str, ...]
-    _shards: dict[tuple[str, int, int], tuple[Photo, ...]] = field(default_factory=dict, repr=False)
+    _trees: dict[str, Mapping[str, storage.FileStat]] = field(default_factory=dict, repr=False)
     _photos: dict[str, list[Photo]] = field(default_factory=dict, repr=False)
+    _shards: dict[tuple[str, int], list[tuple[Photo, ...]]] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Workers get their photographs with their element, not all of them with the source."""
-        return {**self.__dict__, "_shards": {}, "_photos": {}}
+        return {**self.__dict__, "_trees": {}, "_photos": {}, "_shards": {}}
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
         """A hash of every file's path, size and time of change."""
@@ -87,32 +86,32 @@ class ImageFolder:
         known = {label for photo in photos for label in photo.labels or ()}
         return PhotoSourcePlan(
             {split: len(listed) for split, listed in self._photos.items()},
-            "multiclass" if labels is None else "multilabel",
+            MULTICLASS if labels is None else MULTILABEL,
             self.classes or tuple(sorted(known)),
-            annotator=HUMAN,
+            annotator=layout.HUMAN,
             facts={"left_aside": dict(sorted(aside.items()))},
+            seek_repeats=True,
         )
 
     def listed(self, split: str, shard: int, shards: int) -> tuple[Photo, ...]:
         """The photographs of a shard, in hash order."""
-        if not any(key[0] == split and key[2] == shards for key in self._shards):
-            hashes = hashing.image_hashes([photo.image_id for photo in self._photos[split]])
-            places = hashing.shard_of(hashes, shards)
-            for number in range(shards):
-                rows = np.flatnonzero(places == number)
-                rows = rows[np.argsort(hashes[rows], kind="stable")]
-                self._shards[split, number, shards] = tuple(self._photos[split][row] for row in rows.tolist())
-        return self._shards[split, shard, shards]
+        if (split, shards) not in self._shards:
+            photos = self._photos[split]
+            rows = hashing.rows_by_shard(hashing.image_hashes([photo.image_id for photo in photos]), shards)
+            self._shards[split, shards] = [tuple(photos[row] for row in found.tolist()) for found in rows]
+        return self._shards[split, shards][shard]
 
     def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
         """Just those that were listed."""
         return list(listed)
 
     def _files(self, folder: str) -> Mapping[str, storage.FileStat]:
-        files = storage.list_tree(folder)
-        if not files:
+        """What a folder holds; it is listed once."""
+        if folder not in self._trees:
+            self._trees[folder] = storage.list_tree(folder)
+        if not self._trees[folder]:
             raise InputError(f"there are no files in {folder}: image_folder needs a folder of images")
-        return files
+        return self._trees[folder]
 
     def _find(self, named: Collection[str]) -> tuple[list[Found], Counter[str]]:
         """Every image file, by its extension or because it is named; and how many others there are, by extension."""

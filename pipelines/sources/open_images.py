@@ -14,6 +14,7 @@ from pipelines import fetching
 from pipelines.sources import Photo, PhotoSourcePlan
 from schemas import layout, products, storage, tables
 from schemas.errors import InputError
+from schemas.products import MULTICLASS, MULTILABEL
 from schemas.settings import ConvertSettings
 
 PLACE = "{image_id}"
@@ -80,8 +81,8 @@ class OpenImages:
 
     def _task(self, facts: dict[str, Any]) -> str:
         """One label each where it is asked for here, or was by `concord confirm`, which means the confirmed set."""
-        confirmed_one = self.label_set == "confirmed" and facts["task"] == "multiclass"
-        return "multiclass" if self.one_label or confirmed_one else "multilabel"
+        confirmed_one = self.label_set == layout.CONFIRMED and facts["task"] == MULTICLASS
+        return MULTICLASS if self.one_label or confirmed_one else MULTILABEL
 
     def _about(self, root: str, split: str) -> dict[str, Any]:
         folder = layout.labels(root, self.dataset, self.label_set, split)

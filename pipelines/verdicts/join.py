@@ -16,6 +16,7 @@ from pipelines.verdicts import tallies
 from pipelines.verdicts.tallies import Key
 from schemas import hashing, hexids, tables
 from schemas.hashing import SHARD_SEED, SPLIT_SEED
+from schemas.tables import CONFIRMED, REJECTED
 
 SIDE = pa.schema(
     [
@@ -25,7 +26,7 @@ SIDE = pa.schema(
         pa.field("order", pa.uint64(), nullable=False),
     ]
 )
-CONFIRMED, REJECTED, DROPPED = "confirmed", "rejected", "dropped"
+DROPPED = "dropped"  # of a verdict: people differ, and the rule leaves it open
 DECILES = 10
 
 
@@ -269,7 +270,6 @@ def label_table(
     }
     if verdicts is not None:
         columns["verdict"] = pa.array([REJECTED, CONFIRMED]).take(pa.array(verdicts[order].astype(np.int8)))
-    unknown = {field.name: pa.nulls(len(rows), field.type) for field in tables.LABELS if field.name not in columns}
-    table = pa.table({field.name: (columns | unknown)[field.name] for field in tables.LABELS}, schema=tables.LABELS)
+    table = tables.label_rows(columns)
     splits = hashing.split_at(hexids.hashes(rows.images, SPLIT_SEED), fractions)
     return {split: table.filter(pa.array(splits == split)) for split in fractions}

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.verdicts.join import CONFIRMED, DROPPED, REJECTED
+from pipelines.verdicts.join import DROPPED
 from schemas import tables
 from schemas.errors import IncompleteError
+from schemas.layout import HUMAN, MACHINE
+from schemas.tables import CONFIRMED, REJECTED
 
-SIDES = ("machine", "human")
+SIDES = (MACHINE, HUMAN)
 _CELLS = {"machine_rows": "machine_rows", "confirmed": CONFIRMED, "rejected": REJECTED}
 _LEFT_OUT = (DROPPED, "duplicate_rows")
 _Z = 1.959963984540054  # of a two-sided 95 % interval

@@ -1,10 +1,13 @@
-"""What the tests of several stages share: two models, trained for a few epochs."""
+"""What the tests of several stages share: two models, trained for a few epochs, and quicker surroundings."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipelines import fetching
 from schemas.settings import TrainSettings
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
@@ -34,3 +37,20 @@ def trained(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def root(trained: str, tmp_path: Path) -> str:
     """A copy of `trained`, to be written to."""
     return str(shutil.copytree(trained, tmp_path / "root"))
+
+
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here has to survive a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Short pauses, no credentials, and clients made anew."""
+    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.005)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    fetching._store.cache_clear()
+    yield
+    fetching._store.cache_clear()

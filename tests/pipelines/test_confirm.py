@@ -1,6 +1,5 @@
 """Confirm, end to end: the rows and counts of DuckDB's joins of the same files, for every setting and kind of file."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,8 @@ from schemas.settings import ConfirmSettings
 from tests import label_files
 from tests.label_files import SPLITS, Style
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
 CLASSES = {"/m/01", "/m/03", "a, b", 'a "b"', "/m/99"}
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here has to survive a power cut."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,9 @@ from schemas.settings import ConfirmSettings
 from tests import label_files
 from tests.label_files import SPLITS, Row
 
+pytestmark = pytest.mark.usefixtures("quick_disk")
 BAD = [("123", "machine", "/m/01", "0.5"), ("0" * 16, "machine", "", "0.5"), ("0" * 16, "machine", "/m/01", "1.5")]
 State = dict[str, tuple[int, str]]
-
-
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here has to survive a power cut."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")

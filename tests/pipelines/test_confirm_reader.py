@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from pipelines.batches import from_ipc
-from pipelines.confirm import MACHINE, ConfirmPlan, Narrowing, Reader, listed_images
+from pipelines.confirm import ConfirmPlan, Narrowing, Reader, listed_images
 from pipelines.verdicts import bloom, csv_ranges, label_rows
 from pipelines.verdicts.csv_ranges import Block, Layout
 from pipelines.verdicts.join import Rules
 from schemas import hashing
+from schemas.layout import MACHINE
 
 ALL_BITS = np.full(1 << (bloom.LEAST_BITS - 3), 255, dtype=np.uint8)  # a filter that every key passes
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,8 @@ from tests.pipelines import faulty_server, photo_runs
 from tests.pipelines.faulty_server import Fault, FaultyServer, listed, serving
 from tests.pipelines.photo_runs import convert, image_id, scene, written
 
+pytestmark = pytest.mark.usefixtures("alone")
 COUNT = 48
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Short pauses, no credentials, and clients made anew."""
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.005)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    fetching._store.cache_clear()
-    yield
-    fetching._store.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,12 @@ import io
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from pipelines import fetching
 from pipelines.sources import open_images
 from schemas import hashing, layout, products, tables
 from schemas.errors import IncompleteError, InputError
@@ -23,20 +21,10 @@ from tests.pipelines import faulty_server, photo_runs
 from tests.pipelines.faulty_server import Fault, serving
 from tests.pipelines.photo_runs import convert, image_id
 
+pytestmark = pytest.mark.usefixtures("alone")
 CLASSES = {"Apple": "/m/014j1m", "Orange": "/m/0cyhj_", "birds": "/m/015p6", "planes": "/m/0cmf2"}
 SPLITS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 FRUIT, SKY = "/m/02xwb", "/m/01bqvp"
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Short pauses, no credentials, and clients made anew."""
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.005)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    fetching._store.cache_clear()
-    yield
-    fetching._store.cache_clear()
 
 
 # --- Real photographs from S3 -------------------------------------------------------------------
