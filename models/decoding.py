@@ -12,10 +12,17 @@ def decode_image(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Te
     """Encoded image bytes, a scalar, to uint8 pixels of the shape that a network takes.
 
     A colour image for a grey network is turned grey, and a grey one for a colour network repeated; an image of another
-    size is an error (`InvalidArgumentError`).
+    size is scaled to it, sides apart (bilinear, smoothed where it shrinks).
     """
     pixels = tf.io.decode_image(encoded, channels=image_shape[2], expand_animations=False)
-    return tf.ensure_shape(pixels, image_shape)
+    fits = tf.reduce_all(tf.shape(pixels)[:2] == image_shape[:2])
+    return tf.ensure_shape(tf.cond(fits, lambda: pixels, lambda: scaled(pixels, image_shape)), image_shape)
+
+
+def scaled(pixels: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """uint8 pixels (height, width, channels) at another size, rounded to whole levels."""
+    found = tf.image.resize(tf.ensure_shape(pixels, (None, None, image_shape[2])), image_shape[:2], antialias=True)
+    return tf.saturate_cast(tf.round(found), tf.uint8)
 
 
 def decode_batch(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:

@@ -1,121 +1,133 @@
-"""The input pipeline of training: TFRecord shards and one label set, read side by side.
+"""The input pipeline of training: shards of payloads and what is to be learnt of each, read side by side.
 
-The order of the steps: shards in an order drawn from (seed, epoch); their payloads with their labels, unlabelled
-images dropped; payloads shuffled, while they are still small; then batched, decoded in parallel, and prefetched. All
-epochs are one stream, so that epoch *e* is the same whether or not the epochs before it ran in this process.
+A payload is a TFRecord's example, or an image's features. The order of the steps: shards in an order drawn from
+(seed, epoch); their payloads with their targets, unlabelled images dropped; payloads shuffled, while they are still
+small; then batched, decoded in parallel, changed at random, and prefetched. All epochs are one stream, so that epoch
+*e* is the same whether or not the epochs before it ran in this process.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from models.augmentation import augment
 from models.decoding import decode_batch, images_of
+from models.objectives import Objective
 from models.quiet import tensorflow as tf
-from schemas import hashing, storage, tfrecord
-from schemas.errors import InputError
-from schemas.products import ImageSet, ShardFolder
+from models.tasks import Targets
+from schemas.products import MULTICLASS
 
 SHUFFLE_BUFFER = 65_536
-UNLABELLED = -1
+_NO_EPOCH = 2**31 - 1  # what validation images are changed by, the same in every epoch
 
 
 @dataclass(frozen=True)
 class LabelledShards:
-    """Shards to learn from: local paths of TFRecords, and for each the class index of every record (-1: none)."""
+    """Shards to learn from.
 
-    paths: tuple[str, ...]
-    classes: tuple[npt.NDArray[np.int64], ...]
+    Attributes:
+        payloads: from the number of a shard to a dataset of its payloads, in order.
+        targets: of each shard, what is to be learnt of each payload.
+    """
+
+    payloads: Callable[[tf.Tensor], tf.data.Dataset]
+    targets: tuple[Targets, ...]
 
     def __len__(self) -> int:
-        return int(sum((classes != UNLABELLED).sum() for classes in self.classes))
+        return int(sum(one.known.sum() for one in self.targets))
+
+    def values(self) -> npt.NDArray[np.int64]:
+        """The targets of all labelled images, in order."""
+        return np.concatenate([one.values[one.known] for one in self.targets])
 
 
-def label_shards(images: ImageSet, split: str, labels: ShardFolder) -> tuple[npt.NDArray[np.int64], ...]:
-    """For each shard of a split, the class index that the label set gives each of its records.
+@dataclass(frozen=True)
+class Batches:
+    """How payloads become batches for a network.
 
-    Raises:
-        InputError: the label set names a class that the dataset does not have.
+    Attributes:
+        decode: payloads (n,) to what the network takes.
+        size: images a batch.
+        augment: amounts of the random changes, if any.
+        class_weights: how much an image of each class counts; multiclass alone.
     """
-    index_of = {name: index for index, name in enumerate(images.classes)}
-    shards = []
-    for shard in range(images.shards):
-        table = labels.read(shard)
-        unknown = sorted(set(table["label"].to_pylist()) - set(index_of))
-        if unknown:
-            raise InputError(f"{labels.path(shard)} has label {unknown[0]!r}, which is none of the dataset's classes")
-        found = dict(zip(table["image_id"].to_pylist(), table["label"].to_pylist(), strict=True))
-        ids = images.index(split).read(shard)["image_id"].to_pylist()
-        shards.append(np.array([index_of[found[i]] if i in found else UNLABELLED for i in ids], dtype=np.int64))
-    return tuple(shards)
+
+    decode: Callable[[tf.Tensor], tf.Tensor]
+    objective: Objective
+    size: int
+    augment: Mapping[str, float] = field(default_factory=dict)
+    class_weights: tuple[float, ...] = ()
+
+    def of(self, rows: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+        """Batches of what the network takes, its targets, and weights where classes have any."""
+
+        def made(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+            payloads, values = batch
+            images, targets = self.decode(payloads), self.objective.targets(values)
+            if self.augment:
+                images = augment(images, self.augment, tf.stack([seed, number]))
+            if not self.class_weights:
+                return images, targets
+            return images, targets, tf.gather(tf.constant(self.class_weights, tf.float32), targets)
+
+        batches = rows.batch(self.size).enumerate()
+        return batches.map(made, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def damaged_record(images: ImageSet, split: str) -> str | None:
-    """Where the first record of a split lies whose checksum does not fit, in words; None where all do."""
-    for shard in range(images.shards):
-        content = storage.read_bytes(images.tfrecord(split, shard))
-        index = images.index(split).read(shard)
-        places = zip(
-            index["image_id"].to_pylist(), index["offset"].to_pylist(), index["length"].to_pylist(), strict=True
-        )
-        for row, (image_id, offset, length) in enumerate(places):
-            if tfrecord.payload_at(content, offset, length) is None:
-                return f"{images.tfrecord(split, shard)}, record {row} ({image_id})"
-    return None
+def decode_images(image_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From serialised examples (n,) to uint8 pixels (n, *image_shape)."""
+    return lambda payloads: decode_batch(images_of(payloads), image_shape)
 
 
-def hold_out(
-    images: ImageSet, split: str, shards: tuple[npt.NDArray[np.int64], ...], fraction: float
-) -> tuple[tuple[npt.NDArray[np.int64], ...], tuple[npt.NDArray[np.int64], ...]]:
-    """Two views of the same shards: those to train on, and a share to validate on, drawn by hashed id."""
-    kept, held = [], []
-    for shard, classes in enumerate(shards):
-        ids = images.index(split).read(shard)["image_id"].to_pylist()
-        drawn = hashing.split_of(ids, {"train": 1 - fraction, "held": fraction}) == "held"
-        kept.append(np.where(drawn, UNLABELLED, classes))
-        held.append(np.where(drawn, classes, UNLABELLED))
-    return tuple(kept), tuple(held)
+def records(paths: tuple[str, ...]) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """The payloads of TFRecord shards, by number; local paths."""
+    return lambda shard: tf.data.TFRecordDataset(tf.constant(paths)[shard])
 
 
-def training(
-    shards: LabelledShards, image_shape: tuple[int, int, int], batch: int, seed: int, epochs: int
-) -> tf.data.Dataset:
-    """Batches of (pixels uint8, class index) for all epochs, each in an order that follows from (seed, epoch)."""
+def training(shards: LabelledShards, batches: Batches, seed: int, epochs: int, first: int = 0) -> tf.data.Dataset:
+    """Batches for all epochs from `first` on, each in an order, and with changes, that follow from (seed, epoch)."""
 
     def epoch_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        # two seeds drawn from (seed, epoch): one orders the shards, one the records within the buffer
-        drawn = tf.random.stateless_uniform([2], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(shards.paths)), [drawn[0], epoch])
-        rows = tf.data.Dataset.from_tensor_slices(order).flat_map(lambda shard: _records(shards, shard))
+        # three seeds drawn from (seed, epoch): of the order of shards, of that within the buffer, of the changes
+        drawn = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(shards.targets)), [drawn[0], epoch])
+        rows = tf.data.Dataset.from_tensor_slices(order).flat_map(lambda shard: _rows(shards, shard))
         shuffled = rows.shuffle(min(len(shards), SHUFFLE_BUFFER), seed=drawn[1], reshuffle_each_iteration=False)
-        return _decoded(shuffled.batch(batch), image_shape)
+        return batches.of(shuffled, drawn[2])
 
     # Keras looks one batch past the last epoch, and warns where there is none
-    return tf.data.Dataset.range(epochs + 1).flat_map(epoch_of).prefetch(2)
+    return tf.data.Dataset.range(first, epochs + 1).flat_map(epoch_of).prefetch(2)
 
 
-def validation(shards: LabelledShards, image_shape: tuple[int, int, int], batch: int) -> tf.data.Dataset:
-    """Batches of (pixels uint8, class index), once, in order."""
-    rows = tf.data.Dataset.range(len(shards.paths)).flat_map(lambda shard: _records(shards, shard))
-    return _decoded(rows.batch(batch), image_shape).prefetch(2)
+def validation(shards: LabelledShards, batches: Batches) -> tf.data.Dataset:
+    """Batches of everything, once, in order."""
+    rows = tf.data.Dataset.range(len(shards.targets)).flat_map(lambda shard: _rows(shards, shard))
+    return batches.of(rows, tf.constant(_NO_EPOCH, tf.int64)).prefetch(2)
 
 
-def _records(shards: LabelledShards, shard: tf.Tensor) -> tf.data.Dataset:
-    paths = tf.constant(list(shards.paths))
-    classes = tf.RaggedTensor.from_row_lengths(np.concatenate(shards.classes), _lengths(shards.classes))
-    labels = tf.data.Dataset.from_tensor_slices(classes[tf.cast(shard, tf.int64)])
-    rows = tf.data.Dataset.zip((tf.data.TFRecordDataset(paths[shard]), labels))
-    return rows.filter(lambda _, label: label != UNLABELLED)
+def _rows(shards: LabelledShards, shard: tf.Tensor) -> tf.data.Dataset:
+    lengths = [len(one.known) for one in shards.targets]
+
+    def of_shard(parts: list[npt.NDArray[np.generic]]) -> tf.data.Dataset:
+        ragged = tf.RaggedTensor.from_row_lengths(np.concatenate(parts), lengths)
+        return tf.data.Dataset.from_tensor_slices(ragged[tf.cast(shard, tf.int64)])
+
+    values = of_shard([one.values for one in shards.targets])
+    known = of_shard([one.known for one in shards.targets])
+    rows = tf.data.Dataset.zip((shards.payloads(shard), values, known))
+    return rows.filter(lambda payload, value, known: known).map(lambda payload, value, known: (payload, value))
 
 
-def _lengths(classes: Sequence[npt.NDArray[np.int64]]) -> list[int]:
-    return [len(shard) for shard in classes]
+def balanced_weights(shards: LabelledShards, objective: Objective) -> tuple[float, ...]:
+    """How much an image of each class counts so that all classes count alike; classes without images not at all.
 
-
-def _decoded(batches: tf.data.Dataset, image_shape: tuple[int, int, int]) -> tf.data.Dataset:
-    return batches.map(
-        lambda payloads, labels: (decode_batch(images_of(payloads), image_shape), labels),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    n / (classes * images of the class), as in
+    https://scikit-learn.org/stable/modules/generated/sklearn.utils.class_weight.compute_class_weight.html
+    """
+    if objective.task != MULTICLASS:
+        return ()
+    counts = np.bincount(shards.values()[:, 0], minlength=objective.classes)
+    occurring = int((counts > 0).sum())
+    return tuple(float(counts.sum() / (occurring * count)) if count else 0.0 for count in counts)

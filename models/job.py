@@ -4,22 +4,37 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from schemas import layout
-from schemas.settings import TrainSettings
+from schemas import layout, runfile, storage
+from schemas.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """One model to train: where, with which settings, and the fingerprint that it will carry."""
+    """One model to train: where, with which settings, and the fingerprint that it will carry.
+
+    Attributes:
+        member: where within the model's folder, for one of several: `fold/3`, `sweep/003`; empty: the model itself.
+        fold: the fold that it is not to see; -1: there are no folds.
+        features: folder of the features to learn from instead of images, by split; empty where it sees images.
+    """
 
     root: str
     settings: TrainSettings
     fingerprint: str
+    member: str = ""
+    fold: int = -1
+    features: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def folder(self) -> str:
         """The model folder."""
-        return layout.model(self.root, self.settings.dataset, self.settings.name)
+        folder = layout.model(self.root, self.settings.dataset, self.settings.name)
+        return storage.join(folder, *self.member.split("/")) if self.member else folder
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.settings.name}/{self.member}" if self.member else self.settings.name
 
     def to_json(self) -> str:
         """The job in one line."""
@@ -29,4 +44,5 @@ class TrainJob:
     def from_json(text: str) -> "TrainJob":
         """The job that `to_json` wrote."""
         parts = json.loads(text)
-        return TrainJob(parts["root"], TrainSettings(**parts["settings"]), parts["fingerprint"])
+        given = {key: value for key, value in parts["settings"].items() if value is not None}
+        return TrainJob(**{**parts, "settings": runfile.make(TrainSettings, given, "train")})

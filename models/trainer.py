@@ -11,33 +11,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import schemas
-from models import inputs, networks, saved
+from models import building, checkpoints, data, fitting, labelled, saved, tasks, transfer
+from models.checkpoints import State
+from models.data import Data, Source, scored
+from models.fitting import EVALUATION_BATCH, Lesson, Record
+from models.heads import Head
+from models.inputs import Batches, balanced_weights
 from models.job import TrainJob
+from models.objectives import Objective
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from schemas import plugins, products, storage
+from schemas import products
 from schemas.errors import ConcordError, InputError
-from schemas.products import ImageSet
-from schemas.settings import TrainSettings
+from schemas.products import MULTILABEL, ImageSet
 
-EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Data:
-    """What one training learns from and is judged by."""
-
-    train: inputs.LabelledShards
-    validation: inputs.LabelledShards
+Tell = Callable[[dict[str, Any]], None]
 
 
-def train(job: TrainJob, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
     """Train a model and write its folder.
 
     Args:
@@ -49,84 +45,106 @@ def train(job: TrainJob, tell: Callable[[dict[str, Any]], None]) -> dict[str, An
     """
     settings = job.settings
     images = products.image_set(job.root, settings.dataset, settings.version)
-    keras.utils.set_random_seed(settings.seed)
-    module = plugins.load(networks, "network", settings.network)
-    model = module.build(images.image_shape, len(images.classes))
-    model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA made these networks several times slower on a CPU
-    )
-    split, held = _splits(images, settings)
-    paths = [images.tfrecord(name, shard) for name in dict.fromkeys((split, held)) for shard in range(images.shards)]
-    with storage.local_copies(paths) as local:
-        data = _data(images, settings, split, held, dict(zip(paths, local, strict=True)))
-        began = time.monotonic()
+    shape = building.image_shape(settings, images)
+    objective = Objective(images.manifest["task"], len(images.classes), settings.label_smoothing)
+    began = time.monotonic()
+    found = data.plan(job, images)
+    with ExitStack() as stack:
+        stack.enter_context(fitting.strategy(settings.gpus))
+        keras.utils.set_random_seed(settings.seed)
+        model = building.build(settings, shape, Head(objective.task, objective.classes))
+        stages = _stages(job, images, model, found, stack)
         try:
-            history = _fit(model, data, images, settings, tell)
+            state = _fit(stages, job, objective, tell)
+            judged = _judge(stages[-1], images, objective)
         except tf.errors.DataLossError as error:
-            place = inputs.damaged_record(images, split) or inputs.damaged_record(images, held)
+            places = (labelled.damaged_record(images, split) for split in found.splits)
             remedy = "remake the dataset with concord convert --force"
+            place = next(filter(None, places), settings.dataset)
             raise InputError(f"{place}: the checksum does not fit; {remedy}") from error
-    best = int(np.argmax(history["val_accuracy"]))
-    metrics = {name: values[best] for name, values in history.items()}
-    metrics |= {"best_epoch": best + 1, "epochs": len(history["loss"]), "seconds": round(time.monotonic() - began, 2)}
-    metrics |= {"train_images": len(data.train), "validation_images": len(data.validation)}
-    saved.save(model, job.folder, _card(job, images, history, metrics))
-    return metrics
+    metrics = _metrics(state, found) | {"seconds": round(time.monotonic() - began, 2)}
+    card = {**_card(job, images, shape), **judged, "history": state.history, "metrics": metrics}
+    saved.save(model, job.folder, card)
+    checkpoints.remove(job.folder)
+    return {**metrics, "evaluation": judged.get("evaluation", {})}
 
 
-def _splits(images: ImageSet, settings: TrainSettings) -> tuple[str, str]:
-    """The splits to train and to validate on; the same twice where a share is held out."""
-    images.images_in(settings.split)
-    return settings.split, settings.validation if settings.validation in images.manifest["splits"] else settings.split
+@dataclass(frozen=True)
+class Stage:
+    """One fit of a training: which network, on which data, and where that comes from."""
+
+    model: keras.Model
+    data: Data
+    source: Source
+    epochs: int
+    rate: float
 
 
-def _data(images: ImageSet, settings: TrainSettings, split: str, held: str, local: dict[str, str]) -> Data:
-    def shards(name: str, classes: tuple[Any, ...]) -> inputs.LabelledShards:
-        paths = tuple(local[images.tfrecord(name, shard)] for shard in range(images.shards))
-        return inputs.LabelledShards(paths, classes)
-
-    def labels(name: str) -> tuple[Any, ...]:
-        found = products.label_set(images.root, settings.dataset, settings.labels, name)
-        return inputs.label_shards(images, name, found)
-
-    if held == split:
-        kept, out = inputs.hold_out(images, split, labels(split), settings.validation_fraction)
-        data = Data(shards(split, kept), shards(split, out))
-    else:
-        data = Data(shards(split, labels(split)), shards(held, labels(held)))
-    for name, part in ((split, data.train), (held, data.validation)):
-        if len(part) == 0:
-            raise InputError(f"{settings.labels!r} labels no image of split {name!r} of {settings.dataset!r}")
-    return data
-
-
-def _fit(
-    model: keras.Model, data: Data, images: ImageSet, settings: TrainSettings, tell: Callable[[dict[str, Any]], None]
-) -> dict[str, list[float]]:
-    """Fit with early stopping; the weights left in the model are those of the best epoch."""
-    shape, batch = images.image_shape, settings.batch_size
-    stop = keras.callbacks.EarlyStopping(
-        "val_accuracy", mode="max", patience=settings.patience, restore_best_weights=True
+def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, stack: ExitStack) -> list[Stage]:
+    """The fits of a training: of the network, or of its head on features; and of more of it, if it is fine-tuned."""
+    settings = job.settings
+    first, last = (
+        (settings.epochs, settings.learning_rate),
+        (
+            settings.fine_tune_epochs,
+            settings.fine_tune_learning_rate,
+        ),
     )
-
-    def told(epoch: int, logs: dict[str, float]) -> None:
-        tell({"model": settings.name, "epoch": epoch + 1, "epochs": settings.epochs, **logs})
-
-    fitted = model.fit(
-        inputs.training(data.train, shape, batch, settings.seed, settings.epochs),
-        steps_per_epoch=-(-len(data.train) // batch),
-        epochs=settings.epochs,
-        validation_data=inputs.validation(data.validation, shape, EVALUATION_BATCH),
-        callbacks=[stop, keras.callbacks.LambdaCallback(on_epoch_end=told)],
-        verbose=0,
-    )
-    return {name: [float(value) for value in values] for name, values in fitted.history.items()}
+    stages = []
+    if job.features:
+        head = transfer.head_of(model)
+        folders = {split: products.shard_folder(folder) for split, folder in job.features.items()}
+        source = data.feature_source(images, folders, head.input_shape[-1])
+        stages.append(Stage(head, data.with_features(found, images, folders), source, *first))
+    if not job.features or settings.fine_tune_from:
+        source = stack.enter_context(data.image_source(images, found.splits, tuple(model.input_shape[1:])))
+        phases = [*([] if job.features else [first]), *([last] if settings.fine_tune_from else [])]
+        stages += [Stage(model, found, source, *phase) for phase in phases]
+    return stages
 
 
-def _card(job: TrainJob, images: ImageSet, history: dict[str, list[float]], metrics: dict[str, Any]) -> dict[str, Any]:
+def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -> State:
+    """Fit each stage after the other; the best epoch's weights stay in the network."""
+    settings, state = job.settings, State()
+    augment = dict(settings.augment or {})
+    for phase, stage in enumerate(stages):
+        if phase:
+            transfer.unfreeze(stage.model, settings.fine_tune_from)
+        train, held = stage.data.train.of(stage.source), stage.data.validation.of(stage.source)
+        weights = balanced_weights(train, objective) if settings.class_weights else ()
+        decode = stage.source.decode
+        batches = Batches(decode, objective, settings.batch_size, augment, weights)
+        judged = Batches(decode, objective, EVALUATION_BATCH, augment if settings.augment_validation else {})
+        lesson = Lesson(train, held, batches, judged, stage.epochs, stage.rate, phase)
+        state = fitting.fit(stage.model, lesson, settings, objective, Record(job.folder, job.fingerprint, tell))
+    return state
+
+
+def _judge(stage: Stage, images: ImageSet, objective: Objective) -> dict[str, Any]:
+    """How right the trained model is on the splits asked for; and for several labels, the threshold of each class."""
+    task, classes = tasks.load(objective.task), images.classes
+    chosen: dict[str, Any] = {}
+    if objective.task == MULTILABEL:
+        part = stage.data.validation if len(stage.data.validation) else stage.data.train
+        chosen["thresholds"] = task.choose_thresholds(*scored(stage.model, part, stage.source, objective), classes)
+    figures = {}
+    for name, part in stage.data.judged.items():
+        values, scores = scored(stage.model, part, stage.source, objective)
+        found = task.figures(values, scores, classes, chosen.get("thresholds")) if len(values) else {}
+        figures[name] = {"images": len(values), **found}
+    return {**chosen, "evaluation": figures} if figures else chosen
+
+
+def _metrics(state: State, found: Data) -> dict[str, Any]:
+    """The figures of the epoch whose weights were kept; without validation, of the last."""
+    epochs = len(state.history["loss"])
+    best = int(state.facts.get("best_epoch", epochs))
+    metrics: dict[str, Any] = {name: values[best - 1] for name, values in state.history.items()}
+    metrics |= {"best_epoch": best, "epochs": epochs}
+    return metrics | {"train_images": len(found.train), "validation_images": len(found.validation)}
+
+
+def _card(job: TrainJob, images: ImageSet, shape: building.Shape) -> dict[str, Any]:
     settings = job.settings
     return {
         "fingerprint": job.fingerprint,
@@ -135,11 +153,11 @@ def _card(job: TrainJob, images: ImageSet, history: dict[str, list[float]], metr
         "dataset": settings.dataset,
         "images": images.fingerprint,
         "training_labels": settings.labels,
+        "task": images.manifest["task"],
         "classes": images.classes,
-        "image_shape": list(images.image_shape),
+        "image_shape": list(shape),
         "settings": settings.identity(),
-        "metrics": metrics,
-        "history": history,
+        **({"fold": job.fold, "folds": settings.folds} if job.fold >= 0 else {}),
         "versions": {"concord": schemas.__version__, "keras": keras.__version__, "tensorflow": tf.__version__},
     }
 

@@ -97,7 +97,7 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
 
         yield lambda: convert(run_file.convert, context)  # type: ignore[arg-type]
     if run_file.train:
-        from pipelines.train import train
+        from pipelines.train_stage import train
 
         yield lambda: train(run_file.train, context)
     if run_file.label:

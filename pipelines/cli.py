@@ -19,13 +19,14 @@ from pipelines import flags, telling
 from schemas import runfile, settings
 from schemas.errors import ConcordError
 from schemas.runfile import RunFile
+from schemas.train_settings import TrainSettings
 
 _log = logging.getLogger("concord")
 VERBS: dict[str, type] = {
     "draw": settings.DrawSettings,
     "confirm": settings.ConfirmSettings,
     "convert": settings.ConvertSettings,
-    "train": settings.TrainSettings,
+    "train": TrainSettings,
     "label": settings.LabelSettings,
     "agree": settings.AgreeSettings,
     "report": settings.ReportSettings,

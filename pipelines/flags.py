@@ -19,13 +19,21 @@ def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = (
         text = help_text + (" (required)" if entry.name in required else f" (default: {default})" if default else "")
         flag = "--" + entry.name.replace("_", "-")
         aliases = [flag, flag.removesuffix("s")] if entry.name in ("models", "splits") and shape == "list" else [flag]
+        if shape == "tables":
+            continue  # run files alone hold tables
         if shape == "paths":
             parser.add_argument(*aliases, nargs="+", default=argparse.SUPPRESS, metavar="PATH", help=text)
         elif hints[entry.name] is bool:
             parser.add_argument(*aliases, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
             read = _READERS.get(shape) or hints[entry.name]
-            metavar = {"list": "A,B,...", "shape": "N,N", "keys": "SPLIT=I:L", "fractions": "SPLIT=SHARE"}.get(shape)
+            metavar = {
+                "list": "A,B,...",
+                "shape": "N,N",
+                "keys": "SPLIT=I:L",
+                "fractions": "SPLIT=SHARE",
+                "amounts": "NAME=X",
+            }.get(shape)
             parser.add_argument(
                 *aliases,
                 dest=entry.name,
@@ -63,7 +71,13 @@ def _fractions(text: str) -> dict[str, float]:
     return {key: float(value) for key, value in _pairs(text).items()}
 
 
-_READERS: Mapping[str, Any] = {"list": _names, "shape": _numbers, "keys": _pairs, "fractions": _fractions}
+_READERS: Mapping[str, Any] = {
+    "list": _names,
+    "shape": _numbers,
+    "keys": _pairs,
+    "fractions": _fractions,
+    "amounts": _fractions,
+}
 for _read, _name in (
     (_names, "list"),
     (_numbers, "list of numbers"),

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from models import tasks
 from pipelines import execution
 from schemas import layout, storage, tables, tfrecord
 from schemas.errors import IncompleteError
@@ -35,6 +36,20 @@ class ImageShard:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What the scores of a model mean.
+
+    Attributes:
+        classes: names, in the order of the scores.
+        thresholds: of several labels, the score at or above which an image has each class.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class LabelPlan:
     """What labelling with one model makes.
 
@@ -47,7 +62,7 @@ class LabelPlan:
     images: ImageSet
     annotator: str
     model: str
-    classes: tuple[str, ...]
+    answers: Answers
     batch: int
     keep_scores: bool
     fingerprints: Mapping[str, str]
@@ -67,9 +82,16 @@ class LabelPlan:
 
 @dataclass(frozen=True)
 class LabelledShard:
-    """The labels of a shard, the images that got none, and the count of both."""
+    """What one shard was labelled with.
+
+    Attributes:
+        images: how many were scored; one of several labels may have any number of rows.
+        labels: the rows of the label set.
+        rejects: the images that could not be scored.
+    """
 
     source: ImageShard
+    images: int
     labels: pa.Table
     rejects: pa.Table
 
@@ -99,16 +121,16 @@ class LabelAndWrite(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         """The split and number of each shard, as it is written."""
-        handler = ShardLabeller(self.plan.model, self.plan.classes, self.plan.batch, self.plan.keep_scores)
+        handler = ShardLabeller(self.plan.model, self.plan.answers, self.plan.batch, self.plan.keep_scores)
         return shards | "Score" >> RunInference(handler) | "Write" >> beam.Map(write_shard, self.plan)
 
 
 class ShardLabeller(ModelHandler[ImageShard, LabelledShard, Any]):  # type: ignore[misc]
     """RunInference's way to a network: loads it once a worker, and labels a whole shard an element."""
 
-    def __init__(self, model: str, classes: Sequence[str], batch: int, keep_scores: bool) -> None:
+    def __init__(self, model: str, answers: Answers, batch: int, keep_scores: bool) -> None:
         super().__init__()
-        self._model, self._classes, self._batch, self._keep_scores = model, tuple(classes), batch, keep_scores
+        self._model, self._answers, self._batch, self._keep_scores = model, answers, batch, keep_scores
 
     def load_model(self) -> Any:
         """The network, ready to score."""
@@ -121,7 +143,7 @@ class ShardLabeller(ModelHandler[ImageShard, LabelledShard, Any]):  # type: igno
     ) -> Iterable[LabelledShard]:
         """Label each shard; its mini-batches are the scorer's."""
         for source in batch:
-            yield label_shard(source, model, self._classes, self._keep_scores)
+            yield label_shard(source, model, self._answers, self._keep_scores)
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         """A shard is a batch already."""
@@ -136,7 +158,7 @@ class ShardLabeller(ModelHandler[ImageShard, LabelledShard, Any]):  # type: igno
         return "concord_inference"
 
 
-def label_shard(source: ImageShard, scorer: Any, classes: Sequence[str], keep_scores: bool) -> LabelledShard:
+def label_shard(source: ImageShard, scorer: Any, answers: Answers, keep_scores: bool) -> LabelledShard:
     """Label every image of a shard that can be read, decoded and scored; reject the others, each by name.
 
     Raises:
@@ -152,8 +174,8 @@ def label_shard(source: ImageShard, scorer: Any, classes: Sequence[str], keep_sc
     scores, poisoned = score(scorer, [payloads[row] for row in whole])
     rejected |= {whole[position]: problem for position, problem in poisoned.items()}
     kept = [row for row in whole if row not in rejected]
-    labels = label_table([ids[row] for row in kept], scores, classes, keep_scores)
-    return LabelledShard(source, labels, reject_table(source, ids, rejected))
+    labels = label_table([ids[row] for row in kept], scores, answers, keep_scores)
+    return LabelledShard(source, len(kept), labels, reject_table(source, ids, rejected))
 
 
 Rejected = dict[int, tuple[Reason, str]]
@@ -190,24 +212,22 @@ def score(scorer: Any, payloads: list[bytes]) -> tuple[npt.NDArray[np.float32], 
     return scores[finite], rejected
 
 
-def label_table(
-    ids: Sequence[str], scores: npt.NDArray[np.float32], classes: Sequence[str], keep_scores: bool
-) -> pa.Table:
-    """The label of each image: the class of the highest score, which is its confidence.
+def label_table(ids: Sequence[str], scores: npt.NDArray[np.float32], answers: Answers, keep_scores: bool) -> pa.Table:
+    """The labels that scores stand for, a row each.
 
     Args:
         ids: of the images.
-        scores: (n, classes), in [0, 1].
-        classes: names, in the order of the scores.
+        scores: (n, k), in [0, 1].
+        answers: what they mean.
         keep_scores: whether the table holds the scores as well.
     """
-    best = scores.argmax(axis=1)
+    reading = tasks.load(answers.task).read(scores, answers.classes, answers.thresholds)
     columns = {
-        "image_id": pa.array(ids, pa.string()),
-        "label": pa.array(np.array(classes, dtype=object)[best], pa.string()),
-        "confidence": scores.max(axis=1, initial=0),
+        "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
+        "label": pa.array(reading.labels, pa.string()),
+        "confidence": reading.confidences,
     }
-    everything = {"scores": pa.array(scores.tolist(), pa.list_(pa.float32()))} if keep_scores else {}
+    everything = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if keep_scores else {}
     return tables.label_rows(columns | everything)
 
 
@@ -228,11 +248,11 @@ def write_shard(labelled: LabelledShard, plan: LabelPlan) -> tuple[str, int]:
     """Write the labels of a shard, after its rejects."""
     split, shard = labelled.source.split, labelled.source.shard
     labels, rejects = labelled.labels, labelled.rejects
-    total = labels.num_rows + rejects.num_rows
+    total = labelled.images + rejects.num_rows
     reasons = tables.reject_counts(rejects)
-    report = ShardReport(total, labels.num_rows, reasons, labelled.source.payload_bytes)
+    report = ShardReport(total, labelled.images, reasons, labelled.source.payload_bytes)
     plan.rejects(split).write(shard, rejects, report)
     plan.labels(split).write(shard, labels, report)
-    execution.count("label.images", labels.num_rows)
+    execution.count("label.images", labelled.images)
     execution.count("label.rejected", rejects.num_rows)
     return split, shard

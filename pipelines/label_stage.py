@@ -7,7 +7,7 @@ import apache_beam as beam
 
 from pipelines import execution, progress
 from pipelines.execution import Context, StageResult
-from pipelines.label import ImageShard, LabelImages, LabelPlan
+from pipelines.label import Answers, ImageShard, LabelImages, LabelPlan
 from pipelines.rejects import check_rejects
 from schemas import cards, layout, products, storage
 from schemas.errors import IncompleteError, InputError
@@ -44,10 +44,10 @@ def plan_labels(settings: LabelSettings, context: Context, images: ImageSet, mod
     """What one model has still to label; whatever stands in the way of it is swept away."""
     folder = layout.model(context.root, settings.dataset, model)
     card = cards.require_card(folder)
-    if card["classes"] != images.classes or card["image_shape"] != list(images.image_shape):
+    if card["classes"] != images.classes or card["task"] != images.manifest["task"]:
         raise InputError(
-            f"model {model!r} was trained for {len(card['classes'])} classes and images of {card['image_shape']}, but "
-            f"{settings.dataset!r} has {len(images.classes)} and {list(images.image_shape)}: train it again"
+            f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
+            f"{settings.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
         )
     recipe = {
         "model": card["fingerprint"],
@@ -56,7 +56,9 @@ def plan_labels(settings: LabelSettings, context: Context, images: ImageSet, mod
         "settings": (settings.scores, settings.batch_size),
     }
     prints = {split: products.fingerprint("label", split=split, **recipe) for split in settings.splits}
-    fixed = (context.root, images, model, folder, tuple(images.classes), settings.batch_size, settings.scores, prints)
+    limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    answers = Answers(card["task"], tuple(images.classes), limits)
+    fixed = (context.root, images, model, folder, answers, settings.batch_size, settings.scores, prints)
     plan = LabelPlan(*fixed, (), settings.accelerator)
     missing = [source for split in settings.splits for source in _missing(plan, split, context.force)]
     return LabelPlan(*fixed, tuple(missing), settings.accelerator)
@@ -120,7 +122,8 @@ def _declare(plan: LabelPlan, split: str, settings: LabelSettings) -> tuple[dict
             f"account for {counts}; run the same command again"
         )
     check_rejects("label", [plan.rejects(split)], counts, settings.max_reject_fraction)
-    labels.complete(
-        annotator=plan.annotator, split=split, images=plan.images.fingerprint, rows=report.records_out, counts=counts
-    )
+    facts: dict[str, Any] = {"annotator": plan.annotator, "split": split, "images": plan.images.fingerprint}
+    if plan.answers.thresholds is not None:
+        facts["thresholds"] = dict(zip(plan.answers.classes, plan.answers.thresholds, strict=True))
+    labels.complete(**facts, rows=labels.rows(), counts=counts)
     return counts, True

@@ -22,9 +22,25 @@ def tell(result: Any) -> None:
     elif "in" in counts:
         fate = "rejected" if "rejected" in counts else "unpaired"
         parts.append(f"; {counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
-    if "val_accuracy" in counts:
-        parts.append(f"; validation accuracy {counts['val_accuracy']:.3f} after {counts['epochs']} epochs")
+    if result.stage == "train":
+        parts.append(trained(counts))
     _log.info("%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts))
+
+
+def trained(counts: dict[str, Any]) -> str:
+    """How well a model learnt: its validation figure, and what it was judged at."""
+    held = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
+    parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in held]
+    parts.append(f" after {counts['epochs']} epochs")
+    for split, figures in counts.get("evaluation", {}).items():
+        shown = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items() if isinstance(value, float)]
+        parts.append(f"; {split.replace('_', ' ')} ({figures['images']:,} images): {', '.join(shown)}")
+    sweep = counts.get("sweep")
+    if sweep:
+        parts.append(f"; the best of {sweep['runs']} runs ({sweep['best']}), of which")
+        spreads = [(name, found) for name, found in sweep["figures"].items() if not name.endswith("loss")]
+        parts += [f"\n  {name}: mean {of['mean']:.3f}, {of['least']:.3f} to {of['most']:.3f}" for name, of in spreads]
+    return "".join(parts)
 
 
 def reconciliation(counts: dict[str, Any]) -> list[str]:

@@ -9,23 +9,19 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import apache_beam as beam
 
-from models import networks
 from models.job import TrainJob
 from pipelines import execution
-from pipelines.execution import Context, StageResult
-from schemas import cards, errors, plugins, products, storage
-from schemas.errors import ConcordError, InputError
-from schemas.settings import TrainSettings
+from schemas import errors
+from schemas.errors import ConcordError
 
 _log = logging.getLogger("concord")
 ERROR_LINES = 15
+_HELD = "val_"
 
 
 @dataclass(eq=False)
@@ -57,23 +53,29 @@ def train_model(job: TrainJob) -> str:
         with process:
             process.stdin.write(job.to_json() + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
-            last = _follow(process.stdout)  # type: ignore[arg-type]
+            last = _follow(job.title, process.stdout)  # type: ignore[arg-type]
             process.stdin.close()  # type: ignore[union-attr]
         _raise_failure(job, process.returncode, last, noise)
     return job.folder
 
 
-def _follow(lines: IO[str]) -> dict[str, Any]:
+def _follow(title: str, lines: IO[str]) -> dict[str, Any]:
     """Pass on what a training says of each epoch; return the last thing that it said."""
     said: dict[str, Any] = {}
     for text in lines:
         said = json.loads(text)
         if "epoch" in said:
-            _log.info(
-                "train %s: epoch %d/%d, loss %.3f, accuracy %.3f, validation accuracy %.3f",
-                *(said[key] for key in ("model", "epoch", "epochs", "loss", "accuracy", "val_accuracy")),
-            )
+            _log.info("%s", epoch_line(title, said))
     return said
+
+
+def epoch_line(title: str, said: dict[str, Any]) -> str:
+    """What people read of an epoch: its loss, and the other figures with those of validation."""
+    names = [name for name in said if name not in ("model", "epoch", "epochs", "phase")]
+    shown = sorted(names, key=lambda name: (name.removeprefix(_HELD) != "loss", name.startswith(_HELD)))
+    figures = [f"{name.replace(_HELD, 'validation ').replace('_', ' ')} {said[name]:.3f}" for name in shown]
+    tuning = " of fine-tuning" if said.get("phase") else ""
+    return f"train {title}: epoch {said['epoch']}/{said['epochs']}{tuning}, {', '.join(figures)}"
 
 
 def _raise_failure(job: TrainJob, code: int, last: dict[str, Any], noise: IO[str]) -> None:
@@ -82,54 +84,4 @@ def _raise_failure(job: TrainJob, code: int, last: dict[str, Any], noise: IO[str
     if code != 0 or "metrics" not in last:
         noise.seek(0)
         tail = " | ".join(line.strip() for line in noise.readlines()[-ERROR_LINES:])
-        raise ConcordError(f"training {job.settings.name!r} ended with status {code}: {tail}")
-
-
-def train(trainings: Sequence[TrainSettings], context: Context) -> list[StageResult]:
-    """Train those of the models that are not there yet; they run side by side.
-
-    Raises:
-        InputError: two models share a name, or a network is unknown.
-        IncompleteError: the images or labels to learn from are not there.
-    """
-    jobs = [_job(settings, context.root) for settings in trainings]
-    folders = [job.folder for job in jobs]
-    if len(set(folders)) < len(folders):
-        raise InputError(f"two models would be written to one folder: {', '.join(sorted(folders))}; give each a name")
-    missing = [job for job in jobs if context.force or not cards.is_current(job.folder, job.fingerprint)]
-    began = time.monotonic()
-    counters = _fit_all(missing, context) if missing else {}
-    seconds = time.monotonic() - began
-    results = []
-    for job in jobs:
-        card, made = cards.require_card(job.folder), job in missing
-        product = f"{job.settings.dataset}/{job.settings.name}"
-        results.append(
-            StageResult("train", product, made, seconds if made else 0.0, card["metrics"], counters if made else {})
-        )
-    return results
-
-
-def _job(settings: TrainSettings, root: str) -> TrainJob:
-    plugins.check(networks, "network", settings.network)
-    images = products.image_set(root, settings.dataset, settings.version)
-    images.images_in(settings.split)
-    learned = [settings.split, *([settings.validation] if settings.validation in images.manifest["splits"] else [])]
-    labels = [products.label_set(root, settings.dataset, settings.labels, split).fingerprint for split in learned]
-    parts = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    return TrainJob(root, settings, products.fingerprint("train", **parts))
-
-
-def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:
-    hints = {job.settings.accelerator for job in jobs}
-    for job in jobs:  # from here on until it is trained there is no such model
-        storage.remove(storage.join(job.folder, cards.CARD_FILE))
-        storage.sweep_partials(job.folder)
-
-    def build(pipeline: beam.Pipeline) -> None:
-        for number, hint in enumerate(sorted(hints)):
-            chosen = tuple(job for job in jobs if job.settings.accelerator == hint)
-            pipeline | f"Train{number or ''}" >> TrainModels(chosen, hint)
-
-    _log.info("train %s: %d model(s), one process each", ", ".join(job.settings.name for job in jobs), len(jobs))
-    return execution.run(f"concord train {jobs[0].settings.dataset}", build, context.beam_flags)
+        raise ConcordError(f"training {job.title!r} ended with status {code}: {tail}")

@@ -7,6 +7,7 @@ from schemas.errors import IncompleteError
 
 MODEL_FILE = "model.keras"
 CARD_FILE = "model.json"
+CHECKPOINT_FILE = "checkpoint.npz"  # of a training that is not done
 
 
 def write_card(folder: str, card: dict[str, Any]) -> None:

@@ -133,6 +133,11 @@ class ShardFolder:
         found = zip(candidates, tags, strict=True)
         return {shard: ShardReport.from_json(report) for shard, (tag, report) in found if tag == self.fingerprint}
 
+    def rows(self) -> int:
+        """How many rows all shards hold, by their footers."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            return sum(pool.map(lambda shard: tables.row_count(self.path(shard)), range(self.shards)))
+
     def committed(self) -> int:
         """How many shard files are there, whatever they hold; cheap, to show progress."""
         return sum(name.endswith(".parquet") for name in storage.list_files(self.folder))
@@ -193,6 +198,12 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     folder = layout.labels(root, dataset, annotator, split)
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
     manifest = require_manifest(folder, what, "run concord convert (people's labels) or concord label (a model's)")
+    return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+
+
+def shard_folder(folder: str) -> ShardFolder:
+    """A finished folder of shards, to be read; IncompleteError where it is none."""
+    manifest = require_manifest(folder, "product", "run the stage that writes it")
     return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from schemas import settings, storage
 from schemas.errors import InputError
+from schemas.train_settings import TrainSettings
 
 Settings = TypeVar("Settings")
 
@@ -20,7 +21,7 @@ class RunFile:
     draw: settings.DrawSettings | None
     confirm: settings.ConfirmSettings | None
     convert: settings.ConvertSettings | None
-    train: tuple[settings.TrainSettings, ...]
+    train: tuple[TrainSettings, ...]
     label: settings.LabelSettings | None
     agree: settings.AgreeSettings | None
     report: settings.ReportSettings | None
@@ -50,7 +51,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     trainings = content.get("train", [])
     if not isinstance(trainings, list) or not all(isinstance(one, dict) for one in trainings):
         raise InputError("train is a list of models: write [[train]], with two brackets")
-    train = tuple(make(settings.TrainSettings, {**dataset, **one}, "train") for one in trainings)
+    train = tuple(make(TrainSettings, {**dataset, **one}, "train") for one in trainings)
     models = {"models": [one.name for one in train]} if train else {}
     label = _optional(settings.LabelSettings, content, "label", {**dataset, **models})
     annotators = {"annotators": list(label.models)} if label else {}
@@ -97,6 +98,8 @@ def _check_keys(where: str, values: Mapping[str, Any], known: list[str]) -> None
 def _fit(where: str, value: Any, hint: Any) -> Any:
     """The value as its field's type wants it: lists become tuples, whole numbers may stand for fractions."""
     name = str(hint)
+    if hint is Any:
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if name.startswith("tuple"):

@@ -184,39 +184,6 @@ class ConfirmSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class TrainSettings(_Checked):
-    """Train a network on the images of a dataset and one label set."""
-
-    dataset: str = _setting("", "name of the dataset")
-    network: str = _setting("", "architecture, one of the files of models/networks")
-    name: str = _setting("", "name of the model, and of the label set it will write (default: the network's)")
-    version: str = _setting("1.0.0", "version of the dataset")
-    labels: str = _setting("human", "annotator whose labels it learns")
-    split: str = _setting("train", "split it learns from")
-    validation: str = _setting("validation", "split that decides when to stop")
-    validation_fraction: float = _setting(
-        0.1, "share of the training split held out where there is no validation split"
-    )
-    epochs: int = _setting(30, "most epochs")
-    patience: int = _setting(8, "epochs without a better validation accuracy before it stops")
-    batch_size: int = _setting(32, "images a step")
-    learning_rate: float = _setting(0.001, "of Adam")
-    seed: int = _setting(1, "seed of weights, order and dropout")
-    threads: int = _setting(1, "CPU threads of the training process; another number gives other weights")
-    accelerator: str = _setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            object.__setattr__(self, "name", self.network)
-        super().__post_init__()
-
-    def check(self) -> None:
-        """The learning rate is a positive number."""
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
-
-
-@dataclass(frozen=True)
 class LabelSettings(_Checked):
     """Label the images of a dataset with trained models, a label set each."""
 

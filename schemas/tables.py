@@ -204,6 +204,12 @@ def read_tags(path: str) -> tuple[str, str]:
     return metadata.get(FINGERPRINT, b"").decode(), metadata.get(REPORT, b"").decode()
 
 
+def row_count(path: str) -> int:
+    """How many rows a Parquet file has, from its footer."""
+    with storage.open_input(path) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
 def _check(path: str, schema: pa.Schema, fingerprint: str) -> None:
     found = (schema.metadata or {}).get(FINGERPRINT, b"").decode()
     if found != fingerprint:

@@ -17,7 +17,8 @@ from pipelines.label_stage import label
 from pipelines.samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
 from pipelines.train import train
 from schemas import layout
-from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, TrainSettings
+from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings
+from schemas.train_settings import TrainSettings
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 SEEDS = (1, 2, 3)

@@ -16,7 +16,7 @@ from models.job import TrainJob
 from models.quiet import keras
 from schemas import layout, storage
 from schemas.errors import InputError
-from schemas.settings import TrainSettings
+from schemas.train_settings import TrainSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import fetching
-from schemas.settings import TrainSettings
+from schemas.train_settings import TrainSettings
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
 CNN2 = TrainSettings(dataset="drawn", network="cnn2", epochs=1, batch_size=8, accelerator="")

@@ -17,7 +17,8 @@ from pipelines import cli, flags
 from pipelines.chain import Run
 from schemas import layout, storage, tables
 from schemas.errors import InputError
-from schemas.settings import AgreeSettings, LabelSettings, TrainSettings
+from schemas.settings import AgreeSettings, LabelSettings
+from schemas.train_settings import TrainSettings
 
 VERBS = ["run", "draw", "confirm", "convert", "train", "label", "agree", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")

@@ -21,7 +21,8 @@ from pipelines.execution import Context
 from pipelines.train import TrainModels, train, train_model
 from schemas import layout, products
 from schemas.errors import ConcordError, IncompleteError, InputError
-from schemas.settings import GPU_HINT, TrainSettings
+from schemas.settings import GPU_HINT
+from schemas.train_settings import TrainSettings
 
 Models = tuple[TrainSettings, TrainSettings]
 

@@ -1,0 +1,161 @@
+"""What one training reads: parts of a dataset to learn from, to stop by and to be judged on, and their payloads."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models import inputs, labelled
+from models.inputs import Batches, LabelledShards
+from models.job import TrainJob
+from models.objectives import Objective
+from models.quiet import keras
+from models.quiet import tensorflow as tf
+from models.tasks import Scores, Targets
+from schemas import products, storage
+from schemas.errors import InputError
+from schemas.products import ImageSet, ShardFolder
+
+JUDGING_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where payloads come from: TFRecords, or features that were computed before.
+
+    Attributes:
+        payloads: for each split, from the number of a shard to a dataset of its payloads.
+        decode: payloads (n,) to what the network takes.
+    """
+
+    payloads: Mapping[str, Callable[[tf.Tensor], tf.data.Dataset]]
+    decode: Callable[[tf.Tensor], tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a split, and what is to be learnt of them."""
+
+    split: str
+    targets: tuple[Targets, ...]
+
+    def __len__(self) -> int:
+        return int(sum(one.known.sum() for one in self.targets))
+
+    def of(self, source: Source) -> LabelledShards:
+        """Their payloads, beside their targets."""
+        return LabelledShards(source.payloads[self.split], self.targets)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What one training learns from, what decides which epoch was best, and what it is judged on, by name."""
+
+    train: Part
+    validation: Part
+    judged: Mapping[str, Part]
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that are read, each once."""
+        parts = [self.train, self.validation, *self.judged.values()]
+        return list(dict.fromkeys(part.split for part in parts))
+
+
+def plan(job: TrainJob, images: ImageSet) -> Data:
+    """Which images of which splits a training reads.
+
+    Raises:
+        InputError: no image has a label to learn, or there is no such split.
+    """
+    settings = job.settings
+    images.images_in(settings.split)
+
+    def targets(split: str, annotator: str) -> tuple[Targets, ...]:
+        found = products.label_set(images.root, settings.dataset, annotator, split)
+        return labelled.shard_targets(images, split, found, settings.min_confidence)
+
+    truth = settings.truth or settings.labels
+    train, judged = targets(settings.split, settings.labels), {}
+    for split in settings.evaluate:
+        images.images_in(split)
+        judged[split] = Part(split, targets(split, truth))
+    if job.fold >= 0:
+        train, unseen = labelled.without_fold(images, settings.split, train, job.fold, settings.folds)
+        judged["unseen_fold"] = Part(settings.split, unseen)
+    if settings.validation in images.manifest["splits"]:
+        held = Part(settings.validation, targets(settings.validation, settings.labels))
+    else:
+        train, out = labelled.without(images, settings.split, train, settings.validation_fraction)
+        held = Part(settings.split, out)
+    found = Data(Part(settings.split, train), held, judged)
+    for part in (found.train, *([found.validation] if settings.validation_fraction else [])):
+        if len(part) == 0:
+            raise InputError(f"{settings.labels!r} labels no image of split {part.split!r} of {settings.dataset!r}")
+    return found
+
+
+@contextmanager
+def image_source(images: ImageSet, splits: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Source]:
+    """The images of some splits, brought to this machine where they are not on it."""
+    with ExitStack() as stack:
+        payloads = {}
+        for split in splits:
+            paths = [images.tfrecord(split, shard) for shard in range(images.shards)]
+            payloads[split] = inputs.records(tuple(stack.enter_context(storage.local_copies(paths))))
+        yield Source(payloads, inputs.decode_images(shape))
+
+
+def feature_source(images: ImageSet, folders: Mapping[str, ShardFolder], width: int) -> Source:
+    """Features (width,) of the images of some splits, read shard by shard."""
+
+    def reader(split: str, folder: ShardFolder) -> Callable[[tf.Tensor], tf.data.Dataset]:
+        def read(shard: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+            ids = images.index(split).read(int(shard))["image_id"].to_pylist()
+            return np.array(aligned(folder.read(int(shard)), ids), dtype=object)
+
+        def payloads(shard: tf.Tensor) -> tf.data.Dataset:
+            found = tf.ensure_shape(tf.numpy_function(read, [shard], tf.string), (None,))
+            return tf.data.Dataset.from_tensor_slices(found)
+
+        return payloads
+
+    decoded = {split: reader(split, folder) for split, folder in folders.items()}
+    return Source(decoded, lambda payloads: tf.reshape(tf.io.decode_raw(payloads, tf.float32), (-1, width)))
+
+
+def aligned(features: pa.Table, ids: Sequence[str]) -> list[bytes]:
+    """The features of each image as bytes, in the order given; none where an image has none."""
+    column = features["features"].combine_chunks()
+    flat = column.flatten().to_numpy().reshape(len(column), -1) if len(column) else np.zeros((0, 0), np.float32)
+    found = {name: row.tobytes() for name, row in zip(features["image_id"].to_pylist(), flat, strict=True)}
+    return [found.get(image_id, b"") for image_id in ids]
+
+
+def with_features(data: Data, images: ImageSet, folders: Mapping[str, ShardFolder]) -> Data:
+    """The same, without the images that have no features."""
+
+    def kept(part: Part) -> Part:
+        targets = []
+        for shard, one in enumerate(part.targets):
+            there = set(folders[part.split].read(shard)["image_id"].to_pylist())
+            ids = images.index(part.split).read(shard)["image_id"].to_pylist()
+            targets.append(replace(one, known=one.known & np.array([name in there for name in ids], dtype=np.bool_)))
+        return Part(part.split, tuple(targets))
+
+    judged = {name: kept(part) for name, part in data.judged.items()}
+    return Data(kept(data.train), kept(data.validation), judged)
+
+
+def scored(model: keras.Model, part: Part, source: Source, objective: Objective) -> tuple[npt.NDArray[Any], Scores]:
+    """Targets and scores of every labelled image of a part, in order."""
+    shards = part.of(source)
+    if not len(shards):
+        return shards.values(), np.zeros((0, model.output_shape[-1]), np.float32)
+    batches = inputs.validation(shards, Batches(source.decode, objective, JUDGING_BATCH))
+    found = [np.asarray(model(batch[0], training=False)) for batch in batches]
+    return shards.values(), np.concatenate(found).astype(np.float32)

@@ -1,0 +1,85 @@
+"""What there is to learn: the targets that a label set gives each image of a split, and which images are left out."""
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models import tasks
+from models.tasks import Targets
+from schemas import hashing, storage, tables, tfrecord
+from schemas.errors import InputError
+from schemas.products import MULTILABEL, ImageSet, ShardFolder
+
+
+def shard_targets(
+    images: ImageSet, split: str, labels: ShardFolder, min_confidence: float = 0.0
+) -> tuple[Targets, ...]:
+    """For each shard of a split, what a label set says is to be learnt of each of its images.
+
+    Args:
+        images: the dataset.
+        split: of it.
+        labels: the label set; it may have fewer shards than the images.
+        min_confidence: labels less confident than this are not learnt.
+
+    Raises:
+        InputError: the label set names a class that the dataset does not have.
+    """
+    task = tasks.load(images.manifest["task"])
+    found = []
+    for shard in range(images.shards):
+        rows = labels.read_part(shard, images.shards)
+        ids = images.index(split).read(shard)["image_id"].to_pylist()
+        try:
+            found.append(_targets(task, rows, ids, images, min_confidence))
+        except KeyError as error:
+            path = labels.path(shard * labels.shards // images.shards)
+            raise InputError(f"{path} has label {error.args[0]!r}, which is none of the dataset's classes") from error
+    return tuple(found)
+
+
+def _targets(task: ModuleType, rows: pa.Table, ids: list[str], images: ImageSet, min_confidence: float) -> Targets:
+    sure = rows.filter(pc.or_(pc.invert(tables.present(rows)), pc.greater_equal(rows["confidence"], min_confidence)))
+    if images.manifest["task"] != MULTILABEL:  # a rejected label tells that an image is something else, not what
+        sure = sure.filter(tables.present(sure))
+    targets: Targets = task.targets(sure, ids, images.classes)
+    return targets
+
+
+def without(images: ImageSet, split: str, targets: tuple[Targets, ...], fraction: float) -> Any:
+    """Two views of the same shards: those to train on, and a share to validate on, drawn by hashed id."""
+    return _parted(images, split, targets, lambda ids: hashing.held_out(ids, fraction))
+
+
+def without_fold(images: ImageSet, split: str, targets: tuple[Targets, ...], fold: int, folds: int) -> Any:
+    """Two views of the same shards: those to train on, and the fold that the model is not to see."""
+    return _parted(images, split, targets, lambda ids: hashing.fold_of(ids, folds) == fold)
+
+
+def _parted(
+    images: ImageSet, split: str, targets: tuple[Targets, ...], out: Any
+) -> tuple[tuple[Targets, ...], tuple[Targets, ...]]:
+    kept, held = [], []
+    for shard, one in enumerate(targets):
+        left_out = np.asarray(out(images.index(split).read(shard)["image_id"].to_pylist()), dtype=np.bool_)
+        kept.append(replace(one, known=one.known & ~left_out))
+        held.append(replace(one, known=one.known & left_out))
+    return tuple(kept), tuple(held)
+
+
+def damaged_record(images: ImageSet, split: str) -> str | None:
+    """Where the first record of a split lies whose checksum does not fit, in words; None where all do."""
+    for shard in range(images.shards):
+        content = storage.read_bytes(images.tfrecord(split, shard))
+        index = images.index(split).read(shard)
+        places = zip(
+            index["image_id"].to_pylist(), index["offset"].to_pylist(), index["length"].to_pylist(), strict=True
+        )
+        for row, (image_id, offset, length) in enumerate(places):
+            if tfrecord.payload_at(content, offset, length) is None:
+                return f"{images.tfrecord(split, shard)}, record {row} ({image_id})"
+    return None

@@ -1,0 +1,23 @@
+"""Network `ann1`: two hidden layers, the first of the SVHN course; 68,010 parameters at 32x32x1 and 10 classes."""
+
+import keras
+from keras import layers
+
+from models.heads import Head
+
+
+def build(image_shape: tuple[int, int, int], head: Head) -> keras.Model:
+    """The untrained network.
+
+    Args:
+        image_shape: height, width, channels.
+        head: what it ends in.
+
+    Returns:
+        a model from uint8 pixels (n, *image_shape) to scores.
+    """
+    pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(pixels))
+    for units in (64, 32):
+        x = layers.Dense(units, activation="relu")(x)
+    return keras.Model(pixels, head(x), name="ann1")

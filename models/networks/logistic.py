@@ -1,0 +1,21 @@
+"""Network `logistic`: softmax regression on pixels, the baseline; 10,250 parameters at 32x32x1 and 10 classes."""
+
+import keras
+from keras import layers
+
+from models.heads import Head
+
+
+def build(image_shape: tuple[int, int, int], head: Head) -> keras.Model:
+    """The untrained network.
+
+    Args:
+        image_shape: height, width, channels.
+        head: what it ends in.
+
+    Returns:
+        a model from uint8 pixels (n, *image_shape) to scores.
+    """
+    pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
+    flat = layers.Flatten()(layers.Rescaling(1 / 255)(pixels))
+    return keras.Model(pixels, head(flat), name="logistic")

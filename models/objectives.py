@@ -1,0 +1,89 @@
+"""What a network is fitted to, for each task: targets as the loss takes them, the loss, and the figure to watch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.quiet import keras
+from models.quiet import tensorflow as tf
+from models.tasks.sequence import LENGTHS, PLACES
+from schemas.products import MULTICLASS, MULTILABEL
+
+_BITS = (128, 64, 32, 16, 8, 4, 2, 1)
+_TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a task, and the figures by which an epoch is judged.
+
+    Attributes:
+        watched: the figure that decides which epoch was the best; the higher, the better.
+    """
+
+    task: str
+    classes: int
+    smoothing: float = 0.0
+
+    @property
+    def watched(self) -> str:
+        """The name of the figure to watch."""
+        return "average_precision" if self.task == MULTILABEL else "accuracy"
+
+    def targets(self, values: tf.Tensor) -> tf.Tensor:
+        """Targets (n, k), as `models.tasks` packs them, as the loss takes them."""
+        if self.task == MULTICLASS:
+            return values[:, 0]
+        if self.task == MULTILABEL:
+            bits = values[:, :, None] // tf.constant(_BITS, tf.uint8) % tf.constant(2, tf.uint8)
+            return tf.cast(tf.reshape(bits, (-1, values.shape[1] * 8))[:, : self.classes], tf.float32)
+        return values
+
+    def loss(self) -> Any:
+        """Cross-entropy: of the class, of each class by itself, or of the length and every digit that there is."""
+        if self.task == MULTICLASS:
+            return self._class_loss
+        if self.task == MULTILABEL:
+            return keras.losses.BinaryCrossentropy(label_smoothing=self.smoothing)
+        return self._number_loss
+
+    def metrics(self) -> list[Any]:
+        """What is told after each epoch, `watched` among it."""
+        if self.task == MULTICLASS:
+            return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        if self.task == MULTILABEL:
+            return [keras.metrics.AUC(curve="PR", name="average_precision")]
+        return [keras.metrics.MeanMetricWrapper(self._number_accuracy, name="accuracy")]
+
+    def _class_loss(self, truth: Any, scores: Any) -> Any:
+        return _cross_entropy(keras.ops.reshape(truth, (-1,)), scores, self.smoothing)
+
+    def _number_loss(self, truth: Any, scores: Any) -> Any:
+        """The sum over length and digits; a place without a digit costs nothing."""
+        truth = keras.ops.cast(truth, "int32")
+        lengths, digits = self._split(scores)
+        losses = _cross_entropy(truth[:, 0], lengths, self.smoothing)
+        there = keras.ops.cast(truth[:, 1:] >= 0, scores.dtype)
+        of_digits = _cross_entropy(keras.ops.maximum(truth[:, 1:], 0), digits, self.smoothing)
+        return losses + keras.ops.sum(of_digits * there, axis=1)
+
+    def _number_accuracy(self, truth: Any, scores: Any) -> Any:
+        """Whether the most probable reading is the whole number."""
+        ops = keras.ops
+        truth = ops.cast(truth, "int32")
+        lengths, digits = self._split(scores)
+        upto = ops.cumprod(ops.max(digits, axis=2), axis=1)
+        whole = ops.concatenate([ops.ones_like(upto[:, :1]), upto, upto[:, -1:]], axis=1)
+        right = ops.equal(ops.cast(ops.argmax(lengths * whole, axis=1), "int32"), truth[:, 0])
+        same = ops.logical_or(ops.equal(ops.cast(ops.argmax(digits, axis=2), "int32"), truth[:, 1:]), truth[:, 1:] < 0)
+        return ops.cast(ops.logical_and(right, ops.all(same, axis=1)), "float32")
+
+    def _split(self, scores: Any) -> tuple[Any, Any]:
+        return scores[:, :LENGTHS], keras.ops.reshape(scores[:, LENGTHS:], (-1, PLACES, self.classes))
+
+
+def _cross_entropy(indices: Any, probabilities: Any, smoothing: float) -> Any:
+    """Cross-entropy of probabilities (..., k) with class indices (...), a share of each spread over all classes."""
+    ops = keras.ops
+    wanted = ops.one_hot(indices, probabilities.shape[-1], dtype=probabilities.dtype)
+    wanted = wanted * (1 - smoothing) + smoothing / probabilities.shape[-1]
+    return -ops.sum(wanted * ops.log(ops.clip(probabilities, _TINY, 1.0)), axis=-1)

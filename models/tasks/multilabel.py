@@ -1,0 +1,97 @@
+"""Task `multilabel`: a set of labels an image.
+
+Targets are (n, ceil(classes / 8)) bytes, a bit a class, the first class the highest bit; scores are (n, classes), each
+a probability of its own. An image with rows in the label set has just the labels that they say it has; an image with
+none is not known.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.tasks import Reading, Scores, Targets, class_rows, places
+from schemas import tables
+
+THRESHOLD = 0.5
+
+
+def scores(classes: int) -> int:
+    """A score a class."""
+    return classes
+
+
+def targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str]) -> Targets:
+    """The labels of each image, a bit each: a million images of 512 classes take 64 MB."""
+    present = labels.filter(tables.present(labels))
+    found, indices = places(present, ids), class_rows(present, classes)
+    kept = found >= 0
+    truth = np.zeros((len(ids), len(classes)), dtype=np.bool_)
+    truth[found[kept], indices[kept]] = True
+    known = np.zeros(len(ids), dtype=np.bool_)
+    any_row = places(labels, ids)
+    known[any_row[any_row >= 0]] = True
+    return Targets(np.packbits(truth, axis=1), known)
+
+
+def unpacked(values: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.uint8]:
+    """The labels (n, classes), 0 or 1."""
+    return np.unpackbits(values, axis=1, count=classes)
+
+
+def read(given: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None) -> Reading:
+    """Every class whose score is at or above its threshold."""
+    rows, indices = np.nonzero(given >= _limits(classes, thresholds))
+    return Reading(rows, np.array(classes, dtype=object)[indices], given[rows, indices])
+
+
+def choose_thresholds(values: npt.NDArray[Any], given: Scores, classes: Sequence[str]) -> list[float]:
+    """For each class the threshold that gives the highest F1; 0.5 where no image has the class.
+
+    F1 changes only at scores that occur: each is tried, and the threshold put halfway to the score below, so that it
+    does not hang on the last digits of one score. Of equals the highest counts.
+    """
+    truth = unpacked(values, len(classes)).astype(np.int64)
+    return [_best_threshold(truth[:, index], given[:, index]) for index in range(len(classes))]
+
+
+def _best_threshold(truth: npt.NDArray[np.int64], given: npt.NDArray[np.float32]) -> float:
+    if not truth.any():
+        return THRESHOLD
+    order = np.argsort(-given, kind="stable")
+    ordered = given[order].astype(np.float64)
+    last = np.append(ordered[1:] < ordered[:-1], True)  # a threshold takes all of equal scores, or none
+    hits, taken = np.cumsum(truth[order]), np.arange(1, len(truth) + 1)
+    f1 = np.where(last, 2 * hits / (taken + truth.sum()), -1)
+    best = int(f1.argmax())
+    below = ordered[best + 1] if best + 1 < len(ordered) else 0.0
+    return float((ordered[best] + below) / 2)
+
+
+def figures(
+    values: npt.NDArray[Any], given: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """Micro F1, macro F1 over the classes that occur, Hamming loss, subset accuracy, and each class's F1."""
+    truth = unpacked(values, len(classes)).astype(np.bool_)
+    said = given >= _limits(classes, thresholds)
+    hits, wrong, missed = (truth & said).sum(axis=0), (~truth & said).sum(axis=0), (truth & ~said).sum(axis=0)
+    occurs = np.asarray(truth.any(axis=0))
+    f1 = 2 * hits / np.maximum(2 * hits + wrong + missed, 1)
+    per_class = {
+        name: {"images": int(truth[:, index].sum()), "f1": float(f1[index])}
+        for index, name in enumerate(classes)
+        if occurs[index]
+    }
+    return {
+        "micro_f1": float(2 * hits.sum() / max(int((2 * hits + wrong + missed).sum()), 1)),
+        "macro_f1": float(f1[occurs].mean()) if occurs.any() else 0.0,
+        "hamming_loss": float((truth != said).mean()),
+        "subset_accuracy": float((truth == said).all(axis=1).mean()),
+        "by_class": per_class,
+    }
+
+
+def _limits(classes: Sequence[str], thresholds: Sequence[float] | None) -> npt.NDArray[np.float32]:
+    return np.array(thresholds if thresholds is not None else [THRESHOLD] * len(classes), dtype=np.float32)

@@ -1,0 +1,132 @@
+"""The driver's side of `train`: which models are missing, of folds and sweeps each member, and declaring them whole."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from models import networks
+from models.job import TrainJob
+from pipelines import execution, members
+from pipelines.execution import Context, StageResult
+from pipelines.train import TrainModels
+from schemas import cards, plugins, products, storage, sweeps
+from schemas.errors import InputError
+from schemas.train_settings import TrainSettings
+
+_log = logging.getLogger("concord")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model that is wanted, and the trainings that it takes: one, or one for each fold or run of a sweep."""
+
+    settings: TrainSettings
+    folder: str
+    fingerprint: str
+    jobs: tuple[TrainJob, ...]
+
+    @property
+    def members(self) -> bool:
+        """Whether it is made of several."""
+        return bool(self.jobs[0].member)
+
+
+def train(trainings: Sequence[TrainSettings], context: Context) -> list[StageResult]:
+    """Train those of the models that are not there yet; they run side by side.
+
+    Raises:
+        InputError: two models share a name, or a network is unknown.
+        IncompleteError: the images or labels to learn from are not there.
+    """
+    planned = [plan(settings, context.root) for settings in trainings]
+    folders = [one.folder for one in planned]
+    if len(set(folders)) < len(folders):
+        raise InputError(f"two models would be written to one folder: {', '.join(sorted(folders))}; give each a name")
+    wanted = [one for one in planned if context.force or not cards.is_current(one.folder, one.fingerprint)]
+    began = time.monotonic()
+    missing = [job for one in wanted for job in _missing(one, context.force)]
+    counters = _fit_all(missing, context) if missing else {}
+    for one in wanted:
+        if one.members:
+            members.gather(one.settings, one.fingerprint, one.jobs, one.folder)
+    seconds = time.monotonic() - began
+    results = []
+    for one in planned:
+        card, made = cards.require_card(one.folder), one in wanted
+        product = f"{one.settings.dataset}/{one.settings.name}"
+        counts = {**card["metrics"], **{key: card[key] for key in ("evaluation", "sweep") if key in card}}
+        results.append(StageResult("train", product, made, seconds if made else 0.0, counts, counters if made else {}))
+    return results
+
+
+def plan(settings: TrainSettings, root: str) -> Training:
+    """What one model takes.
+
+    Raises:
+        InputError: its network is unknown, or a setting makes no sense for it.
+        IncompleteError: what it learns from is not there.
+    """
+    whole = _job(settings, root)
+    if settings.folds:
+        runs = {f"fold/{fold}": dataclasses.replace(whole, fold=fold) for fold in range(settings.folds)}
+    elif settings.sweep:
+        found = sweeps.members(settings)
+        runs = {f"sweep/{number:03d}": _job(one, root) for number, one in enumerate(found)}
+    else:
+        runs = {"": whole}
+    jobs = tuple(_member(job, member) for member, job in runs.items())
+    return Training(settings, whole.folder, whole.fingerprint, jobs)
+
+
+def _job(settings: TrainSettings, root: str) -> TrainJob:
+    plugins.check(networks, "network", settings.network)
+    images = products.image_set(root, settings.dataset, settings.version)
+    images.images_in(settings.split)
+    held = [settings.validation] if settings.validation in images.manifest["splits"] else []
+    learned = [(settings.labels, split) for split in (settings.split, *held)]
+    judged = [(settings.truth or settings.labels, split) for split in settings.evaluate]
+    labels = [
+        products.label_set(root, settings.dataset, annotator, split).fingerprint
+        for annotator, split in [*learned, *judged]
+    ]
+    parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
+    if settings.weights not in ("", "imagenet"):
+        parts["weights"] = products.input_identity(settings.weights)
+    return TrainJob(root, settings, products.fingerprint("train", **parts))
+
+
+def _member(job: TrainJob, member: str) -> TrainJob:
+    if not member:
+        return job
+    fingerprint = products.fingerprint("train", member=member if job.fold >= 0 else "", whole=job.fingerprint)
+    return dataclasses.replace(job, member=member, fingerprint=fingerprint)
+
+
+def _missing(training: Training, afresh: bool) -> list[TrainJob]:
+    """The trainings of a model that are still to be done; from here on until it is whole there is no such model."""
+    storage.remove(storage.join(training.folder, cards.CARD_FILE))
+    jobs = [job for job in training.jobs if afresh or not cards.is_current(job.folder, job.fingerprint)]
+    for job in jobs:
+        storage.remove(storage.join(job.folder, cards.CARD_FILE))
+        storage.sweep_partials(job.folder)
+        if afresh:
+            storage.remove(storage.join(job.folder, cards.CHECKPOINT_FILE))
+    return jobs
+
+
+def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:
+    hints = {job.settings.accelerator for job in jobs}
+
+    def build(pipeline: beam.Pipeline) -> None:
+        for number, hint in enumerate(sorted(hints)):
+            chosen = tuple(job for job in jobs if job.settings.accelerator == hint)
+            pipeline | f"Train{number or ''}" >> TrainModels(chosen, hint)
+
+    names = ", ".join(dict.fromkeys(job.settings.name for job in jobs))
+    _log.info("train %s: %d training(s), one process each", names, len(jobs))
+    return execution.run(f"concord train {jobs[0].settings.dataset}", build, context.beam_flags)

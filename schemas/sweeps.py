@@ -1,0 +1,74 @@
+"""Sweeps: which settings to try, from the tables of `[[train.sweep]]` in a run file.
+
+A list gives each of its values, and several lists every combination; a range `{low = 1e-4, high = 1e-2, log = true}` is
+drawn from, as many times as `draws` says.
+"""
+
+import dataclasses
+import itertools
+import math
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from schemas import runfile
+from schemas.errors import InputError
+from schemas.train_settings import TrainSettings
+
+_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator")
+
+
+def members(settings: TrainSettings) -> list[TrainSettings]:
+    """The settings of each run of a sweep, in order: the tables one after the other.
+
+    Raises:
+        InputError: a key or value is wrong, or two runs are the same.
+    """
+    plain = dataclasses.asdict(dataclasses.replace(settings, sweep=()))
+    found = []
+    for number, table in enumerate(settings.sweep, start=1):
+        where = f"train.sweep {number}"
+        for values in _values(table, settings.seed, where):
+            given = {key: value for key, value in {**plain, **values}.items() if value is not None}
+            found.append(runfile.make(TrainSettings, given, where))
+    for place, one in enumerate(found):
+        if one in found[:place]:
+            raise InputError(f"train.sweep: runs {found.index(one)} and {place} are the same; change or remove one")
+    return found
+
+
+def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[str, Any]]:
+    """What each run of one table changes."""
+    swept = {key: value for key, value in table.items() if key != "draws"}
+    for key in swept:
+        if key in _FIXED:
+            raise InputError(f"{where}: {key} is the same for all runs of a sweep; set it in [[train]]")
+    draws = table.get("draws", 0)
+    if not isinstance(draws, int) or draws < 0 or not swept:
+        raise InputError(f"{where} must name settings to try, and draws a number of runs; got {dict(table)}")
+    if not draws:
+        ranges = [key for key, value in swept.items() if _is_range(value)]
+        if ranges:
+            raise InputError(f"{where}: {ranges[0]} is a range: say how many runs with draws = ...")
+        choices = [value if isinstance(value, list | tuple) else [value] for value in swept.values()]
+        yield from (dict(zip(swept, one, strict=True)) for one in itertools.product(*choices))
+        return
+    drawing = random.Random(f"{seed} {where}")
+    for _ in range(draws):
+        yield {key: _drawn(f"{where}: {key}", value, drawing) for key, value in swept.items()}
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}
+
+
+def _drawn(where: str, value: Any, drawing: random.Random) -> Any:
+    if not _is_range(value):
+        return drawing.choice(value) if isinstance(value, list | tuple) else value
+    low, high = value["low"], value["high"]
+    if not (low < high and (low > 0 or not value.get("log"))):
+        raise InputError(f"{where} must be a range with low < high (above 0 if log), got {dict(value)}")
+    if value.get("log"):
+        return math.exp(drawing.uniform(math.log(low), math.log(high)))
+    whole = isinstance(low, int) and isinstance(high, int)
+    return drawing.randint(low, high) if whole else drawing.uniform(low, high)

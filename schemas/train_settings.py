@@ -1,0 +1,112 @@
+"""The settings of `train`: what a network learns from, how it is built, how it is fitted, and where.
+
+concord train --network cnn2 --dataset svhn --labels human --augment shift=0.1,rotation=10 --root out
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import InputError
+from schemas.settings import GPU_HINT, _check_choice, _check_distinct, _Checked, _setting
+
+AUGMENTATIONS = {
+    "flip": "probability of mirroring it left to right",
+    "shift": "largest shift, as a share of its sides",
+    "rotation": "largest turn, in degrees",
+    "crop": "largest share of its sides that is cut away, what is left being scaled up again",
+    "zoom": "largest change of size, up or down",
+    "perspective": "largest shift of a corner, as a share of its sides",
+    "contrast": "largest change of contrast: factors in [1 - x, 1 + x]",
+    "brightness": "largest change of brightness, as a share of white",
+}
+
+
+@dataclass(frozen=True)
+class TrainSettings(_Checked):
+    """Train a network on the images of a dataset and one label set."""
+
+    dataset: str = _setting("", "name of the dataset")
+    network: str = _setting("", "architecture, one of the files of models/networks")
+    name: str = _setting("", "name of the model, and of the label set it will write (default: the network's)")
+    version: str = _setting("1.0.0", "version of the dataset")
+
+    labels: str = _setting("human", "annotator whose labels it learns, people or another network")
+    min_confidence: float = _setting(0.0, "learn only labels at least this confident")
+    split: str = _setting("train", "split it learns from")
+    validation: str = _setting("validation", "split that decides when to stop")
+    validation_fraction: float = _setting(
+        0.1,
+        "share of the training split held out where there is no validation split; 0: none, and the last epoch counts",
+    )
+    evaluate: tuple[str, ...] = _setting((), "splits on which the trained model is judged", "list")
+    truth: str = _setting("", "annotator by whom it is judged (default: the one it learns from)")
+
+    image_size: int = _setting(0, "side to which images are scaled (default: the network's own, else the images')")
+    width: float = _setting(0.0, "how wide a network that takes it is, relative to its own width")
+    dropout: float = _setting(-1.0, "dropout before the scores of a network that takes it (default: its own)")
+    weights: str = _setting("", "a transfer network's weights: imagenet, or a file; otherwise random", "path")
+    features_from: str = _setting("", "inner layer whose output (LAYER.input: input) a transfer network stops at")
+    fine_tune_from: str = _setting("", "layer from which a transfer network is trained on, once its head is; or all")
+    fine_tune_epochs: int = _setting(5, "most epochs of fine-tuning")
+    fine_tune_learning_rate: float = _setting(0.00001, "of fine-tuning")
+
+    epochs: int = _setting(30, "most epochs")
+    patience: int = _setting(8, "epochs without a better validation figure before it stops")
+    batch_size: int = _setting(32, "images a step")
+    learning_rate: float = _setting(0.001, "of Adam")
+    schedule: str = _setting("constant", "of the learning rate: constant, or cosine (to nothing over all epochs)")
+    warm_up: float = _setting(0.0, "epochs over which the learning rate rises to its value")
+    weight_decay: float = _setting(0.0, "of AdamW; 0 is Adam")
+    label_smoothing: float = _setting(0.0, "share of each label that is spread over all classes")
+    averaging: float = _setting(0.0, "momentum of a moving average of the weights, kept in their place; 0: none")
+    class_weights: str = _setting("", "balanced: images of rare classes count more")
+    precision: str = _setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
+    augment: Mapping[str, float] = _setting(
+        None, f"change training images at random: {', '.join(AUGMENTATIONS)}", "amounts"
+    )
+    augment_validation: bool = _setting(False, "change validation images too")
+
+    folds: int = _setting(0, "train so many models, each of which labels the fold that it did not see")
+    sweep: tuple[Mapping[str, Any], ...] = _setting((), "settings to try, each a value, a list, or a range", "tables")
+
+    seed: int = _setting(1, "seed of weights, order, augmentation and dropout")
+    threads: int = _setting(1, "CPU threads of the training process; another number gives other weights")
+    gpus: int = _setting(1, "GPUs a model is trained on, where there are any")
+    accelerator: str = _setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.network)
+        super().__post_init__()
+
+    def check(self) -> None:
+        """Numbers lie where they can, and no two settings contradict each other."""
+        for key in ("learning_rate", "fine_tune_learning_rate"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise InputError(f"{key} must be positive, got {getattr(self, key)}")
+        for key in ("min_confidence", "label_smoothing", "averaging"):
+            if not 0 <= getattr(self, key) < 1 + (key == "min_confidence"):
+                raise InputError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
+        for key in ("image_size", "width", "warm_up", "weight_decay"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise InputError(f"{key} must be 0 or more, got {getattr(self, key)}")
+        if not (self.dropout == -1 or 0 <= self.dropout < 1):
+            raise InputError(f"dropout must lie in [0, 1), got {self.dropout}")
+        if self.folds == 1 or self.folds < 0:
+            raise InputError(f"folds must be 0 (none) or at least 2, got {self.folds}")
+        if self.folds and self.sweep:
+            raise InputError("give either folds or a sweep, not both")
+        _check_choice("schedule", self.schedule, ("constant", "cosine"))
+        _check_choice("class_weights", self.class_weights, ("", "balanced"))
+        _check_choice("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
+        _check_distinct("evaluate", self.evaluate, 0)
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        for key, amount in (self.augment or {}).items():
+            _check_choice("augment", key, tuple(AUGMENTATIONS))
+            if not 0 <= amount <= (180 if key == "rotation" else 1):
+                raise InputError(f"augment {key} ({AUGMENTATIONS[key]}) must lie in [0, 1], got {amount}")
+        if self.augment_validation and not self.augment:
+            raise InputError("augment_validation needs augment: say what is to be changed")
