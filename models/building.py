@@ -6,15 +6,15 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
-from models import networks
+from models import networks, transfer
 from models.heads import Head
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.transfer import IMAGENET, Transfer
 from schemas import plugins, storage
 from schemas.errors import InputError
-from schemas.products import ImageSet
-from schemas.train_settings import TrainSettings
+from schemas.products import MULTICLASS, ImageSet
+from schemas.train_settings import FeatureSettings, TrainSettings
 
 _FLOAT16, _BFLOAT16 = (7, 0), (8, 0)  # compute capabilities from which on a GPU is fast at them
 Shape = tuple[int, int, int]
@@ -88,6 +88,22 @@ def build(settings: TrainSettings, shape: Sequence[int], head: Head) -> keras.Mo
             f"({str(error).splitlines()[0]}): give another --image-size"
         ) from error
     return model
+
+
+def backbone(settings: FeatureSettings) -> keras.Model:
+    """The backbone of a transfer network as `build` makes it, with the same random weights where they are random.
+
+    Raises:
+        InputError: the network is none that has a backbone, or its weights do not fit.
+    """
+    fields = ("dataset", "network", "image_size", "weights", "features_from", "precision", "seed")
+    training = TrainSettings(**{key: getattr(settings, key) for key in fields})
+    module = module_of(training)
+    if transfer_of(training) is None:
+        raise InputError(f"network {settings.network!r} has no backbone: features are of transfer networks")
+    keras.utils.set_random_seed(settings.seed)
+    shape = (settings.image_size, settings.image_size, 3) if settings.image_size else module.IMAGE_SHAPE
+    return transfer.backbone_of(build(training, shape, Head(MULTICLASS, 2)))
 
 
 def precision(wanted: str) -> str:

@@ -17,10 +17,11 @@ from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.tasks import Scores, Targets
 from schemas import products, storage
-from schemas.errors import InputError
+from schemas.errors import IncompleteError, InputError
 from schemas.products import ImageSet, ShardFolder
 
 JUDGING_BATCH = 256
+CLOSE = 0.02  # of the largest feature: mixed precision rounds otherwise in batches of another size
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,27 @@ def with_features(data: Data, images: ImageSet, folders: Mapping[str, ShardFolde
 
     judged = {name: kept(part) for name, part in data.judged.items()}
     return Data(kept(data.train), kept(data.validation), judged)
+
+
+def check_features(backbone: keras.Model, part: Part, images: ImageSet, folder: ShardFolder) -> None:
+    """Make sure that features are those of the backbone that the saved network will have, by some images' own.
+
+    Raises:
+        IncompleteError: they are not.
+    """
+    shard = next((number for number, one in enumerate(part.targets) if one.known.any()), 0)
+    rows = images.index(part.split).read(shard).slice(0, 16)
+    stored = aligned(folder.read(shard), rows["image_id"].to_pylist())
+    content = storage.read_bytes(images.tfrecord(part.split, shard))
+    places = zip(rows["offset"].to_pylist(), rows["length"].to_pylist(), stored, strict=True)
+    found = [(content[at : at + length], features) for at, length, features in places if features][:4]
+    if not found:
+        return
+    expected = np.stack([np.frombuffer(features, np.float32) for _, features in found])
+    decode = inputs.decode_images(tuple(backbone.input_shape[1:]))
+    computed = np.asarray(backbone(decode(tf.constant([payload for payload, _ in found])), training=False))
+    if computed.shape != expected.shape or np.abs(computed - expected).max() > CLOSE * (1 + np.abs(expected).max()):
+        raise IncompleteError(f"{folder.folder} holds features of another backbone: run concord features --force")
 
 
 def scored(model: keras.Model, part: Part, source: Source, objective: Objective) -> tuple[npt.NDArray[Any], Scores]:

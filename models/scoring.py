@@ -40,8 +40,8 @@ class Scorer:
         """The image id that each payload, a serialised example, carries."""
         return [one.decode() for one in self._parsed(payloads)["image/id"].numpy().tolist()]
 
-    def scores(self, payloads: Sequence[bytes]) -> npt.NDArray[np.float32]:
-        """Scores of every image, (n, classes).
+    def scores(self, payloads: Sequence[bytes], split: str = "") -> npt.NDArray[np.float32]:
+        """Scores of every image, (n, classes); the split that they are of plays no part.
 
         Raises:
             tf.errors.InvalidArgumentError: an image cannot be decoded; `undecodable` tells which.

@@ -94,6 +94,7 @@ def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, st
     if job.features:
         head = transfer.head_of(model)
         folders = {split: products.shard_folder(folder) for split, folder in job.features.items()}
+        data.check_features(transfer.backbone_of(model), found.train, images, folders[found.train.split])
         source = data.feature_source(images, folders, head.input_shape[-1])
         stages.append(Stage(head, data.with_features(found, images, folders), source, *first))
     if not job.features or settings.fine_tune_from:

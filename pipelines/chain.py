@@ -96,6 +96,10 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
         from pipelines.convert_stage import convert
 
         yield lambda: convert(run_file.convert, context)  # type: ignore[arg-type]
+    if run_file.features:
+        from pipelines.features import features
+
+        yield lambda: features([run_file.features], context)  # type: ignore[list-item]
     if run_file.train:
         from pipelines.train_stage import train
 

@@ -19,7 +19,7 @@ from pipelines import flags, telling
 from schemas import runfile, settings
 from schemas.errors import ConcordError
 from schemas.runfile import RunFile
-from schemas.train_settings import TrainSettings
+from schemas.train_settings import FeatureSettings, TrainSettings
 
 _log = logging.getLogger("concord")
 VERBS: dict[str, type] = {
@@ -27,6 +27,7 @@ VERBS: dict[str, type] = {
     "confirm": settings.ConfirmSettings,
     "convert": settings.ConvertSettings,
     "train": TrainSettings,
+    "features": FeatureSettings,
     "label": settings.LabelSettings,
     "agree": settings.AgreeSettings,
     "report": settings.ReportSettings,
@@ -36,6 +37,7 @@ REQUIRED = {
     "confirm": ("dataset", "machine", "human"),
     "convert": ("dataset", "source"),
     "train": ("dataset", "network"),
+    "features": ("dataset", "network"),
     "label": ("dataset", "models"),
     "agree": ("dataset", "annotators"),
     "report": ("dataset",),

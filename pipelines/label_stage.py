@@ -1,17 +1,15 @@
-"""The driver's side of `label`: which shards of which label sets are missing, and declaring each set whole."""
+"""The driver's side of `label`: what each model's label set is made from, and with what."""
 
-import time
+from functools import partial
 from typing import Any
 
-import apache_beam as beam
-
-from pipelines import execution, progress
+from pipelines import shard_sets
 from pipelines.execution import Context, StageResult
-from pipelines.label import Answers, ImageShard, LabelImages, LabelPlan
-from pipelines.rejects import check_rejects
-from schemas import cards, layout, products, storage
-from schemas.errors import IncompleteError, InputError
-from schemas.products import ImageSet
+from pipelines.label import Answers, label_table, load_model
+from pipelines.shards import ScorePlan
+from schemas import cards, layout, products
+from schemas.errors import InputError
+from schemas.products import ImageSet, ShardFolder
 from schemas.settings import LabelSettings
 
 
@@ -24,106 +22,64 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
         TooManyRejectsError: more images were turned away than the settings allow.
     """
     images = products.image_set(context.root, settings.dataset, settings.version)
-    began = time.monotonic()
-    plans = [plan_labels(settings, context, images, model) for model in settings.models]
-    counters = _make([plan for plan in plans if plan.missing], context)
-    seconds = time.monotonic() - began
-    results = []
-    for plan in plans:
-        for split in settings.splits:
-            counts, made = _declare(plan, split, settings)
-            product = f"{settings.dataset}/{plan.annotator}/{split}"
-            ran = any(source.split == split for source in plan.missing)
-            results.append(
-                StageResult("label", product, made, seconds if ran else 0.0, counts, counters if ran else {})
-            )
-    return results
+    found = {model: model_card(context.root, images, model) for model in settings.models}
+    plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
+    facts = {model: label_facts(model, card) for model, card in found.items()}
+    return shard_sets.make(plans, facts, settings.max_reject_fraction, context)
 
 
-def plan_labels(settings: LabelSettings, context: Context, images: ImageSet, model: str) -> LabelPlan:
-    """What one model has still to label; whatever stands in the way of it is swept away."""
-    folder = layout.model(context.root, settings.dataset, model)
-    card = cards.require_card(folder)
+def model_card(root: str, images: ImageSet, model: str) -> dict[str, Any]:
+    """The card of a model that is to label a dataset.
+
+    Raises:
+        InputError: it does not fit.
+        IncompleteError: it is not there.
+    """
+    card = cards.require_card(layout.model(root, images.dataset, model))
     if card["classes"] != images.classes or card["task"] != images.manifest["task"]:
         raise InputError(
             f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
-            f"{settings.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
+            f"{images.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
         )
+    return card
+
+
+def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a label set says of its making."""
+    known = {"annotator": model}
+    if "thresholds" not in card:
+        return known
+    return {**known, "thresholds": dict(zip(card["classes"], card["thresholds"], strict=True))}
+
+
+def plan_labels(
+    settings: LabelSettings, context: Context, images: ImageSet, model: str, card: dict[str, Any]
+) -> ScorePlan:
+    """What one model has still to label; whatever stands in the way of it is swept away."""
     recipe = {
         "model": card["fingerprint"],
         "weights": card["weights_sha256"],
         "images": images.fingerprint,
         "settings": (settings.scores, settings.batch_size),
     }
-    prints = {split: products.fingerprint("label", split=split, **recipe) for split in settings.splits}
+    outputs, rejects = {}, {}
+    for split in settings.splits:
+        name = (context.root, images.dataset, model, split)
+        rest = (images.shards, products.fingerprint("label", split=split, **recipe))
+        outputs[split] = ShardFolder(layout.labels(*name), *rest)
+        rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
+    absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
     limits = tuple(card["thresholds"]) if "thresholds" in card else None
-    answers = Answers(card["task"], tuple(images.classes), limits)
-    fixed = (context.root, images, model, folder, answers, settings.batch_size, settings.scores, prints)
-    plan = LabelPlan(*fixed, (), settings.accelerator)
-    missing = [source for split in settings.splits for source in _missing(plan, split, context.force)]
-    return LabelPlan(*fixed, tuple(missing), settings.accelerator)
-
-
-def _missing(plan: LabelPlan, split: str, force: bool) -> list[ImageShard]:
-    images = plan.images
-    images.images_in(split)
-    labels, rejects = plan.labels(split), plan.rejects(split)
-    if products.is_current(labels.folder, labels.fingerprint) and not force:
-        return []
-    done = set(labels.prepare(afresh=force)) & set(rejects.prepare(afresh=force))
-    folder = layout.images(images.root, images.dataset, images.version)
-    sizes = storage.list_files(folder)
-    wanted = [shard for shard in range(images.shards) if shard not in done]
-    paths = {shard: images.tfrecord(split, shard) for shard in wanted}
-    return [
-        ImageShard(split, shard, path, images.index(split), sizes.get(path.rsplit("/", 1)[-1], 0))
-        for shard, path in paths.items()
-    ]
-
-
-def _make(plans: list[LabelPlan], context: Context) -> dict[str, int]:
-    if not plans:
-        return {}
-    shards = [(plan, source) for plan in plans for source in plan.missing]
-    folders = [plan.labels(split) for plan in plans for split in plan.fingerprints]
-    images = plans[0].images
-    total = sum(images.images_in(source.split) for _, source in shards) // images.shards
-
-    def build(pipeline: beam.Pipeline) -> None:
-        for plan in plans:
-            pipeline | f"Label {plan.annotator}" >> LabelImages(plan)
-
-    names = ", ".join(plan.annotator for plan in plans)
-    with progress.shown(f"label {names}", len(shards), total, lambda: sum(folder.committed() for folder in folders)):
-        return execution.run(f"concord label {images.dataset}", build, context.beam_flags)
-
-
-def _declare(plan: LabelPlan, split: str, settings: LabelSettings) -> tuple[dict[str, Any], bool]:
-    """Check that every image is accounted for, then write the label set's manifest; say whether it was new."""
-    labels = plan.labels(split)
-    manifest = products.find_manifest(labels.folder)
-    if (
-        manifest is not None
-        and manifest["fingerprint"] == labels.fingerprint
-        and not any(source.split == split for source in plan.missing)
-    ):
-        return manifest["counts"], False
-    done = labels.done()
-    report = products.total(list(done.values()))
-    counts: dict[str, Any] = {"in": report.records_in, "out": report.records_out, "rejected": dict(report.rejected)}
-    expected = plan.images.images_in(split)
-    if (
-        len(done) < labels.shards
-        or counts["in"] != expected
-        or expected != counts["out"] + sum(report.rejected.values())
-    ):
-        raise IncompleteError(
-            f"split {split!r} has {expected} images, but {len(done)} of {labels.shards} shards of {labels.folder} "
-            f"account for {counts}; run the same command again"
-        )
-    check_rejects("label", [plan.rejects(split)], counts, settings.max_reject_fraction)
-    facts: dict[str, Any] = {"annotator": plan.annotator, "split": split, "images": plan.images.fingerprint}
-    if plan.answers.thresholds is not None:
-        facts["thresholds"] = dict(zip(plan.answers.classes, plan.answers.thresholds, strict=True))
-    labels.complete(**facts, rows=labels.rows(), counts=counts)
-    return counts, True
+    answers = Answers(card["task"], tuple(images.classes), limits, settings.scores)
+    return ScorePlan(
+        stage="label",
+        name=model,
+        images=images,
+        outputs=outputs,
+        rejects=rejects,
+        missing=tuple(source for found in absent for source in found),
+        load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
+        table=partial(label_table, answers=answers),
+        accelerator=settings.accelerator,
+        one_model=settings.one_model,
+    )

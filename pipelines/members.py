@@ -34,7 +34,9 @@ def gather(settings: TrainSettings, fingerprint: str, jobs: Sequence[TrainJob], 
     winner = found[best]
     for name in winner["files"]:
         storage.write_bytes(storage.join(folder, name), storage.read_bytes(storage.join(folder, best, name)))
-    spread = {"runs": len(found), "best": best, "figures": spreads(table)}
+    judged = [f"{split}_{name}" for split, said in winner.get("evaluation", {}).items() for name in said]
+    known = [name for name in (*_WATCHED, *judged) if name in table.column_names]
+    spread = {"runs": len(found), "best": best, "judged": known, "figures": spreads(table)}
     cards.write_card(folder, {**winner, "fingerprint": fingerprint, "sweep": spread})
 
 

@@ -38,7 +38,7 @@ def trained(counts: dict[str, Any]) -> str:
     sweep = counts.get("sweep")
     if sweep:
         parts.append(f"; the best of {sweep['runs']} runs ({sweep['best']}), of which")
-        spreads = [(name, found) for name, found in sweep["figures"].items() if not name.endswith("loss")]
+        spreads = [(name, found) for name, found in sweep["figures"].items() if name in sweep["judged"]]
         parts += [f"\n  {name}: mean {of['mean']:.3f}, {of['least']:.3f} to {of['most']:.3f}" for name, of in spreads]
     return "".join(parts)
 

@@ -13,10 +13,11 @@ from models import networks
 from models.job import TrainJob
 from pipelines import execution, members
 from pipelines.execution import Context, StageResult
+from pipelines.features import feature_folder, features
 from pipelines.train import TrainModels
 from schemas import cards, plugins, products, storage, sweeps
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.train_settings import FeatureSettings, TrainSettings
 
 _log = logging.getLogger("concord")
 
@@ -49,7 +50,7 @@ def train(trainings: Sequence[TrainSettings], context: Context) -> list[StageRes
         raise InputError(f"two models would be written to one folder: {', '.join(sorted(folders))}; give each a name")
     wanted = [one for one in planned if context.force or not cards.is_current(one.folder, one.fingerprint)]
     began = time.monotonic()
-    missing = [job for one in wanted for job in _missing(one, context.force)]
+    missing = _with_features([job for one in wanted for job in _missing(one, context.force)], context)
     counters = _fit_all(missing, context) if missing else {}
     for one in wanted:
         if one.members:
@@ -117,6 +118,30 @@ def _missing(training: Training, afresh: bool) -> list[TrainJob]:
         if afresh:
             storage.remove(storage.join(job.folder, cards.CHECKPOINT_FILE))
     return jobs
+
+
+def _with_features(jobs: list[TrainJob], context: Context) -> list[TrainJob]:
+    """The same trainings, those that can be on features, which are computed first where they are missing."""
+    wanted = {number: _features_of(job) for number, job in enumerate(jobs)}
+    asked = [settings for settings in wanted.values() if settings]
+    if asked:
+        features(asked, dataclasses.replace(context, force=False))
+    return [
+        dataclasses.replace(job, features={split: feature_folder(found, context.root, split) for split in found.splits})
+        if (found := wanted[number])
+        else job
+        for number, job in enumerate(jobs)
+    ]
+
+
+def _features_of(job: TrainJob) -> FeatureSettings | None:
+    """The features that a training learns a head from; None where it sees the images themselves."""
+    settings = job.settings
+    if settings.augment or not plugins.defines(networks, settings.network, "TRANSFER"):
+        return None
+    images = products.image_set(job.root, settings.dataset, settings.version)
+    held = [settings.validation] if settings.validation in images.manifest["splits"] else []
+    return FeatureSettings.of(settings, tuple(dict.fromkeys((settings.split, *held, *settings.evaluate))))
 
 
 def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:

@@ -75,6 +75,16 @@ def label_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
     return join(root, "rejects", "label", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 
+def features(root: str, dataset: str, backbone: str, split: str) -> str:
+    """Folder of the features that a backbone gives the images of one split."""
+    return join(root, "features", f"dataset={dataset}", f"backbone={backbone}", f"split={split}")
+
+
+def feature_rejects(root: str, dataset: str, backbone: str, split: str) -> str:
+    """Folder of the images that have no features."""
+    return join(root, "rejects", "features", f"dataset={dataset}", f"backbone={backbone}", f"split={split}")
+
+
 def confirm_rejects(root: str, dataset: str, side: str) -> str:
     """Folder of the rows of one side (`machine`, `human`) that `confirm` could not read."""
     return join(root, "rejects", "confirm", f"dataset={dataset}", f"side={side}")

@@ -1,8 +1,10 @@
 """Find what is added by adding a file: a source, a network, a measure, each known by its file's name."""
 
+import ast
 import difflib
 import importlib
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from schemas.errors import InputError
@@ -20,6 +22,13 @@ def check(package: ModuleType, kind: str, name: str) -> None:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"there is no {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def defines(package: ModuleType, name: str, attribute: str) -> bool:
+    """Whether a module of a package assigns an attribute, found without importing it."""
+    path = Path(next(iter(package.__path__)), f"{name}.py")
+    targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
+    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
 
 
 def load(package: ModuleType, kind: str, name: str) -> ModuleType:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from schemas import settings, storage
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.train_settings import FeatureSettings, TrainSettings
 
 Settings = TypeVar("Settings")
 
@@ -22,6 +22,7 @@ class RunFile:
     confirm: settings.ConfirmSettings | None
     convert: settings.ConvertSettings | None
     train: tuple[TrainSettings, ...]
+    features: FeatureSettings | None
     label: settings.LabelSettings | None
     agree: settings.AgreeSettings | None
     report: settings.ReportSettings | None
@@ -60,6 +61,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
         confirm=_optional(settings.ConfirmSettings, content, "confirm", dataset),
         convert=_optional(settings.ConvertSettings, content, "convert", dataset),
         train=train,
+        features=_optional(FeatureSettings, content, "features", dataset),
         label=label,
         agree=_optional(settings.AgreeSettings, content, "agree", {**dataset, **annotators}),
         report=_optional(settings.ReportSettings, content, "report", {**dataset, **models}),

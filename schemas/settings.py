@@ -14,7 +14,15 @@ from schemas.layout import check_name, check_split
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
 
-_NO_PART_OF_THE_RESULT = ("max_reject_fraction", "accelerator", "in_flight", "attempts", "timeout", "signed")
+_NO_PART_OF_THE_RESULT = (
+    "max_reject_fraction",
+    "accelerator",
+    "one_model",
+    "in_flight",
+    "attempts",
+    "timeout",
+    "signed",
+)
 
 
 def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
@@ -194,6 +202,7 @@ class LabelSettings(_Checked):
     scores: bool = _setting(False, "keep the score of every class as well")
     batch_size: int = _setting(256, "images the network sees at once")
     max_reject_fraction: float = _setting(0.01, "share of images that may be rejected before the stage fails")
+    one_model: bool = _setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
     accelerator: str = _setting(GPU_HINT, "Beam resource hint of the labelling step, ignored locally; empty for none")
 
     def check(self) -> None:

@@ -88,6 +88,13 @@ REJECTS = pa.schema(
     ]
 )
 
+FEATURES = pa.schema(
+    [
+        _field("image_id", pa.string(), "identity of the image"),
+        _field("features", pa.list_(pa.float32()), "output of the backbone, of one length in the whole folder"),
+    ]
+)
+
 LABEL_STATISTICS = pa.schema(
     [
         _PAIR_KEYS[0],

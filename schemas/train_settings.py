@@ -10,6 +10,7 @@ from typing import Any
 from schemas.errors import InputError
 from schemas.settings import GPU_HINT, _check_choice, _check_distinct, _Checked, _setting
 
+_PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 AUGMENTATIONS = {
     "flip": "probability of mirroring it left to right",
     "shift": "largest shift, as a share of its sides",
@@ -99,7 +100,7 @@ class TrainSettings(_Checked):
             raise InputError("give either folds or a sweep, not both")
         _check_choice("schedule", self.schedule, ("constant", "cosine"))
         _check_choice("class_weights", self.class_weights, ("", "balanced"))
-        _check_choice("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
+        _check_choice("precision", self.precision, _PRECISIONS)
         _check_distinct("evaluate", self.evaluate, 0)
         self._check_augmentation()
 
@@ -110,3 +111,35 @@ class TrainSettings(_Checked):
                 raise InputError(f"augment {key} ({AUGMENTATIONS[key]}) must lie in [0, 1], got {amount}")
         if self.augment_validation and not self.augment:
             raise InputError("augment_validation needs augment: say what is to be changed")
+
+
+@dataclass(frozen=True)
+class FeatureSettings(_Checked):
+    """Compute what a frozen backbone sees in the images of a dataset, once, for heads to be trained on."""
+
+    dataset: str = _setting("", "name of the dataset")
+    network: str = _setting("", "transfer network whose backbone it is: vgg16, xception or efficientnet_v2")
+    splits: tuple[str, ...] = _setting(("train", "validation", "test"), "splits to compute features of", "list")
+    version: str = _setting("1.0.0", "version of the dataset")
+    image_size: int = _setting(0, "side to which images are scaled (default: the network's own)")
+    weights: str = _setting("", "imagenet, or a file; otherwise random", "path")
+    features_from: str = _setting("", "inner layer whose output (LAYER.input: input) is taken")
+    precision: str = _setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
+    seed: int = _setting(1, "seed of random weights")
+    batch_size: int = _setting(32, "images the backbone sees at once")
+    max_reject_fraction: float = _setting(0.01, "share of images that may be rejected before the stage fails")
+    one_model: bool = _setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
+    accelerator: str = _setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
+
+    def check(self) -> None:
+        """There is something to compute, and nothing twice."""
+        _check_distinct("splits", self.splits, 1)
+        _check_choice("precision", self.precision, _PRECISIONS)
+
+    @staticmethod
+    def of(training: TrainSettings, splits: tuple[str, ...]) -> "FeatureSettings":
+        """The features that a training can learn a head from."""
+        shared = ("dataset", "network", "version", "image_size", "weights", "features_from", "precision", "accelerator")
+        values = {key: getattr(training, key) for key in shared}
+        seed = 0 if training.weights else training.seed  # weights that are given do not depend on it
+        return FeatureSettings(**values, splits=splits, seed=seed)

@@ -1,0 +1,210 @@
+"""Score the images of shards with a network: Beam RunInference, one shard an element, the write fused behind it.
+
+Labels and features are both made so. Each shard is on disk as soon as it is done: no barrier stands between computing
+and writing, so that a killed run keeps every shard it finished.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from pipelines import execution
+from schemas import storage, tables, tfrecord
+from schemas.errors import IncompleteError
+from schemas.products import ImageSet, ShardFolder, ShardReport
+from schemas.rejects import Reason
+
+Scores = npt.NDArray[np.float32]
+Rejected = dict[int, tuple[Reason, str]]
+
+
+@dataclass(frozen=True)
+class ImageShard:
+    """What one Beam element stands for: a TFRecord shard, and its index."""
+
+    split: str
+    shard: int
+    tfrecord: str
+    index: ShardFolder
+    payload_bytes: int
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """What scoring images with one network makes.
+
+    Attributes:
+        stage: `label` or `features`.
+        name: of the product, for people.
+        outputs: where the rows of each split go; they commit the rejects.
+        rejects: where the rejects of each split go.
+        missing: the shards still to be made, of all splits.
+        load: gives the network, ready to score, on a worker.
+        table: from image ids and scores to the rows that are kept.
+    """
+
+    stage: str
+    name: str
+    images: ImageSet
+    outputs: Mapping[str, ShardFolder]
+    rejects: Mapping[str, ShardFolder]
+    missing: tuple[ImageShard, ...]
+    load: Callable[[], Any]
+    table: Callable[[Sequence[str], Scores], pa.Table]
+    accelerator: str
+    one_model: bool = False
+
+
+@dataclass(frozen=True)
+class ScoredShard:
+    """The scores of the images of a shard that have any, and the images that have none."""
+
+    source: ImageShard
+    ids: tuple[str, ...]
+    scores: Scores
+    rejects: pa.Table
+
+
+@dataclass(eq=False)
+class ScoreImages(beam.PTransform):  # type: ignore[misc]
+    """Score the missing shards of one product, and write each at once."""
+
+    plan: ScorePlan
+
+    def expand(self, begin: beam.Pipeline) -> beam.PCollection:
+        """The split and number of each shard, as it is written."""
+        hints = {"accelerator": self.plan.accelerator} if self.plan.accelerator else {}
+        shards = begin | "Shards" >> beam.Create(self.plan.missing)
+        return shards | "Score" >> ScoreAndWrite(self.plan).with_resource_hints(**hints)
+
+
+@dataclass(eq=False)
+class ScoreAndWrite(beam.PTransform):  # type: ignore[misc]
+    """Score shards, and write each at once.
+
+    Both steps ask for the same resources: a runner fuses only steps that do, and without the fusion every shard of a
+    bundle would be scored, and held, before the first is written.
+    """
+
+    plan: ScorePlan
+
+    def expand(self, shards: beam.PCollection) -> beam.PCollection:
+        """The split and number of each shard, as it is written."""
+        return shards | "Infer" >> RunInference(ShardScorer(self.plan)) | "Write" >> beam.Map(write_shard, self.plan)
+
+
+class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[misc]
+    """RunInference's way to a network: loads it once a worker, and scores a whole shard an element."""
+
+    def __init__(self, plan: ScorePlan) -> None:
+        super().__init__()
+        self._stage, self._load, self._one_model = plan.stage, plan.load, plan.one_model
+
+    def load_model(self) -> Any:
+        """The network, ready to score; TensorFlow is imported here, on the workers that score."""
+        return self._load()
+
+    def run_inference(
+        self, batch: Sequence[ImageShard], model: Any, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[ScoredShard]:
+        """Score each shard; its mini-batches are the scorer's."""
+        for source in batch:
+            yield score_shard(source, model, self._stage)
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """A shard is a batch already."""
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+    def share_model_across_processes(self) -> bool:
+        """Whether the processes of a worker share one model: one a GPU, not one a process."""
+        return self._one_model
+
+    def get_num_bytes(self, batch: Sequence[ImageShard]) -> int:
+        """Bytes of images in a batch."""
+        return sum(source.payload_bytes for source in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's own counters go."""
+        return "concord_inference"
+
+
+def score_shard(source: ImageShard, scorer: Any, stage: str) -> ScoredShard:
+    """Score every image of a shard that can be read, decoded and scored; reject the others, each by name.
+
+    Raises:
+        IncompleteError: the shard and its index do not belong together.
+    """
+    execution.count_element(stage, source.payload_bytes)
+    index = source.index.read(source.shard)
+    ids: list[str] = index["image_id"].to_pylist()
+    payloads, rejected = read_payloads(source, index)
+    whole = [row for row in range(len(ids)) if row not in rejected]
+    if scorer.ids([payloads[row] for row in whole]) != [ids[row] for row in whole]:
+        raise IncompleteError(f"{source.tfrecord} holds other images than its index says: run concord convert --force")
+    scores, poisoned = score(scorer, [payloads[row] for row in whole], source.split)
+    rejected |= {whole[position]: problem for position, problem in poisoned.items()}
+    kept = tuple(ids[row] for row in whole if row not in rejected)
+    return ScoredShard(source, kept, scores, reject_table(source, ids, rejected))
+
+
+def read_payloads(source: ImageShard, index: pa.Table) -> tuple[list[bytes], Rejected]:
+    """The payloads of a shard at the offsets of its index, and the rows that are damaged."""
+    shard = storage.read_bytes(source.tfrecord)
+    payloads, rejected = [], {}
+    places = zip(index["offset"].to_pylist(), index["length"].to_pylist(), strict=True)
+    for row, (offset, length) in enumerate(places):
+        payload = tfrecord.payload_at(shard, offset, length)
+        if payload is None:
+            rejected[row] = (Reason.RECORD_DAMAGED, f"the checksum of the {length} bytes at {offset} does not fit")
+        payloads.append(payload or b"")
+    return payloads, rejected
+
+
+def score(scorer: Any, payloads: list[bytes], split: str) -> tuple[Scores, Rejected]:
+    """Scores of the images that have any, in order, and the positions of those that have none."""
+    try:
+        scores = scorer.scores(payloads, split)
+        rejected: Rejected = {}
+    except scorer.failures:
+        found = scorer.undecodable(payloads)
+        if not found:
+            raise
+        rejected = {row: (Reason.IMAGE_UNDECODABLE, detail) for row, detail in found.items()}
+        scores = scorer.scores([payload for row, payload in enumerate(payloads) if row not in rejected], split)
+    kept = [row for row in range(len(payloads)) if row not in rejected]
+    finite = np.isfinite(scores).all(axis=1)
+    for position in np.flatnonzero(~finite).tolist():
+        rejected[kept[position]] = (Reason.SCORES_NOT_FINITE, f"scores {scores[position].tolist()[:20]}")
+    return scores[finite], rejected
+
+
+def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:
+    """The images of a shard that have no scores."""
+    rows = sorted(rejected)
+    columns: dict[str, list[str]] = {
+        "image_id": [ids[row] for row in rows],
+        "source": [source.tfrecord] * len(rows),
+        "position": [f"record {row}" for row in rows],
+        "reason": [str(rejected[row][0]) for row in rows],
+        "detail": [rejected[row][1] for row in rows],
+    }
+    return pa.table(columns, schema=tables.REJECTS)
+
+
+def write_shard(scored: ScoredShard, plan: ScorePlan) -> tuple[str, int]:
+    """Write the rows of a shard, after its rejects."""
+    split, shard = scored.source.split, scored.source.shard
+    images, rejects = len(scored.ids), scored.rejects
+    reasons = tables.reject_counts(rejects)
+    report = ShardReport(images + rejects.num_rows, images, reasons, scored.source.payload_bytes)
+    plan.rejects[split].write(shard, rejects, report)
+    plan.outputs[split].write(shard, plan.table(scored.ids, scored.scores), report)
+    execution.count(f"{plan.stage}.images", images)
+    execution.count(f"{plan.stage}.rejected", rejects.num_rows)
+    return split, shard
