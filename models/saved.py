@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from models import foreign
 from models.decoding import decode_batch
 from models.quiet import keras
 from models.quiet import tensorflow as tf
@@ -67,9 +68,12 @@ def load(folder: str) -> keras.Model:
         IncompleteError: the file is not the one that `model.json` speaks of.
         InputError: Keras cannot read it.
     """
+    card = require_card(folder)
+    if MODEL_FILE not in card["files"] and "foreign" in card:
+        return foreign.reload(folder, card)
     path = storage.join(folder, MODEL_FILE)
     content = storage.read_bytes(path)
-    stated = require_card(folder)["files"][MODEL_FILE]["sha256"]
+    stated = card["files"][MODEL_FILE]["sha256"]
     if hashlib.sha256(content).hexdigest() != stated:
         raise IncompleteError(f"{path} is not the file that {CARD_FILE} speaks of: train the model again")
     with storage.scratch_folder() as scratch:

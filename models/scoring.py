@@ -11,6 +11,8 @@ from models import saved
 from models.decoding import FEATURES, decode_batch
 from models.quiet import keras
 from models.quiet import tensorflow as tf
+from schemas import hashing, storage
+from schemas.cards import require_card
 
 
 class Scorer:
@@ -76,6 +78,46 @@ class Scorer:
         return parsed
 
 
-def load(folder: str, batch: int) -> Scorer:
-    """The scorer of a model folder."""
-    return Scorer(saved.load(folder), batch)
+class FoldScorer:
+    """The models of all folds as one: an image is scored by the one that did not see it.
+
+    Images of another split than the one they learnt from, which none of them saw, get the mean of their scores.
+
+    Args:
+        scorers: one a fold, in order.
+        split: the split that was divided into folds.
+    """
+
+    failures = Scorer.failures
+
+    def __init__(self, scorers: Sequence[Scorer], split: str) -> None:
+        self._scorers, self._split = scorers, split
+
+    def ids(self, payloads: Sequence[bytes]) -> list[str]:
+        """The image id that each payload, a serialised example, carries."""
+        return self._scorers[0].ids(payloads)
+
+    def scores(self, payloads: Sequence[bytes], split: str) -> npt.NDArray[np.float32]:
+        """Scores of every image, (n, classes), of images of a split."""
+        if split != self._split:
+            found = [scorer.scores(payloads) for scorer in self._scorers]
+            return np.asarray(np.stack(found).mean(axis=0), dtype=np.float32)
+        folds = hashing.fold_of(self.ids(payloads), len(self._scorers))
+        scores = np.zeros((len(payloads), self._scorers[0].classes), np.float32)
+        for fold, scorer in enumerate(self._scorers):
+            rows = np.flatnonzero(folds == fold)
+            scores[rows] = scorer.scores([payloads[int(row)] for row in rows])
+        return scores
+
+    def undecodable(self, payloads: Sequence[bytes]) -> dict[int, str]:
+        """Which images cannot be decoded, and what the decoder says of each."""
+        return self._scorers[0].undecodable(payloads)
+
+
+def load(folder: str, batch: int) -> Scorer | FoldScorer:
+    """The scorer of a model folder, or of the folds in it."""
+    card = require_card(folder)
+    if "members" not in card:
+        return Scorer(saved.load(folder), batch)
+    scorers = [Scorer(saved.load(storage.join(folder, member)), batch) for member in card["members"]]
+    return FoldScorer(scorers, card["settings"]["split"])

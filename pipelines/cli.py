@@ -38,7 +38,7 @@ REQUIRED = {
     "convert": ("dataset", "source"),
     "train": ("dataset", "network"),
     "features": ("dataset", "network"),
-    "label": ("dataset", "models"),
+    "label": ("dataset",),
     "agree": ("dataset", "annotators"),
     "report": ("dataset",),
 }

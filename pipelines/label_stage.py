@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from pipelines import shard_sets
+from pipelines.adoption import adopt
 from pipelines.execution import Context, StageResult
 from pipelines.label import Answers, label_table, load_model
 from pipelines.shards import ScorePlan
@@ -22,7 +23,10 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
         TooManyRejectsError: more images were turned away than the settings allow.
     """
     images = products.image_set(context.root, settings.dataset, settings.version)
-    found = {model: model_card(context.root, images, model) for model in settings.models}
+    if settings.model_file:
+        adopt(settings, context.root, images, context.force)
+    models = (*settings.models, *([settings.annotator] if settings.annotator else []))
+    found = {model: model_card(context.root, images, model) for model in models}
     plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
     facts = {model: label_facts(model, card) for model, card in found.items()}
     return shard_sets.make(plans, facts, settings.max_reject_fraction, context)

@@ -19,7 +19,7 @@ from schemas import hashing, jsonfile, layout, storage, tables
 from schemas.errors import IncompleteError, InputError
 
 MANIFEST = "_concord.json"
-MULTICLASS, MULTILABEL = "multiclass", "multilabel"  # a dataset's task: one label an image, or a set of them
+MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"  # a dataset's task: what its labels are
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 

@@ -55,7 +55,8 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     train = tuple(make(TrainSettings, {**dataset, **one}, "train") for one in trainings)
     models = {"models": [one.name for one in train]} if train else {}
     label = _optional(settings.LabelSettings, content, "label", {**dataset, **models})
-    annotators = {"annotators": list(label.models)} if label else {}
+    named = [*label.models, *([label.annotator] if label.annotator else [])] if label else []
+    annotators = {"annotators": named} if named else {}
     return RunFile(
         draw=_optional(settings.DrawSettings, content, "draw", {}),
         confirm=_optional(settings.ConfirmSettings, content, "confirm", dataset),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.layout import check_name, check_split
+from schemas.layout import CONFIRMED, HUMAN, MACHINE, check_name, check_split
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
@@ -132,8 +132,7 @@ class ConvertSettings(_Checked):
     def check(self) -> None:
         """Shards, ranges, classes and splits make sense together."""
         _check_shards(self.shards)
-        if len(self.value_range) != 2 or not -math.inf < self.value_range[0] < self.value_range[1] < math.inf:
-            raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(self.value_range)}")
+        check_value_range(self.value_range)
         if len(set(self.classes)) != len(self.classes):
             raise InputError(f"classes must be distinct names, got {', '.join(self.classes)}")
         _check_choice("one_label", self.one_label, ("", "best"))
@@ -193,12 +192,18 @@ class ConfirmSettings(_Checked):
 
 @dataclass(frozen=True)
 class LabelSettings(_Checked):
-    """Label the images of a dataset with trained models, a label set each."""
+    """Label the images of a dataset with trained models, of our own or anybody's, a label set each."""
 
     dataset: str = _setting("", "name of the dataset")
     models: tuple[str, ...] = _setting((), "models to label with, each named after its folder", "list")
     splits: tuple[str, ...] = _setting(("test",), "splits to label", "list")
     version: str = _setting("1.0.0", "version of the dataset")
+    model_file: str = _setting("", "network that Concord did not train: .keras, .h5 or a SavedModel's folder", "path")
+    annotator: str = _setting("", "name of that network, and of its label set")
+    value_range: tuple[float, ...] = _setting((0.0, 255.0), "black and white, as that network takes them", "shape")
+    classes: tuple[str, ...] = _setting((), "classes in the order of its scores (default: the dataset's)", "list")
+    activation: str = _setting("", "what makes its scores probabilities, if they are logits: softmax or sigmoid")
+    trust_model: bool = _setting(False, "load a SavedModel, which can run code of its own")
     scores: bool = _setting(False, "keep the score of every class as well")
     batch_size: int = _setting(256, "images the network sees at once")
     max_reject_fraction: float = _setting(0.01, "share of images that may be rejected before the stage fails")
@@ -206,9 +211,19 @@ class LabelSettings(_Checked):
     accelerator: str = _setting(GPU_HINT, "Beam resource hint of the labelling step, ignored locally; empty for none")
 
     def check(self) -> None:
-        """There is something to label, and nothing twice."""
-        _check_distinct("models", self.models, 1)
+        """There is something to label, and nothing twice; what is said of a foreign network makes sense."""
+        _check_distinct("models", self.models, 0 if self.model_file else 1)
         _check_distinct("splits", self.splits, 1)
+        if bool(self.model_file) != bool(self.annotator):
+            raise InputError("model_file and annotator go together: the file of a network, and what it is called")
+        if self.annotator:
+            check_name("annotator", self.annotator)
+        if self.annotator in (*self.models, HUMAN, MACHINE, CONFIRMED):
+            raise InputError(
+                f"annotator {self.annotator!r} is taken: give the network of {self.model_file} another name"
+            )
+        check_value_range(self.value_range)
+        _check_choice("activation", self.activation, ("", "softmax", "sigmoid"))
 
 
 @dataclass(frozen=True)
@@ -252,6 +267,12 @@ def _check_splits(splits: Mapping[str, float]) -> None:
         check_split(name)
     if not (splits and min(splits.values()) >= 0 and abs(sum(splits.values()) - 1) <= 1e-9):
         raise InputError(f"the shares of splits must be 0 or more and add up to 1, got {json.dumps(dict(splits))}")
+
+
+def check_value_range(given: tuple[float, ...]) -> None:
+    """Raise InputError where this is no black and white."""
+    if len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf:
+        raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(given)}")
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
