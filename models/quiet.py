@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # TensorFlow's own switch: take GPU memory as it is needed, unless it is "false"
 
 
 @contextlib.contextmanager
@@ -34,7 +35,7 @@ tensorflow.get_logger().setLevel("ERROR")
 # the first device look-up prints as well; on a GPU it must not take all memory at once
 with _silent_stderr():
     for _device in tensorflow.config.list_physical_devices("GPU"):
-        tensorflow.config.experimental.set_memory_growth(_device, True)
+        tensorflow.config.experimental.set_memory_growth(_device, os.environ.get(GROWTH, "true") != "false")
 
 # The parallel work is Beam's: its workers share the cores, and results must not depend on how many there are. Training,
 # which has a process of its own, asks for its own number.

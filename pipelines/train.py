@@ -15,7 +15,7 @@ from typing import IO, Any
 import apache_beam as beam
 
 from models.job import TrainJob
-from pipelines import execution
+from pipelines import execution, gpus
 from schemas import errors
 from schemas.errors import ConcordError
 
@@ -45,7 +45,9 @@ def train_model(job: TrainJob) -> str:
     """
     execution.count_element("train", len(job.to_json()))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with tempfile.TemporaryFile("w+") as noise:
+    with tempfile.TemporaryFile("w+") as noise, gpus.claimed(job.settings.gpus) as claimed:
+        if claimed:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, claimed))
         command = [sys.executable, "-m", "models.trainer"]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment
