@@ -15,7 +15,7 @@ _GEOMETRIC = ("flip", "crop", "zoom", "rotation", "perspective", "shift")
 
 
 def augment(pixels: tf.Tensor, amounts: Mapping[str, float], seed: tf.Tensor) -> tf.Tensor:
-    """Changed images; what lies outside the picture is mirrored in.
+    """Changed images; what lies outside the picture continues its edge.
 
     Args:
         pixels: (n, height, width, channels), uint8.
@@ -84,7 +84,7 @@ def _resampled(images: tf.Tensor, source: tf.Tensor) -> tf.Tensor:
         output_shape=shape[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
-        fill_mode="REFLECT",
+        fill_mode="NEAREST",
     )
 
 

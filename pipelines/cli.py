@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "files", nargs="*", metavar="FILE.toml", help="run files (default: the samples drawn by the project itself)"
     )
+    run.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind, REQUIRED[verb])
     return parser
@@ -166,7 +167,7 @@ def _chains(given: argparse.Namespace) -> list[RunFile]:
     if given.verb != "run":
         return [_stage(given)]
     if given.files:
-        return [runfile.load(path, given.root) for path in given.files]
+        return [runfile.load(path, given.root, given.data) for path in given.files]
     with resources.as_file(resources.files("pipelines") / "runs") as folder:
         return [runfile.load(str(path), given.root) for path in sorted(folder.glob("*.toml"))]
 

@@ -28,8 +28,8 @@ class RunFile:
     report: settings.ReportSettings | None
 
 
-def load(path: str, root: str) -> RunFile:
-    """Read a run file; `{root}` in its texts stands for the root folder.
+def load(path: str, root: str, data: str = "") -> RunFile:
+    """Read a run file; `{root}` and `{data}` in its texts stand for the folders given.
 
     Raises:
         InputError: it is no TOML, or a key or value in it is wrong.
@@ -39,7 +39,7 @@ def load(path: str, root: str) -> RunFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from error
     try:
-        return parse(_at_root(content, root))
+        return parse(_placed(content, {"{root}": root.rstrip("/"), **({"{data}": data.rstrip("/")} if data else {})}))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -117,11 +117,16 @@ def _fit(where: str, value: Any, hint: Any) -> Any:
     return value
 
 
-def _at_root(value: Any, root: str) -> Any:
+def _placed(value: Any, folders: Mapping[str, str]) -> Any:
+    """A value of the file, with the folders that its texts name by a placeholder."""
     if isinstance(value, str):
-        return value.replace("{root}", root.rstrip("/"))
+        for name, folder in folders.items():
+            value = value.replace(name, folder)
+        if "{data}" in value:
+            raise InputError(f"{value!r}: say with --data which folder {{data}} stands for")
+        return value
     if isinstance(value, list):
-        return [_at_root(item, root) for item in value]
+        return [_placed(item, folders) for item in value]
     if isinstance(value, dict):
-        return {key: _at_root(item, root) for key, item in value.items()}
+        return {key: _placed(item, folders) for key, item in value.items()}
     return value
