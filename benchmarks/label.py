@@ -16,7 +16,7 @@ import pyarrow as pa
 from benchmarks import common
 from pipelines import execution
 from pipelines.execution import Context
-from pipelines.label import label_table
+from pipelines.label import Answers, label_table
 from schemas import layout, products, tables
 from schemas.products import ImageSet
 from schemas.settings import LabelSettings
@@ -31,10 +31,12 @@ def prepared(count: int) -> ImageSet:
     folder = Path(model_folder(images))
     if not (folder / "model.json").exists():
         from models import saved
+        from models.heads import Head
         from models.networks import cnn2
 
-        card = {"fingerprint": "untrained", "classes": images.classes, "image_shape": list(images.image_shape)}
-        saved.save(cnn2.build(images.image_shape, len(images.classes)), str(folder), card)
+        task, shape = images.manifest["task"], images.image_shape
+        card = {"fingerprint": "untrained", "classes": images.classes, "task": task, "image_shape": list(shape)}
+        saved.save(cnn2.build(shape, Head(task, len(images.classes))), str(folder), card)
     return images
 
 
@@ -68,6 +70,7 @@ def bare_loop(images: ImageSet, folder: Path) -> None:
     compute = tf.function(
         lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, 32, 32, 1), tf.uint8)]
     )
+    answers = Answers(images.manifest["task"], tuple(images.classes))
     spec = {"image": tf.io.FixedLenFeature([], tf.string), "image/id": tf.io.FixedLenFeature([], tf.string)}
 
     def parsed(payload: Any) -> Any:
@@ -79,7 +82,7 @@ def bare_loop(images: ImageSet, folder: Path) -> None:
         batches = rows.map(parsed, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
         found = [(ids.numpy(), compute(pixels).numpy()) for ids, pixels in batches]
         ids = [one.decode() for part, _ in found for one in part.tolist()]
-        table = label_table(ids, np.concatenate([scores for _, scores in found]), images.classes, keep_scores=False)
+        table = label_table(ids, np.concatenate([scores for _, scores in found]), answers)
         tables.write(str(folder / f"{shard}.parquet"), table, "bare")
 
 
