@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis import plots, quality, tables, verdicts
+from analysis import evaluation, plots, quality, tables, verdicts
 from analysis.tables import Digest, Pair, Row, Sources
 from schemas.rejects import REMEDIES
 
@@ -187,6 +187,12 @@ def learning(facts: Facts) -> Data | None:
     return {"entries": entries} if entries else None
 
 
+def judged(facts: Facts) -> Data | None:
+    """What the networks were judged at."""
+    entries = evaluation.of_models(facts.sources.models)
+    return {"entries": entries} if entries else None
+
+
 def left_out(facts: Facts) -> Data | None:
     """The records that were turned away, by reason, each with an example and what to do."""
     rows = [{**row, "remedy": REMEDIES.get(row["reason"], "")} for row in facts.rejects]
@@ -222,6 +228,7 @@ SECTIONS = (
     Section("disagreements", "Where both are sure, and differ", disagreements),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),
+    Section("evaluation", "How well the networks do", judged),
     Section("learning", "How the models learned", learning),
     Section("rejects", "What was left out", left_out),
     Section("provenance", "How it was made", provenance),
