@@ -25,7 +25,13 @@ def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = (
             parser.add_argument(*aliases, action="store_true", default=argparse.SUPPRESS, help=text)
         else:
             read = _READERS.get(shape) or hints[entry.name]
-            metavar = {"list": "A,B,...", "shape": "N,N", "keys": "SPLIT=I:L", "fractions": "SPLIT=SHARE"}.get(shape)
+            metavar = {
+                "list": "A,B,...",
+                "shape": "N,N",
+                "keys": "SPLIT=I:L",
+                "fractions": "SPLIT=SHARE",
+                "counts": "SPLIT=N",
+            }.get(shape)
             parser.add_argument(
                 *aliases,
                 dest=entry.name,
@@ -63,12 +69,23 @@ def _fractions(text: str) -> dict[str, float]:
     return {key: float(value) for key, value in _pairs(text).items()}
 
 
-_READERS: Mapping[str, Any] = {"list": _names, "shape": _numbers, "keys": _pairs, "fractions": _fractions}
+def _counts(text: str) -> dict[str, int]:
+    return {key: int(value) for key, value in _pairs(text).items()}
+
+
+_READERS: Mapping[str, Any] = {
+    "list": _names,
+    "shape": _numbers,
+    "keys": _pairs,
+    "fractions": _fractions,
+    "counts": _counts,
+}
 for _read, _name in (
     (_names, "list"),
     (_numbers, "list of numbers"),
     (_pairs, "SPLIT=VALUE list"),
     (_fractions, "share list"),
+    (_counts, "SPLIT=NUMBER list"),
 ):
     _read.__name__ = _name  # argparse names it in its errors
 
