@@ -26,9 +26,6 @@ from schemas.examples import encode_example
 from schemas.products import MULTILABEL
 from schemas.rejects import Reason
 
-AT_ONCE = 2  # photographs of a shard that are prepared at a time
-_Preparing = asyncio.Task[Photograph | Problem]
-
 
 @dataclass(frozen=True)
 class PhotoPlan:
@@ -80,32 +77,11 @@ def convert_shard(shard: PhotoShard, plan: PhotoPlan) -> ShardKey:
 
 
 async def gather(photos: Sequence[Photo], plan: PhotoPlan) -> list[Photograph | Problem]:
-    """Each photograph as it is to be stored, or why it cannot be, in the order given.
-
-    They are prepared in threads, so that requests under way go on, and their time limits hold the server to account,
-    not us; two at once, so that a processor need not wait for the next.
-    """
-    found: dict[int, Photograph | Problem] = {
-        number: _UNLABELLED for number, photo in enumerate(photos) if photo.labels is None
-    }
-    numbers = [number for number in range(len(photos)) if number not in found]
-    preparing: dict[_Preparing, int] = {}
-    async for place, fetched in fetching.fetch([photos[number].location for number in numbers], plan.patience):
-        if isinstance(fetched, Missing):
-            found[numbers[place]] = Problem(fetched.reason, fetched.detail)
-        else:
-            preparing[asyncio.create_task(asyncio.to_thread(prepare, fetched, plan.wanted))] = numbers[place]
-            await _collect(preparing, found, AT_ONCE - 1)
-    await _collect(preparing, found, 0)
-    return [found[number] for number in range(len(photos))]
-
-
-async def _collect(preparing: dict[_Preparing, int], found: dict[int, Photograph | Problem], most: int) -> None:
-    """Take what is prepared, until no more than so many are under way."""
-    while len(preparing) > most:
-        done, _ = await asyncio.wait(preparing, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            found[preparing.pop(task)] = task.result()
+    """Each photograph as it is to be stored, or why it cannot be, in the order given."""
+    labelled = [photo.location for photo in photos if photo.labels is not None]
+    fetched = iter(await fetching.fetch_each(labelled, plan.patience, lambda _, content: prepare(content, plan.wanted)))
+    found = [_UNLABELLED if photo.labels is None else next(fetched) for photo in photos]
+    return [Problem(one.reason, one.detail) if isinstance(one, Missing) else one for one in found]
 
 
 _UNLABELLED = Problem(Reason.LABEL_MISSING, "it is of no class that was asked for, or in no row of the table")

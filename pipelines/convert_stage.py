@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +19,12 @@ from pipelines.fetching import Patience
 from pipelines.image_shards import ImageShards
 from pipelines.photographs import Wanted
 from pipelines.rejects import check_rejects
-from pipelines.sources import PhotoSource, SourcePlan
+from pipelines.sources import NO_PICTURES, OwnInputs, PhotoSource, SourcePlan
 from pipelines.tfds_metadata import write_metadata
 from schemas import hashing, layout, plugins, products
 from schemas.errors import IncompleteError, InputError
 from schemas.layout import DIGITS, HUMAN
-from schemas.products import MULTICLASS, ShardReport
+from schemas.products import SEQUENCE, ShardFolder, ShardReport
 from schemas.settings import ConvertSettings
 
 IMAGES_PER_SHARD = 8192
@@ -52,21 +53,31 @@ def convert(settings: ConvertSettings, context: Context) -> StageResult:
         TooManyRejectsError: more records were turned away than the settings allow.
     """
     source = plugins.load(sources, "source", settings.source).make(settings)
-    photos = isinstance(source, PhotoSource)
-    inputs = source.inputs(context.root) if photos else [products.input_identity(path) for path in settings.input]
+    own = isinstance(source, OwnInputs)
+    inputs = source.inputs(context.root) if own else [products.input_identity(path) for path in settings.input]
     fingerprint = products.fingerprint("convert", settings=settings.identity(), inputs=inputs)
-    images = layout.images(context.root, settings.dataset, settings.version)
-    manifest = products.find_manifest(images)
-    if manifest and manifest["fingerprint"] == fingerprint and not context.force:
+    manifest = None if context.force else _current(settings, context.root, fingerprint)
+    if manifest:
         return StageResult("convert", settings.dataset, made=False, counts=manifest["counts"])
     began = time.monotonic()
-    job = (_photo_job if photos else _slab_job)(settings, context, source, fingerprint)
+    plan = _photo_job if isinstance(source, PhotoSource) else _slab_job
+    job = plan(settings, context, source, fingerprint)
     done = frozenset() if context.force else image_shards.finished(job.target)
     image_shards.sweep(job.target, done)
     job = dataclasses.replace(job, target=dataclasses.replace(job.target, missing=job.target.every() - done))
     counters = _make(job, context)
     counts = _declare(job, settings)
     return StageResult("convert", settings.dataset, True, time.monotonic() - began, counts, counters)
+
+
+def _current(settings: ConvertSettings, root: str, fingerprint: str) -> dict[str, Any] | None:
+    """The dataset's manifest, if it was made from just this; it lies beside the images, or labels that are alone."""
+    homes = (
+        layout.images(root, settings.dataset, settings.version),
+        layout.label_sets(root, settings.dataset, HUMAN),
+    )
+    found = [products.find_manifest(home) for home in homes]
+    return next((manifest for manifest in found if manifest and manifest["fingerprint"] == fingerprint), None)
 
 
 def shard_count(found: SourcePlan) -> int:
@@ -94,18 +105,25 @@ def _target(settings: ConvertSettings, context: Context, fingerprint: str, **giv
 def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> _Job:
     found = source.plan()
     fractions = dict(settings.splits) if settings.splits else None
+    if found.task == SEQUENCE and settings.classes:
+        raise InputError(f"leave out --classes: the labels of {settings.source} are numbers, of the digits 0 to 9")
     target = _target(
         settings,
         context,
         fingerprint,
-        task=MULTICLASS,
+        task=found.task,
         classes=settings.classes or DIGITS,
+        pictures=found.image_shape != NO_PICTURES,
         annotator=HUMAN,
         splits=tuple(fractions or found.records()),
         shards=settings.shards or shard_count(found),
     )
     given = (source, found.slabs, found.image_shape, settings.value_range, fractions)
-    return _Job(target, sum(found.records().values()), lambda shards: ConvertImages(ConvertPlan(shards, *given)))
+
+    def transform(shards: ImageShards) -> beam.PTransform:
+        return ConvertImages(ConvertPlan(shards, *given))
+
+    return _Job(target, sum(found.records().values()), transform, found.facts)
 
 
 def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> _Job:
@@ -142,7 +160,7 @@ def _make(job: _Job, context: Context) -> dict[str, int]:
         pipeline | "Convert" >> job.transform(target)
 
     def committed() -> int:
-        return sum(target.index(split).committed() for split in target.splits)
+        return sum(target.commits(split).committed() for split in target.splits)
 
     share = len(target.missing) / len(target.every())
     with progress.shown(f"convert {target.dataset}", len(target.missing), int(job.records * share), committed):
@@ -152,7 +170,7 @@ def _make(job: _Job, context: Context) -> dict[str, int]:
 def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
     """Check that every record is accounted for, then write the manifests, the dataset's own last."""
     target = job.target
-    reports = {split: target.index(split).done() for split in target.splits}
+    reports = {split: target.commits(split).done() for split in target.splits}
     totals = {split: products.total(list(reports[split].values())) for split in target.splits}
     for split in target.splits:
         absent = sorted(set(range(target.shards)) - set(reports[split]))
@@ -166,14 +184,18 @@ def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
     check_rejects("convert", rejects, counts, settings.max_reject_fraction)
     repeated = _in_two_splits(target) if job.seek_repeats else {}
     shape = whole.shapes[0] if len(whole.shapes) == 1 else (None, None, 3)
-    write_metadata(target, shape, reports)
+    for split in target.splits if target.task == SEQUENCE else ():
+        counts["splits"][split]["lengths"] = _lengths(target.labels(split))
+    if target.pictures:
+        write_metadata(target, shape, reports)
     for split in target.splits if target.annotator else ():
         rows = sum(report.records_out for report in target.labels(split).done().values())
         target.labels(split).complete(annotator=target.annotator, split=split, images=target.fingerprint, rows=rows)
     facts = {"fingerprint": target.fingerprint, "shards": target.shards, "counts": counts, "splits": counts["splits"]}
     identity = {"dataset": target.dataset, "version": target.version, "task": target.task}
-    kind = {"classes": list(target.classes), "image_shape": list(shape), **job.facts, **repeated}
-    products.write_manifest(target.images, {**identity, **kind, **facts, "settings": settings.identity()})
+    image_shape = list(shape) if target.pictures else None
+    kind = {"classes": list(target.classes), "image_shape": image_shape, **job.facts, **repeated}
+    products.write_manifest(target.home, {**identity, **kind, **facts, "settings": settings.identity()})
     return counts
 
 
@@ -182,6 +204,14 @@ def _counts(whole: ShardReport, splits: dict[str, ShardReport]) -> dict[str, Any
         return {"in": report.records_in, "out": report.records_out, "rejected": dict(report.rejected)}
 
     return {**one(whole), "splits": {name: one(report) for name, report in splits.items()}}
+
+
+def _lengths(labels: ShardFolder) -> dict[str, int]:
+    """How many of the numbers of a split have one digit, how many two, and so on."""
+    found: Counter[int] = Counter()
+    for shard in range(labels.shards):
+        found.update(map(len, labels.read(shard)["label"].to_pylist()))
+    return {str(length): found[length] for length in sorted(found)}
 
 
 def _in_two_splits(target: ImageShards) -> dict[str, Any]:

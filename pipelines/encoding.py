@@ -52,27 +52,33 @@ def encode_records(
 
     Returns:
         a batch of schema `ENCODED`; `record`, `sha256` and `label` are null where `reason` is set, else
-        `source`, `position`, `reason` and `detail` are.
+        `source`, `position`, `reason` and `detail` are. Where there are no pictures, `record` and `sha256` are empty.
     """
     pixels, problems = to_uint8(records.pixels, value_range)
-    problems = label_problems(records.labels, records.classes, len(classes)) | problems
+    problems = {**_label_problems(records, classes), **problems, **records.problems}
+    answers = (records.labels if records.classes is None else records.classes).tolist()
     framed: list[bytes | None] = []
     digests: list[str | None] = []
     for row in rows.tolist():
-        if row in problems:
-            framed.append(None)
-            digests.append(None)
+        if row in problems or not pixels.size:  # labels alone have no record
+            framed.append(None if row in problems else b"")
+            digests.append(None if row in problems else "")
             continue
         png = encode_png(pixels[row])
-        framed.append(tfrecord.frame(encode_example(png, records.image_ids[row], int(records.classes[row]))))
+        framed.append(tfrecord.frame(encode_example(png, records.image_ids[row], answers[row])))
         digests.append(hashlib.sha256(png).hexdigest())
-    named = np.array([*classes, None], dtype=object)
-    indices = records.classes.copy()
-    indices[list(problems)] = len(classes)
+    named = answers if records.classes is None else [classes[one] if 0 <= one < len(classes) else "" for one in answers]
+    labels = [None if row in problems else named[row] for row in rows.tolist()]
     ids = [records.image_ids[row] for row in rows.tolist()]
-    columns = [hashes[rows], ids, framed, digests, named[indices[rows]], *_rejections(records, rows, problems)]
+    columns = [hashes[rows], ids, framed, digests, labels, *_rejections(records, rows, problems)]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, ENCODED, strict=True)]
     return pa.record_batch(arrays, schema=ENCODED)
+
+
+def _label_problems(records: Records, classes: Sequence[str]) -> Problems:
+    if records.classes is None:
+        return number_problems(records.labels, classes)
+    return label_problems(records.labels, records.classes, len(classes))
 
 
 def _rejections(records: Records, rows: npt.NDArray[np.int64], problems: Problems) -> list[list[str | None]]:
@@ -127,11 +133,34 @@ def label_problems(labels: npt.NDArray[Any], indices: npt.NDArray[np.int64], cla
     return problems
 
 
+def number_problems(numbers: npt.NDArray[Any], classes: Sequence[str]) -> Problems:
+    """The rows whose number is none: empty, or with what is no digit.
+
+    Args:
+        numbers: (n,) texts.
+        classes: the digits.
+    """
+    problems: Problems = {}
+    for row, number in enumerate(numbers.tolist()):
+        if not number:
+            problems[row] = Reason.LABEL_MISSING, "the number has no digit"
+        elif not set(number) <= set(classes):
+            problems[row] = Reason.LABEL_OUTSIDE_CLASSES, f"the number is {number!r}, but digits are {''.join(classes)}"
+    return problems
+
+
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     """Lossless PNG of an image (height, width, 1 or 3), its channels RGB."""
     ordered = image[..., ::-1] if image.shape[-1] == 3 else image  # OpenCV takes BGR
     encoded: bytes = cv2.imencode(".png", ordered, (cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL))[1].tobytes()
     return encoded
+
+
+def resized(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Pixels at another height and width: along an axis that shrinks averaged, along one that grows interpolated."""
+    (height, width), (tall, wide) = pixels.shape[:2], size
+    smaller = cv2.resize(pixels, (min(width, wide), min(height, tall)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(smaller, (wide, tall), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def gather(batches: Iterable[bytes]) -> pa.Table:

@@ -9,10 +9,10 @@ import functools
 import os
 import random
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -26,11 +26,15 @@ from schemas.rejects import Reason
 FIRST_PAUSE = 0.2  # seconds before the first retry; each further one waits twice as long, at most LONGEST_PAUSE
 LONGEST_PAUSE = 10.0
 MOST_BYTES = 256 << 20  # of one photograph
+AT_ONCE = 2  # photographs that are worked on at a time
 _S3_REGION = "us-east-1"  # where open-images-dataset lies; AWS_REGION and AWS_DEFAULT_REGION overrule it
 _NOT_THERE = (NotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _DENIED = (PermissionDeniedError, UnauthenticatedError, PermissionError)
 _STATUS = re.compile(r"status code: (\d{3}[^:]*)")
 _PREAMBLE = re.compile(r"Generic \w+ error: (Error performing \S+ \S+ in \S+ - )?")
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,34 @@ async def fetch(locations: Sequence[str], patience: Patience) -> AsyncIterator[t
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             yield task.result()
+
+
+async def fetch_each(
+    locations: Sequence[str], patience: Patience, work: Callable[[int, bytes], Made]
+) -> list[Made | Missing]:
+    """What `work` makes of each photograph, of its number and content, or why it is missing; in the order given.
+
+    The work is done in threads, so that requests under way go on, and their time limits hold the server to account,
+    not us; two at once, so that a processor need not wait for the next.
+    """
+    made: dict[int, Made | Missing] = {}
+    working: dict[asyncio.Task[Made], int] = {}
+    async for number, fetched in fetch(locations, patience):
+        if isinstance(fetched, Missing):
+            made[number] = fetched
+        else:
+            working[asyncio.create_task(asyncio.to_thread(work, number, fetched))] = number
+            await _collect(working, made, AT_ONCE - 1)
+    await _collect(working, made, 0)
+    return [made[number] for number in range(len(locations))]
+
+
+async def _collect(working: dict[asyncio.Task[Made], int], made: dict[int, Made | Missing], most: int) -> None:
+    """Take what is done, until no more than so many are under way."""
+    while len(working) > most:
+        done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            made[working.pop(task)] = task.result()
 
 
 async def _one(number: int, location: str, patience: Patience) -> tuple[int, bytes | Missing]:

@@ -33,6 +33,7 @@ def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = (
                 "keys": "SPLIT=I:L",
                 "fractions": "SPLIT=SHARE",
                 "amounts": "NAME=X",
+                "counts": "SPLIT=N",
             }.get(shape)
             parser.add_argument(
                 *aliases,
@@ -71,18 +72,24 @@ def _fractions(text: str) -> dict[str, float]:
     return {key: float(value) for key, value in _pairs(text).items()}
 
 
+def _counts(text: str) -> dict[str, int]:
+    return {key: int(value) for key, value in _pairs(text).items()}
+
+
 _READERS: Mapping[str, Any] = {
     "list": _names,
     "shape": _numbers,
     "keys": _pairs,
     "fractions": _fractions,
     "amounts": _fractions,
+    "counts": _counts,
 }
 for _read, _name in (
     (_names, "list"),
     (_numbers, "list of numbers"),
     (_pairs, "SPLIT=VALUE list"),
     (_fractions, "share list"),
+    (_counts, "SPLIT=NUMBER list"),
 ):
     _read.__name__ = _name  # argparse names it in its errors
 

@@ -24,6 +24,7 @@ class ImageShards:
     Attributes:
         annotator: whose labels the source brings along; empty where they are in a label set already.
         missing: the shards still to be made.
+        pictures: whether there are any; else a shard is its labels and rejects, and the labels commit it.
     """
 
     root: str
@@ -36,13 +37,14 @@ class ImageShards:
     shards: int
     fingerprint: str
     missing: frozenset[ShardKey]
+    pictures: bool = True
 
     def every(self) -> frozenset[ShardKey]:
         """The key of every shard."""
         return frozenset((split, shard) for split in self.splits for shard in range(self.shards))
 
     def index(self, split: str) -> ShardFolder:
-        """Where the index of a split goes; its shards commit the others."""
+        """Where the index of a split goes."""
         return ShardFolder(layout.index(self.root, self.dataset, split), self.shards, self.fingerprint)
 
     def labels(self, split: str) -> ShardFolder:
@@ -54,28 +56,41 @@ class ImageShards:
         """Where the rejects of a split go."""
         return ShardFolder(layout.convert_rejects(self.root, self.dataset, split), self.shards, self.fingerprint)
 
-    def beside_index(self, split: str) -> list[ShardFolder]:
-        """The folders of tables that a split has beside its index."""
-        return [*([self.labels(split)] if self.annotator else []), self.rejects(split)]
+    def commits(self, split: str) -> ShardFolder:
+        """The folder whose shards are written last, and so commit the others."""
+        return self.index(split) if self.pictures else self.labels(split)
+
+    def tables(self, split: str) -> list[ShardFolder]:
+        """The folders of tables that a split has."""
+        labels = [self.labels(split)] if self.annotator else []
+        return [*labels, self.rejects(split), *([self.index(split)] if self.pictures else [])]
 
     @property
     def images(self) -> str:
         """Folder of the TFRecord shards."""
         return layout.images(self.root, self.dataset, self.version)
 
+    @property
+    def home(self) -> str:
+        """Folder of the dataset's manifest: that of the images, or of the labels where they are alone."""
+        return self.images if self.pictures else layout.label_sets(self.root, self.dataset, self.annotator)
+
     def tfrecord_name(self, split: str, shard: int) -> str:
         """File name of a TFRecord shard."""
         return layout.tfrecord_shard(self.dataset, split, shard, self.shards)
 
     def write(self, key: ShardKey, content: "ShardContent") -> ShardReport:
-        """Write everything of one shard, last the index, which commits it."""
+        """Write everything of one shard, last what commits it."""
         split, shard = key
         report = content.report()
+        labels = content.labels.num_rows
+        self.rejects(split).write(shard, content.rejects, report)
+        if not self.pictures:
+            self.labels(split).write(shard, content.labels, report)
+            return report
         storage.write_parts(storage.join(self.images, self.tfrecord_name(split, shard)), content.records)
         if self.annotator:
-            labels = content.labels.num_rows
             self.labels(split).write(shard, content.labels, ShardReport(labels, labels))
-        self.rejects(split).write(shard, content.rejects, report)
         self.index(split).write(shard, content.index(shard), report)
         return report
 
@@ -133,24 +148,30 @@ def finished(shards: ImageShards) -> frozenset[ShardKey]:
     there = storage.list_files(shards.images)
     done: set[ShardKey] = set()
     for split in shards.splits:
-        reports = shards.index(split).done()
-        others = [set(folder.done()) for folder in shards.beside_index(split)]
+        reports = shards.commits(split).done()
+        others = [set(folder.done()) for folder in shards.tables(split) if folder != shards.commits(split)]
         for shard, report in reports.items():
             size = there.get(shards.tfrecord_name(split, shard))
-            if size == report.payload_bytes and all(shard in other for other in others):
+            whole = size == report.payload_bytes or not shards.pictures
+            if whole and all(shard in other for other in others):
                 done.add((split, shard))
     return frozenset(done)
 
 
 def sweep(shards: ImageShards, done: frozenset[ShardKey]) -> None:
     """Remove the manifests, and every file of the dataset that is no finished shard of this conversion."""
-    storage.remove(storage.join(shards.images, MANIFEST))
-    _remove_all_but(shards.images, {shards.tfrecord_name(*key) for key in done})
-    old = storage.list_folders(storage.parent(layout.index(shards.root, shards.dataset, "")))
+    alone = layout.label_sets(shards.root, shards.dataset, shards.annotator)
+    for home in [shards.images, *([alone] if shards.annotator else [])]:
+        storage.remove(storage.join(home, MANIFEST))
+    _remove_all_but(shards.images, {shards.tfrecord_name(*key) for key in done} if shards.pictures else set())
+    parents = {storage.parent(folder.folder) for folder in (shards.index("x"), shards.commits("x"))}
+    old = [name for parent in parents for name in storage.list_folders(parent)]
     for split in {*shards.splits, *(name.removeprefix("split=") for name in old)}:
         keep = {layout.parquet_shard(shard, shards.shards) for name, shard in done if name == split}
-        for folder in [*shards.beside_index(split), shards.index(split)]:
+        for folder in shards.tables(split):
             _remove_all_but(folder.folder, keep)
+        if not shards.pictures:  # an index that is there speaks of pictures that are no more
+            _remove_all_but(shards.index(split).folder, set())
 
 
 def _remove_all_but(folder: str, keep: set[str]) -> None:

@@ -22,6 +22,7 @@ def tell(result: Any) -> None:
     elif "in" in counts:
         fate = "rejected" if "rejected" in counts else "unpaired"
         parts.append(f"; {counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
+        parts += [lengths(split, one["lengths"]) for split, one in counts.get("splits", {}).items() if "lengths" in one]
     if result.stage == "train":
         parts.append(trained(counts))
     _log.info("%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts))
@@ -41,6 +42,12 @@ def trained(counts: dict[str, Any]) -> str:
         spreads = [(name, found) for name, found in sweep["figures"].items() if name in sweep["judged"]]
         parts += [f"\n  {name}: mean {of['mean']:.3f}, {of['least']:.3f} to {of['most']:.3f}" for name, of in spreads]
     return "".join(parts)
+
+
+def lengths(split: str, found: dict[str, int]) -> str:
+    """A line that tells how many numbers of a split there are of each length."""
+    parts = [f"{count:,} of {length} digit{'s' * (length != '1')}" for length, count in found.items()]
+    return f"\n  {split}: {', '.join(parts) or 'no numbers'}"
 
 
 def reconciliation(counts: dict[str, Any]) -> list[str]:

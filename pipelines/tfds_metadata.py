@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.image_shards import ImageShards
 from schemas import storage
-from schemas.products import MULTILABEL, ShardReport
+from schemas.products import MULTILABEL, SEQUENCE, ShardReport
 
 Shape = tuple[int | None, int | None, int]
 
@@ -45,7 +45,10 @@ def write_metadata(target: ImageShards, shape: Shape, reports: Mapping[str, Mapp
 
 
 def _features(kinds: Any, target: ImageShards, shape: Shape) -> Any:
-    label = kinds.ClassLabel(names=list(target.classes))
-    answer = {"labels": kinds.Sequence(label)} if target.task == MULTILABEL else {"label": label}
+    if target.task == SEQUENCE:
+        answer = {"label": kinds.Text()}
+    else:
+        label = kinds.ClassLabel(names=list(target.classes))
+        answer = {"labels": kinds.Sequence(label)} if target.task == MULTILABEL else {"label": label}
     image = kinds.Image(shape=shape, encoding_format="jpeg" if shape[0] is None else "png")
     return kinds.FeaturesDict({"image": image, "image/id": kinds.Text(), **answer})

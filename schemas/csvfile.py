@@ -9,10 +9,10 @@ from schemas.errors import InputError
 BOM = b"\xef\xbb\xbf"
 
 
-def read_rows(path: str, what: str) -> list[tuple[int, list[str]]]:
+def read_rows(path: str, what: str, delimiters: str = ",") -> list[tuple[int, list[str]]]:
     """The rows of a CSV file in UTF-8 that are not empty, each with the line from 1 that it begins in.
 
-    Lines may end in any way.
+    Lines may end in any way; the fields are separated by the first of `delimiters` that is in the first line.
 
     Raises:
         InputError: it is no such file, or has no row.
@@ -21,7 +21,10 @@ def read_rows(path: str, what: str) -> list[tuple[int, list[str]]]:
         raise InputError(f"no such file: {path}")
     rows, line = [], 1
     try:
-        reader = csv.reader(io.StringIO(storage.read_bytes(path).removeprefix(BOM).decode(), newline=""))
+        text = storage.read_bytes(path).removeprefix(BOM).decode()
+        first = text.splitlines()[0] if text else ""
+        delimiter = next((one for one in delimiters if one in first), delimiters[0])
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         for row in reader:
             rows.append((line, row))
             line = reader.line_num + 1

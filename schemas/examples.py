@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _LISTS = {"BytesList": _FIELD.TYPE_BYTES, "FloatList": _FIELD.TYPE_FLOAT, "Int64List": _FIELD.TYPE_INT64}
+_BYTES, _INTEGERS = 1, 3  # the numbers of the fields `bytes_list` and `int64_list` of a feature
 
 
 @functools.cache
@@ -49,30 +50,37 @@ def _add_field(
     return field
 
 
-def encode_example(image: bytes, image_id: str, label: int | Sequence[int]) -> bytes:
+def encode_example(image: bytes, image_id: str, label: int | str | Sequence[int]) -> bytes:
     """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, and `label`, or `labels` for several.
+
+    A label is the number of a class, or a text, such as the digits of a house number.
 
     The bytes are those of protobuf's deterministic serialisation, put together here: filling in a message for each
     image took several times as long, and holds Python's lock.
     """
-    name, several = image_id.encode(), not isinstance(label, int)
-    numbers = b"".join(map(_number, label)) if isinstance(label, Sequence) else _number(label)
-    before_name, before_image, before_numbers = _around(len(name), len(image), len(numbers), several)
-    return b"".join((before_name, name, before_image, image, before_numbers, numbers))
+    name = image_id.encode()
+    if isinstance(label, str):
+        key, kind, answer = b"label", _BYTES, label.encode()
+    elif isinstance(label, int):
+        key, kind, answer = b"label", _INTEGERS, _number(label)
+    else:
+        key, kind, answer = b"labels", _INTEGERS, b"".join(map(_number, label))
+    before_name, before_image, before_answer = _around(len(name), len(image), len(answer), key, kind)
+    return b"".join((before_name, name, before_image, image, before_answer, answer))
 
 
 @functools.lru_cache(maxsize=65_536)
-def _around(name_bytes: int, image_bytes: int, number_bytes: int, several: bool) -> tuple[bytes, bytes, bytes]:
+def _around(name_bytes: int, image_bytes: int, answer_bytes: int, key: bytes, kind: int) -> tuple[bytes, bytes, bytes]:
     """What stands before id, image and label, which follows from their lengths."""
-    before_name, name_entry = _entry(b"image/id", 1, name_bytes)
-    before_image, image_entry = _entry(b"image", 1, image_bytes)
-    before_number, label_entry = _entry(b"labels" if several else b"label", 3, number_bytes)
-    return _tag(1, name_entry + image_entry + label_entry) + before_name, before_image, before_number
+    before_name, name_entry = _entry(b"image/id", _BYTES, name_bytes)
+    before_image, image_entry = _entry(b"image", _BYTES, image_bytes)
+    before_answer, label_entry = _entry(key, kind, answer_bytes)
+    return _tag(1, name_entry + image_entry + label_entry) + before_name, before_image, before_answer
 
 
 def _entry(key: bytes, kind: int, value_bytes: int) -> tuple[bytes, int]:
     """An entry of the map of features up to its value, and its whole length; `kind` is the list's field number."""
-    value = _tag(1, value_bytes) if value_bytes or kind != 3 else b""  # a list of no numbers has no field
+    value = _tag(1, value_bytes) if value_bytes or kind != _INTEGERS else b""  # a list of no numbers has no field
     values = _tag(kind, len(value) + value_bytes) + value
     feature = _tag(1, len(key)) + key + _tag(2, len(values) + value_bytes) + values
     start = _tag(1, len(feature) + value_bytes) + feature

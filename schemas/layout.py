@@ -45,9 +45,14 @@ def index(root: str, dataset: str, split: str) -> str:
     return join(root, "index", f"dataset={dataset}", f"split={split}")
 
 
+def label_sets(root: str, dataset: str, annotator: str) -> str:
+    """Folder of one annotator's labels, a folder a split."""
+    return join(root, "labels", f"dataset={dataset}", f"annotator={annotator}")
+
+
 def labels(root: str, dataset: str, annotator: str, split: str) -> str:
     """Folder of one annotator's labels of one split."""
-    return join(root, "labels", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+    return join(label_sets(root, dataset, annotator), f"split={split}")
 
 
 def model(root: str, dataset: str, name: str) -> str:

@@ -19,7 +19,8 @@ from schemas import hashing, jsonfile, layout, storage, tables
 from schemas.errors import IncompleteError, InputError
 
 MANIFEST = "_concord.json"
-MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"  # a dataset's task: what its labels are
+# A dataset's task: one label an image, a set of them, or a number, which is a string of digits.
+MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     IMAGE_ANIMATED = "image_animated"
     IMAGE_TOO_LARGE = "image_too_large"
+    BOX_OUTSIDE = "box_outside"
+    BOX_NOT_A_NUMBER = "box_not_a_number"
 
 
 REMEDIES = {
@@ -36,7 +38,7 @@ REMEDIES = {
     Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): mend the input",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
     Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
-    Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: remake the shard with concord convert --force",
+    Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: copy it again, or remake the shard with convert --force",
     Reason.SCORES_NOT_FINITE: "the network's scores are NaN or infinite: train it again",
     Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: mend the file",
     Reason.ROW_NOT_UTF8: "the row is not UTF-8 text: save the file as UTF-8",
@@ -44,7 +46,7 @@ REMEDIES = {
     Reason.CONFIDENCE_NOT_A_NUMBER: "the confidence is no number: mend the file, or name its columns with --columns",
     Reason.CONFIDENCE_OUTSIDE: "a confidence lies in [0, 1]: mend the file",
     Reason.VERDICT_NOT_CLEAR: "people's confidence is 1 (present) or 0 (absent), nothing between: mend the file",
-    Reason.IMAGE_GONE: "the image is no longer there (404): nothing to be done, or give another --images-from",
+    Reason.IMAGE_GONE: "the image is not there (404): copy it there, or give another --images-from",
     Reason.IMAGE_FORBIDDEN: "access was denied (401, 403): give credentials, or check --images-from",
     Reason.FETCH_FAILED: "the server failed again and again: run the same command later with --force",
     Reason.FETCH_TIMED_OUT: "the server took longer than --timeout allows: give it more, and run with --force",
@@ -53,4 +55,6 @@ REMEDIES = {
     Reason.NOT_AN_IMAGE: "the file is no image of a known format: leave it out, or mend it",
     Reason.IMAGE_ANIMATED: "the file holds several pictures: save the one that is meant",
     Reason.IMAGE_TOO_LARGE: "it is larger than --max-pixels or a photograph can be: scale it down, or allow more",
+    Reason.BOX_OUTSIDE: "no part of its boxes lies in the picture: mend the boxes, or see whether the picture is right",
+    Reason.BOX_NOT_A_NUMBER: "a box is left, top, width and height, in pixels: mend the file of the boxes",
 }

@@ -26,7 +26,7 @@ _NO_PART_OF_THE_RESULT = (
 
 
 def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
-    """A field with its help; `flag` tells what it holds: text, path, paths, list, fractions, keys, shape."""
+    """A field with its help; `flag` tells what it holds: text, path, paths, list, fractions, counts, keys, shape."""
     metadata = {"help": help_text, "flag": flag}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={**metadata, "default": default})
@@ -120,6 +120,20 @@ class ConvertSettings(_Checked):
         "path",
     )
     one_label: str = _setting("", "best: give each photograph its most confident label alone")
+    image_size: tuple[int, ...] = _setting(
+        (64, 64), "height,width of the pictures that svhn_full crops and mnist_numbers draws", "shape"
+    )
+    margin: float = _setting(0.3, "svhn_full: by what share the crop is higher and wider than the digits' boxes")
+    numbers: Mapping[str, int] = _setting(
+        {"train": 20_000, "validation": 1000, "test": 2000}, "mnist_numbers: pictures of each split", "counts"
+    )
+    digits: Mapping[str, str] = _setting(
+        None,
+        "mnist_numbers: the rows of the files that a split's digits are drawn from, SPLIT=START:STOP "
+        "(default: the last fifth for test, the others for every other split)",
+        "keys",
+    )
+    seed: int = _setting(7, "mnist_numbers: seed of everything drawn")
     max_side: int = _setting(0, "scale photographs down to this longest side, in pixels; 0 keeps their bytes")
     quality: int = _setting(95, "JPEG quality of photographs that have to be encoded anew")
     max_pixels: int = _setting(100_000_000, "photographs with more pixels are rejected unseen")
@@ -140,9 +154,13 @@ class ConvertSettings(_Checked):
             raise InputError(
                 f"quality must lie in [1, 100] and max_side be 0 or more, got {self.quality} and {self.max_side}"
             )
+        if len(self.image_size) != 2 or not all(8 <= side <= 1024 for side in self.image_size):
+            raise InputError(f"image_size must be HEIGHT,WIDTH, each 8 to 1024 pixels, got {list(self.image_size)}")
+        if not 0 <= self.margin <= 10:
+            raise InputError(f"margin must lie in [0, 10], got {self.margin}")
         if not 0 < self.timeout < math.inf:
             raise InputError(f"timeout must be a number of seconds above 0, got {self.timeout}")
-        for name in [*([self.split] if self.split else []), *(self.keys or {})]:
+        for name in [*([self.split] if self.split else []), *(self.keys or {}), *self.numbers, *(self.digits or {})]:
             check_split(name)
         _check_splits(self.splits or {"train": 1})
         if self.split and self.splits:

@@ -202,15 +202,22 @@ def stat(path: str) -> FileStat | None:
 
 def list_files(folder: str) -> dict[str, int]:
     """Name and size in bytes of each file directly in a folder; empty where there is no such folder."""
+    return {name: status.size for name, status in list_stats(folder).items()}
+
+
+def list_stats(folder: str) -> dict[str, FileStat]:
+    """Name, size and time of each file directly in a folder; empty where there is no such folder."""
     with explained("list", folder):
         if is_remote(folder):
             filesystem, key = _locate(folder)
             found = filesystem.get_file_info(fs.FileSelector(key, allow_not_found=True))
-            return {info.base_name: info.size for info in found if info.type == fs.FileType.File}
+            files = [info for info in found if info.type == fs.FileType.File]
+            return {info.base_name: FileStat(info.size, info.mtime_ns or 0) for info in files}
         if not os.path.isdir(folder):
             return {}
         with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+            return {name: FileStat(status.st_size, status.st_mtime_ns) for name, status in found}
 
 
 def list_tree(folder: str) -> dict[str, FileStat]:

@@ -4,18 +4,24 @@ Each module has `make(settings)`. What it makes is a `Source` of arrays of pixel
 reads slab by slab, or a `PhotoSource` of files, which says which photographs there are and where.
 """
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from schemas import storage
 from schemas.errors import InputError
+from schemas.products import MULTICLASS
+from schemas.rejects import Reason
 
 SLAB_BYTES = 16 << 20
 SLAB_ROWS = (256, 4096)
+NO_PICTURES = (0, 0, 0)  # the shape of images that there are none of
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,19 @@ class Slab:
 
 @dataclass(frozen=True)
 class SourcePlan:
-    """What a source holds: the shape of its images and the slabs to read, in order."""
+    """What a source holds.
+
+    Attributes:
+        image_shape: height, width and channels of its images; `NO_PICTURES` where it has labels alone.
+        slabs: what is to be read, in order.
+        task: `multiclass`, or `sequence`.
+        facts: what else people should know of the source.
+    """
 
     image_shape: tuple[int, int, int]
     slabs: tuple[Slab, ...]
+    task: str = MULTICLASS
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def records(self) -> dict[str, int]:
         """How many records each split has."""
@@ -55,8 +70,9 @@ class Records:
         image_ids: identities, unique in the dataset.
         positions: where each record stands in its file, for people to read.
         pixels: (n, height, width, channels), values as the file holds them.
-        labels: (n,) as the file holds them.
-        classes: (n,) index of each label's class; what is no index of a class is no label.
+        labels: (n,) as the file holds them; of a sequence, the numbers, as texts.
+        classes: (n,) index of each label's class; what is no index of a class is no label. None for a sequence.
+        problems: the records that the source itself turns away, by their place here, and why.
     """
 
     source: str
@@ -64,7 +80,16 @@ class Records:
     positions: Sequence[str]
     pixels: npt.NDArray[Any]
     labels: npt.NDArray[Any]
-    classes: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.int64] | None
+    problems: Mapping[int, tuple[Reason, str]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class OwnInputs(Protocol):
+    """What a source offers that is made from more than the files that `--input` names."""
+
+    def inputs(self, root: str) -> list[dict[str, Any]]:
+        """What tells one state of the source from another; InputError where there is none."""
 
 
 class Source(Protocol):
@@ -112,11 +137,8 @@ class PhotoSourcePlan:
 
 
 @runtime_checkable
-class PhotoSource(Protocol):
+class PhotoSource(OwnInputs, Protocol):
     """What a file in this folder offers whose images are files of their own."""
-
-    def inputs(self, root: str) -> list[dict[str, Any]]:
-        """What tells one state of the source from another; InputError where there is none."""
 
     def plan_photos(self, root: str) -> PhotoSourcePlan:
         """Look at the source; raise InputError where it cannot be what it should."""
@@ -135,12 +157,30 @@ def slab_rows(count: int, row_bytes: int, chunk_rows: int = 1) -> int:
     return max(chunk_rows, wanted // chunk_rows * chunk_rows)
 
 
+def trees_identity(trees: Iterable[Mapping[str, storage.FileStat]]) -> dict[str, Any]:
+    """What tells one state of some folders from another: a hash of every file's path, size and time of change."""
+    files = [(path, status.size, status.modified) for tree in trees for path, status in sorted(tree.items())]
+    return {"files": len(files), "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
+
+
 def class_indices(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Labels as class indices; -1 for what is no whole number."""
     if np.issubdtype(labels.dtype, np.integer):
         return labels.astype(np.int64)
     whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**31)
     return np.where(whole, labels, -1).astype(np.int64)
+
+
+def svhn_split(path: str) -> str:
+    """The split that SVHN's own file names tell (`test_32x32.mat`); empty for any other."""
+    stem = path.rsplit("/", 1)[-1].partition("_")[0]
+    return stem if stem in ("train", "test", "extra") else ""
+
+
+def svhn_digits(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """SVHN's labels as digits, in both of its formats: 10 means 0, and 0 itself does not occur."""
+    indices = class_indices(labels)
+    return np.select([indices == 10, indices == 0], [0, -1], indices)
 
 
 def check_same_length(path: str, images: str, image_count: int, labels: str, label_count: int) -> None:

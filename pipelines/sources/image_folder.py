@@ -8,8 +8,6 @@ An image's id is its path within the folder. Files that are no images by their n
 """
 
 import dataclasses
-import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -17,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.label_table import read_label_table
-from pipelines.sources import Photo, PhotoSourcePlan
+from pipelines.sources import Photo, PhotoSourcePlan, trees_identity
 from schemas import hashing, layout, storage
 from schemas.errors import InputError
 from schemas.products import MULTICLASS, MULTILABEL
@@ -64,14 +62,9 @@ class ImageFolder:
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
         """A hash of every file's path, size and time of change."""
-        files = [
-            (path, status.size, status.modified)
-            for folder in self.folders
-            for path, status in sorted(self._files(folder).items())
-        ]
-        state = hashlib.sha256(json.dumps(files).encode()).hexdigest()
         table = storage.stat(self.table) if self.table else None
-        return [{"files": len(files), "sha256": state, "table": [table.size, table.modified] if table else None}]
+        files = trees_identity(map(self._files, self.folders))
+        return [{**files, "table": [table.size, table.modified] if table else None}]
 
     def plan_photos(self, root: str) -> PhotoSourcePlan:
         """List the photographs."""

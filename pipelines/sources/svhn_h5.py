@@ -7,14 +7,13 @@ labels 0-9); any other layout by naming the keys of each split:
         --image-shape 16,16 --value-range 0,1 --dataset usps --root out
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
+from pipelines import hdf5
 from pipelines.sources import (
     Records,
     Slab,
@@ -25,7 +24,6 @@ from pipelines.sources import (
     image_dimensions,
     slab_rows,
 )
-from schemas import storage
 from schemas.errors import InputError
 from schemas.settings import ConvertSettings
 
@@ -43,18 +41,6 @@ def make(settings: ConvertSettings) -> "H5Source":
             raise InputError(f"--split {settings.split} needs one pair of --keys, but there are {len(keys)}")
         keys = {settings.split: next(iter(keys.values()))}
     return H5Source(settings.input[0], tuple(keys.items()), settings.image_shape, settings.value_range)
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[h5py.File]:
-    """The file, or an error that says what is wrong with it."""
-    with storage.open_input(path) as raw:
-        try:  # a local file is read by the library itself, which is faster than through Python
-            file = h5py.File(raw if storage.is_remote(path) else path, "r")
-        except OSError as error:
-            raise InputError(f"{path} is not a readable HDF5 file ({error}); copy it again") from error
-        with file:
-            yield file
 
 
 def _rows(file: h5py.File, slab: Slab, key: str) -> Any:
@@ -86,7 +72,7 @@ class H5Source:
         """Every split's slabs; the pixels are only sampled, to see that the value range can be right."""
         slabs: list[Slab] = []
         shapes = set()
-        with _opened(self.path) as file:
+        with hdf5.opened(self.path) as file:
             for split, pair in self.keys:
                 images, labels = self._datasets(file, pair)
                 shapes.add(image_dimensions(self.path, images.name, images.shape[1:], self.image_shape))
@@ -98,7 +84,7 @@ class H5Source:
 
     def read(self, slab: Slab) -> Records:
         """Pixels and labels of one slab."""
-        with _opened(slab.path) as file:
+        with hdf5.opened(slab.path) as file:
             pixels, labels = _rows(file, slab, slab.images), _rows(file, slab, slab.labels)
         height, width, channels = image_dimensions(slab.path, slab.images, pixels.shape[1:], self.image_shape)
         rows = range(slab.start, slab.stop)

@@ -15,12 +15,19 @@ import numpy.typing as npt
 import scipy.io
 from apache_beam.utils import shared
 
-from pipelines.sources import Records, Slab, SourcePlan, check_numbers, check_same_length, class_indices, slab_rows
+from pipelines.sources import (
+    Records,
+    Slab,
+    SourcePlan,
+    check_numbers,
+    check_same_length,
+    slab_rows,
+    svhn_digits,
+    svhn_split,
+)
 from schemas import storage
 from schemas.errors import InputError
 from schemas.settings import ConvertSettings
-
-KNOWN_SPLITS = ("train", "test", "extra")
 
 
 def make(settings: ConvertSettings) -> "MatSource":
@@ -30,18 +37,12 @@ def make(settings: ConvertSettings) -> "MatSource":
     stems = [stem_of(path) for path in settings.input]
     if len(set(stems)) < len(stems):
         raise InputError(f"images are named after their files, which must have different names: {', '.join(stems)}")
-    return MatSource(tuple((path, settings.split or split_of_file(path)) for path in settings.input))
+    return MatSource(tuple((path, settings.split or svhn_split(path) or "train") for path in settings.input))
 
 
 def stem_of(path: str) -> str:
     """What the images of a file are named after."""
     return path.rsplit("/", 1)[-1].removesuffix(".mat")
-
-
-def split_of_file(path: str) -> str:
-    """The split that SVHN's own file names tell (`test_32x32.mat`); `train` for any other."""
-    stem = path.rsplit("/", 1)[-1].partition("_")[0]
-    return stem if stem in KNOWN_SPLITS else "train"
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,9 @@ class MatSource:
             positions=[f"X[..., {row}]" for row in rows],
             pixels=np.ascontiguousarray(crops.pixels[..., slab.start : slab.stop].transpose(3, 0, 1, 2)),
             labels=labels,
-            classes=digits(labels),
+            classes=svhn_digits(labels),
         )
 
     def _crops(self, path: str) -> Crops:
         crops: Crops = self._loaded.acquire(lambda: load(path), tag=path)
         return crops
-
-
-def digits(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Format 2's labels as digits: 10 means 0, and 0 itself does not occur."""
-    indices = class_indices(labels)
-    return np.select([indices == 10, indices == 0], [0, -1], indices)

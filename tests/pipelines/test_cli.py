@@ -181,6 +181,22 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (train.label, train.agree, label.train, agree.convert) == (None, None, (), None)
 
 
+def test_counts_and_ranges_of_splits_become_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(cli, "_run", lambda parsed, beam: given.append(cli._chains(parsed)[0].convert))
+    source = ["convert", "--dataset", "drawn", "--source=mnist_numbers", "--input", "a", "b"]
+    cli.main([*source, "--numbers=train=20, test=3", "--digits", "train=0:80,test=80:100", "--image-size=54,48"])
+    assert (given[0].numbers, given[0].digits) == ({"train": 20, "test": 3}, {"train": "0:80", "test": "80:100"})
+    assert given[0].image_size == (54, 48)
+    cli.main(source)
+    assert given[1].numbers == {"train": 20_000, "validation": 1000, "test": 2000}
+    with pytest.raises(SystemExit):
+        cli.main([*source, "--numbers=train=many"])
+    assert "argument --numbers: invalid SPLIT=NUMBER list value: 'train=many'" in capsys.readouterr().err
+
+
 def test_secrets_are_not_shown() -> None:
     given = (
         "--s3_secret_access_key=one",

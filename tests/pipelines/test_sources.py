@@ -17,7 +17,11 @@ from pipelines import sources
 from pipelines.sources import svhn_h5, svhn_mat
 from schemas import plugins
 from schemas.errors import InputError
+from schemas.products import SEQUENCE
 from schemas.settings import ConvertSettings
+from tests.pipelines.digit_struct import picture, png, row_of_boxes
+from tests.pipelines.digit_struct import write_mat as write_mat_of_boxes
+from tests.pipelines.idx_files import write_digits
 
 
 def h5_settings(path: Path, **more: Any) -> ConvertSettings:
@@ -66,7 +70,18 @@ def inputs(tmp_path: Path) -> dict[str, ConvertSettings]:
     """A small input for each source; a new source adds its own here."""
     h5 = write_h5(tmp_path / "a.h5", X=grey(30), y=np.arange(30) % 10)
     mat = write_mat(tmp_path / "train_32x32.mat", 30)
-    return {"svhn_h5": h5_settings(h5, keys={"train": "X:y"}), "svhn_mat": mat_settings(mat)}
+    numbers = [(f"{row}.png", row_of_boxes(str(row))) for row in range(1, 31)]
+    write_mat_of_boxes(tmp_path / "train" / "digitStruct.mat", numbers)
+    for name, _ in numbers:
+        (tmp_path / "train" / name).write_bytes(png(picture(30, 50)))
+    return {
+        "svhn_h5": h5_settings(h5, keys={"train": "X:y"}),
+        "svhn_mat": mat_settings(mat),
+        "svhn_full": ConvertSettings(dataset="d", source="svhn_full", input=(str(tmp_path / "train"),)),
+        "mnist_numbers": ConvertSettings(
+            dataset="d", source="mnist_numbers", input=write_digits(tmp_path), numbers={"train": 30}
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(plugins.names(sources)) - {"image_folder", "open_images"}))
@@ -80,9 +95,12 @@ def test_every_source_plans_and_reads(name: str, inputs: dict[str, ConvertSettin
     positions = [position for one in records for position in one.positions]
     assert len(set(ids)) == len(set(positions)) == 30
     for one in records:
-        lengths = {len(one.image_ids), len(one.positions), len(one.pixels), len(one.labels), len(one.classes)}
+        answers = one.labels if one.classes is None else one.classes
+        lengths = {len(one.image_ids), len(one.positions), len(one.pixels), len(one.labels), len(answers)}
         assert lengths == {len(one.pixels)}
-        assert one.source == inputs[name].input[0]
+        assert (one.classes is None) == (plan.task == SEQUENCE)
+        assert not one.problems
+        assert one.source.startswith(inputs[name].input[0])
 
 
 # --- Slabs --------------------------------------------------------------------------------------
@@ -179,13 +197,14 @@ def test_mat_label_ten_is_the_digit_zero(tmp_path: Path) -> None:
     source = svhn_mat.make(mat_settings(write_mat(tmp_path / "test_32x32.mat", 12, first_label=9)))
     records = source.read(source.plan().slabs[0])
     assert records.labels.tolist() == [9, 10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]  # as the file holds them
+    assert records.classes is not None
     assert records.classes.tolist() == [9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
 
 
 def test_mat_label_zero_and_others_are_no_digits() -> None:
     labels = np.array([0, 1, 9, 10, 11, -1])
-    assert svhn_mat.digits(labels).tolist() == [-1, 1, 9, 0, 11, -1]
-    assert svhn_mat.digits(np.array([10.0, np.nan, 2.5, np.inf])).tolist() == [0, -1, -1, -1]
+    assert sources.svhn_digits(labels).tolist() == [-1, 1, 9, 0, 11, -1]
+    assert sources.svhn_digits(np.array([10.0, np.nan, 2.5, np.inf])).tolist() == [0, -1, -1, -1]
 
 
 def test_mat_images_are_rows_with_colours_last(tmp_path: Path) -> None:

@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 from schemas import examples
 
 
-def peer(image: bytes, image_id: str, label: int | list[int]) -> Any:
+def peer(image: bytes, image_id: str, label: int | str | list[int]) -> Any:
     """The same example as TensorFlow's own class makes it."""
     import tensorflow as tf
 
-    name, numbers = ("label", [label]) if isinstance(label, int) else ("labels", label)
-
+    name = "labels" if isinstance(label, list) else "label"
+    if isinstance(label, str):
+        answer = tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()]))
+    else:
+        numbers = label if isinstance(label, list) else [label]
+        answer = tf.train.Feature(int64_list=tf.train.Int64List(value=numbers))
     feature = {
         "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
         "image/id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image_id.encode()])),
-        name: tf.train.Feature(int64_list=tf.train.Int64List(value=numbers)),
+        name: answer,
     }
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
@@ -28,6 +32,23 @@ def peer(image: bytes, image_id: str, label: int | list[int]) -> Any:
 def test_bytes_are_tensorflows(image: bytes, image_id: str, label: int) -> None:
     expected = peer(image, image_id, label).SerializeToString(deterministic=True)
     assert examples.encode_example(image, image_id, label) == expected
+
+
+@given(st.binary(max_size=300), st.text(max_size=40), st.text("0123456789", max_size=6) | st.text(max_size=200))
+@example(b"", "", "")
+@example(b"pixels", "train/1.png", "007")
+@example(b"pixels" * 30_000, "train/1.png", "7" * 20_000)
+def test_bytes_of_a_text_are_tensorflows(image: bytes, image_id: str, label: str) -> None:
+    expected = peer(image, image_id, label).SerializeToString(deterministic=True)
+    assert examples.encode_example(image, image_id, label) == expected
+    assert examples.decode_example(expected) == (image, image_id)
+
+
+def test_texts_and_numbers_of_one_length_are_told_apart() -> None:
+    """What stands before a label is kept for the next of its length."""
+    for label in (7, "7", [7], "8", 8):
+        expected = peer(b"x", "i", label).SerializeToString(deterministic=True)
+        assert examples.encode_example(b"x", "i", label) == expected
 
 
 MANY = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 600), max_size=40)

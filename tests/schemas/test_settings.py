@@ -25,6 +25,7 @@ GOOD: dict[type[Any], dict[str, Any]] = {
     AgreeSettings: {"dataset": "svhn", "annotators": ("cnn1", "cnn2")},
     ReportSettings: {"dataset": "svhn"},
 }
+FLAGS = {"text", "list", "path", "paths", "fractions", "counts", "keys", "shape"}
 NAMED = "lower-case letters, digits and _, beginning with a letter; got"
 BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (DrawSettings, {"train": 0}, "train must be at least 1 crop, got 0"),
@@ -53,6 +54,12 @@ BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (ConvertSettings, {"one_label": "first"}, "one_label must be one of best; got 'first'"),
     (ConvertSettings, {"quality": 0}, "quality must lie in [1, 100]"),
     (ConvertSettings, {"max_side": -1}, "max_side be 0 or more, got 95 and -1"),
+    (ConvertSettings, {"image_size": (64,)}, "image_size must be HEIGHT,WIDTH, each 8 to 1024 pixels, got [64]"),
+    (ConvertSettings, {"image_size": (64, 7)}, "image_size must be HEIGHT,WIDTH, each 8 to 1024 pixels, got [64, 7]"),
+    (ConvertSettings, {"margin": -0.1}, "margin must lie in [0, 10], got -0.1"),
+    (ConvertSettings, {"margin": float("nan")}, "margin must lie in [0, 10], got nan"),
+    (ConvertSettings, {"numbers": {"Train": 5}}, f"split must be {NAMED} 'Train'"),
+    (ConvertSettings, {"digits": {"all": "0:5"}}, "no split may be called 'all'"),
     (ConvertSettings, {"timeout": 0.0}, "timeout must be a number of seconds above 0, got 0"),
     (ConvertSettings, {"in_flight": 0}, "in_flight must be at least 1, got 0"),
     (ConvertSettings, {"label_set": "Confirmed"}, f"label_set must be {NAMED} 'Confirmed'"),
@@ -116,7 +123,7 @@ def test_a_bad_value_is_named(kind: type[Any], values: dict[str, Any], message: 
 def test_every_setting_has_help(kind: type[Any]) -> None:
     for entry in dataclasses.fields(kind):
         assert len(entry.metadata["help"]) >= 7, entry.name
-        assert entry.metadata["flag"] in {"text", "list", "path", "paths", "fractions", "keys", "shape"}, entry.name
+        assert entry.metadata["flag"] in FLAGS, entry.name
 
 
 def test_a_model_is_named_after_its_network() -> None:

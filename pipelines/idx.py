@@ -1,0 +1,77 @@
+"""MNIST's idx files (http://yann.lecun.com/exdb/mnist/): big-endian, with a magic number first; gzipped or not."""
+
+import gzip
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas import storage
+from schemas.errors import InputError
+
+IMAGES, LABELS = 0x00000803, 0x00000801  # magic numbers: unsigned bytes in three dimensions, and in one
+_KINDS = {IMAGES: "images (idx3-ubyte)", LABELS: "labels (idx1-ubyte)"}
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Digits by the hand of many writers: `pixels` (n, height, width), 0 the ground and 255 ink; `labels` (n,), 0-9."""
+
+    pixels: Bytes
+    labels: Bytes
+
+
+def read_digits(paths: tuple[str, ...]) -> Digits:
+    """The digits of a file of images and one of labels, given in either order.
+
+    Raises:
+        InputError: they are none such, or do not belong together.
+    """
+    found = {magic: (path, values) for path in paths for magic, values in [read_idx(path)]}
+    if set(found) != {IMAGES, LABELS}:
+        raise InputError(f"one file of images and one of labels are needed, got {', '.join(paths)}")
+    (images, pixels), (path, labels) = found[IMAGES], found[LABELS]
+    if len(pixels) != len(labels):
+        raise InputError(f"{images} holds {len(pixels)} images but {path} holds {len(labels)} labels: give one set's")
+    if not pixels.size:
+        raise InputError(f"{images} holds {len(pixels)} images of {pixels.shape[1]}x{pixels.shape[2]}: copy it again")
+    if labels.max() > 9:
+        row = int(np.argmax(labels > 9))
+        raise InputError(f"{path}: label {labels[row]} at row {row} is no digit 0 to 9")
+    return Digits(pixels, labels)
+
+
+def read_idx(path: str) -> tuple[int, Bytes]:
+    """Magic number and content of a file.
+
+    Raises:
+        InputError: it is no idx file of images or labels, or is longer or shorter than it says.
+    """
+    content = _plain(path)
+    magic = int.from_bytes(content[:4], "big")
+    if magic not in _KINDS or len(content) < 4:
+        known = " or ".join(f"{number:08x} for {kind}" for number, kind in _KINDS.items())
+        raise InputError(f"{path} is no idx file: it begins with {content[:4].hex() or 'nothing'}, not {known}")
+    dimensions = 3 if magic == IMAGES else 1
+    start = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else ()
+    if not shape or len(content) != start + math.prod(shape):
+        wanted = f"{start + math.prod(shape):,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
+        raise InputError(f"{path} holds {len(content):,} bytes, but must hold {wanted}: copy it again")
+    return magic, np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _plain(path: str) -> bytes:
+    """The content of a file, decompressed where it is gzipped."""
+    content = storage.read_bytes(path)
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path} is no whole gzip file ({error}): copy it again") from error
