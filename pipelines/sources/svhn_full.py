@@ -9,7 +9,6 @@ size; the label is the number. Where no picture lies beside the CSV files, they 
 `human`, and no images.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -153,7 +152,7 @@ class SvhnFull:
 
         folder = _folder(path)
         locations = [storage.join(folder, entries[row].name) for row in rows]
-        found = asyncio.run(fetching.fetch_each(locations, self.patience, work))
+        found = fetching.read_each(locations, self.patience, work)
         for row, one in zip(rows, found, strict=True):
             if isinstance(one, Missing):
                 problems[row] = (one.reason, one.detail)
