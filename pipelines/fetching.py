@@ -111,6 +111,32 @@ async def fetch_each(
     return [made[number] for number in range(len(locations))]
 
 
+def read_each(locations: Sequence[str], patience: Patience, work: Callable[[int, bytes], Made]) -> list[Made | Missing]:
+    """As `fetch_each`, and waits; files of this machine are read one by one, which takes less than many at once."""
+    if any(map(storage.is_remote, locations)):
+        return asyncio.run(fetch_each(locations, patience, work))
+    made: list[Made | Missing] = []
+    for number, location in enumerate(locations):
+        try:
+            content = _read(location)
+        except (OSError, _TooLargeError) as error:
+            made.append(_lost(location, error) or Missing(Reason.FETCH_FAILED, f"{location}: {_why(error)}"))
+        else:
+            made.append(work(number, content))
+    return made
+
+
+def _lost(location: str, error: Exception) -> Missing | None:
+    """What is missing for good, however often it is asked for."""
+    if isinstance(error, _NOT_THERE):
+        return Missing(Reason.IMAGE_GONE, f"{location} is not there")
+    if isinstance(error, _DENIED):
+        return Missing(Reason.IMAGE_FORBIDDEN, f"access to {location} is denied")
+    if isinstance(error, _TooLargeError):
+        return Missing(Reason.IMAGE_TOO_LARGE, str(error))
+    return None
+
+
 async def _collect(working: dict[asyncio.Task[Made], int], made: dict[int, Made | Missing], most: int) -> None:
     """Take what is done, until no more than so many are under way."""
     while len(working) > most:
@@ -127,15 +153,11 @@ async def _one(number: int, location: str, patience: Patience) -> tuple[int, byt
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all at the same moment
         try:
             return number, await asyncio.wait_for(_content(location, patience), patience.timeout)
-        except _NOT_THERE:
-            return number, Missing(Reason.IMAGE_GONE, f"{location} is not there")
-        except _DENIED:
-            return number, Missing(Reason.IMAGE_FORBIDDEN, f"access to {location} is denied")
-        except _TooLargeError as error:
-            return number, Missing(Reason.IMAGE_TOO_LARGE, str(error))
         except TimeoutError:
             missing = Missing(Reason.FETCH_TIMED_OUT, f"{location}: no answer in {patience.timeout:g} s")
         except Exception as error:  # whatever else the client raises means that this attempt failed
+            if lost := _lost(location, error):
+                return number, lost
             why = _why(error)
             if why.startswith("the server answered 410"):
                 return number, Missing(Reason.IMAGE_GONE, f"{location} is not there any more")

@@ -95,7 +95,7 @@ class ConvertSettings(_Checked):
 
     dataset: str = _setting("", "name of the dataset to write")
     source: str = _setting("", "format of the input, one of the files of pipelines/sources")
-    input: tuple[str, ...] = _setting((), "input file or files; local, gs:// or s3://", "paths")
+    input: tuple[str, ...] = _setting((), "input files or folders; local, gs:// or s3://", "paths")
     version: str = _setting("1.0.0", "version of the dataset")
     shards: int = _setting(0, "shards of each split, a power of two; 0 chooses by size, at least 8")
     classes: tuple[str, ...] = _setting(

@@ -38,7 +38,7 @@ INDEX = pa.schema(
 LABELS = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image within its dataset"),
-        _field("label", pa.string(), "class name"),
+        _field("label", pa.string(), "class name, or the digits of a number"),
         _field("confidence", pa.float32(), "how sure the annotator was, in [0, 1]; people: 1 present, 0 absent"),
         _field("confidence_calibrated", pa.float32(), "confidence after calibration; null where not calibrated", True),
         _field("verdict", pa.string(), "confirmed or rejected by people; null but in a confirmed set", True),

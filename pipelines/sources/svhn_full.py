@@ -9,10 +9,10 @@ size; the label is the number. Where no picture lies beside the CSV files, they 
 `human`, and no images.
 """
 
-import asyncio
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -153,7 +153,7 @@ class SvhnFull:
 
         folder = _folder(path)
         locations = [storage.join(folder, entries[row].name) for row in rows]
-        found = asyncio.run(fetching.fetch_each(locations, self.patience, work))
+        found = fetching.read_each(locations, self.patience, work)
         for row, one in zip(rows, found, strict=True):
             if isinstance(one, Missing):
                 problems[row] = (one.reason, one.detail)
@@ -164,8 +164,8 @@ class SvhnFull:
 
     def _listed(self, path: str) -> "_Listed":
         """The entries of a CSV file, which a worker reads once."""
-        listed: _Listed = self._kept.acquire(lambda: _Listed.of(path), tag=path)
-        return listed
+        lists: _Lists = self._kept.acquire(_Lists)
+        return lists.listed(path)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,21 @@ class _Listed:
         entries = digit_boxes.read_csv(path)
         there = storage.list_stats(_folder(path))
         return _Listed(entries, any(entry.name in there for entry in entries))
+
+
+class _Lists:
+    """The CSV files that a worker has read: all of them, where Beam's `Shared` keeps the last of several alone."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, _Listed] = {}
+        self._lock = threading.Lock()
+
+    def listed(self, path: str) -> _Listed:
+        """The content of one, read the first time that it is asked for."""
+        with self._lock:
+            if path not in self._found:
+                self._found[path] = _Listed.of(path)
+            return self._found[path]
 
 
 def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wanted: Wanted) -> Pixels:

@@ -81,18 +81,18 @@ def load(path: str) -> Crops:
 
 @dataclass(frozen=True)
 class MatSource:
-    """Reads format-2 files: `inputs` pairs each path with its split."""
+    """Reads format-2 files: `files` pairs each path with its split."""
 
-    inputs: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
     _loaded: shared.Shared = field(default_factory=shared.Shared, compare=False, repr=False)
 
     def plan(self) -> SourcePlan:
         """Every file's slabs."""
         slabs: list[Slab] = []
-        shapes = {self._crops(path).pixels.shape[:3] for path, _ in self.inputs}
+        shapes = {self._crops(path).pixels.shape[:3] for path, _ in self.files}
         if len(shapes) > 1:
             raise InputError(f"the files hold images of different shapes: {sorted(shapes)}")
-        for path, split in self.inputs:
+        for path, split in self.files:
             count = self._crops(path).pixels.shape[3]
             row_bytes = self._crops(path).pixels[..., 0].nbytes
             rows = slab_rows(count, row_bytes)

@@ -247,6 +247,25 @@ def test_what_is_no_file_is_not_there(files: Path) -> None:
     assert fetched(gone, THREE) == [Missing(Reason.IMAGE_GONE, f"{path} is not there") for path in gone]
 
 
+@pytest.mark.parametrize("scheme", ["local", "s3"])
+def test_what_is_made_of_each_file_stands_in_its_place(
+    files: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "MOST_BYTES", 30_000)
+    (files / "photos" / "large.jpg").write_bytes(bytes(30_001))
+    names = ["09.jpg", "absent.jpg", "05.jpg", "large.jpg", "09.jpg"]
+    with served(files) as server:
+        where = [str(files / "photos" / one) if scheme == "local" else place("s3", server, one) for one in names]
+        made = fetching.read_each(where, THREE, lambda number, content: (number, content[-1]))
+    assert made == [
+        (0, 9),
+        Missing(Reason.IMAGE_GONE, f"{where[1]} is not there"),
+        (2, 5),
+        Missing(Reason.IMAGE_TOO_LARGE, f"{where[3]} has 30,001 bytes, more than 30,000"),
+        (4, 9),
+    ]
+
+
 def test_a_file_that_may_not_be_read(files: Path) -> None:
     path = files / "photos" / "00.jpg"
     path.chmod(0)

@@ -154,6 +154,15 @@ def test_numbers_take_up_much_of_the_picture_and_lie_anywhere() -> None:
     assert max(tops) > 30
 
 
+def test_digits_are_stretched_within_bounds() -> None:
+    line = set_line(squares([255]), np.ones(1), np.zeros(1, int), 0)
+    rng = np.random.default_rng(1)
+    drawn = [place(line, size, [0.5, *rng.random(4)]) for size in ((64, 64), (24, 96), (96, 24)) for _ in range(100)]
+    stretches = [(np.ptp(np.nonzero(one)[0]) + 1) / (np.ptp(np.nonzero(one)[1]) + 1) for one in drawn]
+    assert 0.7 < min(stretches) < 0.9
+    assert 1.8 < max(stretches) < 2.2
+
+
 def test_ink_is_darker_as_often_as_lighter_and_always_told_from_the_wall() -> None:
     masks = np.zeros((BLOCK * 4, 64, 64), np.uint8)
     masks[:, 20:44, 20:44] = 255

@@ -419,6 +419,23 @@ def test_a_csv_beside_its_pictures_stands_in_for_the_mat(numbers: Path, tmp_path
         np.testing.assert_array_equal(pixels, other[image_id][0])
 
 
+def test_a_worker_reads_each_csv_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write_csv(tmp_path / f"{split}_digitStruct.csv", one) for split, one in (("train", TRAIN), ("test", TEST))]
+    read: list[str] = []
+    real = digit_boxes.read_csv
+
+    def counted(path: str) -> list[Entry]:
+        read.append(path)
+        return real(path)
+
+    monkeypatch.setattr(digit_boxes, "read_csv", counted)
+    source = svhn_full.make(settings_for(*paths))
+    source.inputs("")
+    for slab in source.plan().slabs * 2:
+        source.read(slab)
+    assert read == list(map(str, paths))
+
+
 def test_lists_with_and_without_pictures_are_not_mixed(numbers: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "extra_digitStruct.csv", TEST)
     with pytest.raises(InputError, match=f"no picture lies beside {path}, but some do beside the others"):
