@@ -34,7 +34,8 @@ def mixed(shape: tuple[int, int, int]) -> list[bytes]:
     height, width, channels = shape
 
     def noise(height: int, width: int, channels: int, seed: int) -> Pixels:
-        return random_pixels(1, (height, width, channels), seed)[0]
+        found: Pixels = random_pixels(1, (height, width, channels), seed)[0]
+        return found
 
     return [
         *(png(noise(height, width, channels, 1)), png(noise(height, width, channels, 2))),
