@@ -6,6 +6,7 @@ whole or not at all, after each epoch. No pickle is read.
 
 import io
 import json
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,9 +65,9 @@ def find(folder: str, fingerprint: str) -> State | None:
                 group: [content[f"{group}{number}"] for number in range(count)]
                 for group, count in said["counts"].items()
             }
-    except (ValueError, KeyError, OSError, EOFError):  # cut off or foreign: the training begins anew
+            return State(said["phase"], **groups, history=said["history"], facts=said["facts"])
+    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile):  # cut off, damaged or foreign
         return None
-    return State(said["phase"], **groups, history=said["history"], facts=said["facts"])
 
 
 def remove(folder: str) -> None:

@@ -9,7 +9,7 @@ from models.tasks.sequence import LENGTHS, PLACES
 from schemas.products import MULTICLASS, MULTILABEL
 
 _BITS = (128, 64, 32, 16, 8, 4, 2, 1)
-_TINY = 1e-7
+_TINY = 1e-37  # no less, for its inverse is a gradient; no more, else what is surely wrong would have none
 
 
 @dataclass(frozen=True)

@@ -51,12 +51,12 @@ class Transfer:
         whole = self.application(
             include_top=False, weights=IMAGENET if weights == IMAGENET else None, input_tensor=prepared
         )
-        cut = keras.Model(whole.input, inner(whole, features_from))
+        cut = keras.Model(pixels, inner(whole, features_from))
         if weights not in ("", IMAGENET):
             load_weights(weights, whole, cut)
         pool = layers.Flatten(name=POOLED) if self.flatten else layers.GlobalAveragePooling2D(name=POOLED)
         features = pool(cut.output) if len(cut.output.shape) == 4 else cut.output
-        return keras.Model(cut.input, layers.Activation("linear", dtype="float32", name=FEATURES)(features))
+        return keras.Model(pixels, layers.Activation("linear", dtype="float32", name=FEATURES)(features))
 
     def top(self, features: Any, head: Head, dropout: float = 0.5) -> Any:
         """Features (n, k) to scores, through one hidden layer."""

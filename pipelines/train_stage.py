@@ -95,10 +95,10 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
         products.label_set(root, settings.dataset, annotator, split).fingerprint
         for annotator, split in [*learned, *judged]
     ]
+    named = settings.weights in ("", "imagenet")
+    weights = settings.weights if named else products.input_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    if settings.weights not in ("", "imagenet"):
-        parts["weights"] = products.input_identity(settings.weights)
-    return TrainJob(root, settings, products.fingerprint("train", **parts))
+    return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 
 def _member(job: TrainJob, member: str) -> TrainJob:

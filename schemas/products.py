@@ -241,7 +241,9 @@ class ImageSet:
         """
         height, width, channels = self.manifest["image_shape"]
         if height is None or width is None:
-            raise InputError(f"the images of dataset {self.dataset!r} are of different sizes; a network takes one size")
+            raise InputError(
+                f"the images of dataset {self.dataset!r} are of different sizes; a network takes one: give --image-size"
+            )
         return height, width, channels
 
     def images_in(self, split: str) -> int:

@@ -24,6 +24,11 @@ _NO_PART_OF_THE_RESULT = (
     "signed",
 )
 
+_AT_LEAST_ONE = (
+    *("epochs", "fine_tune_epochs", "patience", "batch_size", "threads", "gpus"),
+    *("in_flight", "attempts", "max_pixels"),
+)
+
 
 def _setting(default: Any, help_text: str, flag: str = "text") -> Any:
     """A field with its help; `flag` tells what it holds: text, path, paths, list, fractions, counts, keys, shape."""
@@ -46,7 +51,7 @@ class _Checked:
                 check_name(key, name)
         if not _VERSION.fullmatch(values.get("version", "1.0.0")):
             raise InputError(f"version must be three numbers, such as 1.0.0; got {values['version']!r}")
-        for key in ("epochs", "batch_size", "threads", "in_flight", "attempts", "max_pixels"):
+        for key in _AT_LEAST_ONE:
             if values.get(key, 1) < 1:
                 raise InputError(f"{key} must be at least 1, got {values[key]}")
         for key in ("max_reject_fraction", "validation_fraction"):

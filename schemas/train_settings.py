@@ -21,6 +21,7 @@ AUGMENTATIONS = {
     "contrast": "largest change of contrast: factors in [1 - x, 1 + x]",
     "brightness": "largest change of brightness, as a share of white",
 }
+_MOST = {"rotation": 180, "crop": 0.9, "zoom": 0.9}  # of an image that is cut or shrunk something has to be left
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,11 @@ class TrainSettings(_Checked):
         for key in ("learning_rate", "fine_tune_learning_rate"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise InputError(f"{key} must be positive, got {getattr(self, key)}")
-        for key in ("min_confidence", "label_smoothing", "averaging"):
-            if not 0 <= getattr(self, key) < 1 + (key == "min_confidence"):
-                raise InputError(f"{key} must lie in [0, 1], got {getattr(self, key)}")
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"min_confidence must lie in [0, 1], got {self.min_confidence}")
+        for key in ("label_smoothing", "averaging"):
+            if not 0 <= getattr(self, key) < 1:
+                raise InputError(f"{key} must lie in [0, 1), got {getattr(self, key)}")
         for key in ("image_size", "width", "warm_up", "weight_decay"):
             if not 0 <= getattr(self, key) < float("inf"):
                 raise InputError(f"{key} must be 0 or more, got {getattr(self, key)}")
@@ -107,8 +110,9 @@ class TrainSettings(_Checked):
     def _check_augmentation(self) -> None:
         for key, amount in (self.augment or {}).items():
             _check_choice("augment", key, tuple(AUGMENTATIONS))
-            if not 0 <= amount <= (180 if key == "rotation" else 1):
-                raise InputError(f"augment {key} ({AUGMENTATIONS[key]}) must lie in [0, 1], got {amount}")
+            most = _MOST.get(key, 1)
+            if not 0 <= amount <= most:
+                raise InputError(f"augment {key} ({AUGMENTATIONS[key]}) must lie in [0, {most}], got {amount}")
         if self.augment_validation and not self.augment:
             raise InputError("augment_validation needs augment: say what is to be changed")
 

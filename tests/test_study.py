@@ -15,7 +15,7 @@ from pipelines.convert_stage import convert
 from pipelines.execution import Context
 from pipelines.label_stage import label
 from pipelines.samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
-from pipelines.train import train
+from pipelines.train_stage import train
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings
 from schemas.train_settings import TrainSettings

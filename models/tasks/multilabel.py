@@ -67,7 +67,8 @@ def _best_threshold(truth: npt.NDArray[np.int64], given: npt.NDArray[np.float32]
     f1 = np.where(last, 2 * hits / (taken + truth.sum()), -1)
     best = int(f1.argmax())
     below = ordered[best + 1] if best + 1 < len(ordered) else 0.0
-    return float((ordered[best] + below) / 2)
+    halfway = np.float32((ordered[best] + below) / 2)  # as it will be compared
+    return float(halfway if halfway > below else ordered[best])
 
 
 def figures(

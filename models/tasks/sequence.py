@@ -25,11 +25,12 @@ def scores(classes: int) -> int:
 
 
 def targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str]) -> Targets:
-    """Length and digits of each image's number; of several labels the most confident, and of equals the first."""
+    """Length and digits of each image's number; of several the most confident, of equals the first in order."""
     found = places(labels, ids)
     texts, confidence = labels["label"].to_pylist(), labels["confidence"].to_numpy()
     values = np.full((len(ids), PLACES + 1), -1, dtype=np.int64)
-    for row in sorted(range(len(texts)), key=lambda row: (confidence[row], [-ord(letter) for letter in texts[row]])):
+    backwards = sorted(range(len(texts)), key=lambda row: str(texts[row]), reverse=True)
+    for row in sorted(backwards, key=lambda row: float(confidence[row])):  # what is written last stays
         if found[row] >= 0:
             values[found[row]] = spelt(texts[row], classes)
     return Targets(values, values[:, 0] >= 0)
@@ -54,7 +55,8 @@ def read(given: Scores, classes: Sequence[str], thresholds: Sequence[float] | No
     lengths, digits, confidences = most_probable(given, len(classes))
     names = np.array(classes, dtype=object)
     texts = [
-        "".join(names[row[: min(n, PLACES)]]) + MORE * (n > PLACES) for n, row in zip(lengths, digits, strict=True)
+        "".join(names[row[:length]]) + (MORE if length > PLACES else "")
+        for length, row in zip(lengths, digits, strict=True)
     ]
     return Reading(np.arange(len(given)), np.array(texts, dtype=object), confidences)
 

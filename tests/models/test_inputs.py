@@ -2,16 +2,18 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-import xxhash
+from sklearn.utils.class_weight import compute_class_weight
 
-from models import inputs
-from models.inputs import UNLABELLED, LabelledShards
+from models import inputs, labelled
+from models.inputs import Batches, LabelledShards
+from models.objectives import Objective
 from models.quiet import tensorflow as tf
 from schemas import products
 from schemas.errors import InputError
@@ -19,6 +21,7 @@ from schemas.products import ImageSet, ShardFolder, ShardReport
 
 SHAPE = (32, 32, 1)
 BATCH = 64
+DIGITS = Objective("multiclass", 10)
 Seen = list[tuple[str, int]]
 
 
@@ -63,15 +66,19 @@ def label_set(folder: Path, images: ImageSet, dropped: set[str], **changed: str)
 
 def shards_of(images: ImageSet, labels: ShardFolder) -> LabelledShards:
     paths = tuple(images.tfrecord("train", shard) for shard in range(images.shards))
-    return LabelledShards(paths, inputs.label_shards(images, "train", labels))
+    return LabelledShards(inputs.records(paths), labelled.shard_targets(images, "train", labels))
 
 
-def epochs_of(shards: LabelledShards, seed: int, epochs: int, ahead: int = 0) -> list[Seen]:
-    """What the first epochs of a stream yield: the hash of each image's pixels, and its class."""
+def batches(size: int = BATCH, **changed: Any) -> Batches:
+    return Batches(inputs.decode_images(SHAPE), DIGITS, size, **changed)
+
+
+def epochs_of(shards: LabelledShards, seed: int, epochs: int, ahead: int = 0, first: int = 0) -> list[Seen]:
+    """What some epochs of a stream yield: the hash of each image's pixels, and its class."""
     steps = -(-len(shards) // BATCH)
-    batches = inputs.training(shards, SHAPE, BATCH, seed, epochs + ahead).take(steps * epochs)
+    stream = inputs.training(shards, batches(), seed, epochs + ahead, first).take(steps * (epochs - first))
     found: list[Seen] = []
-    for number, (pixels, classes) in enumerate(batches.as_numpy_iterator()):
+    for number, (pixels, classes) in enumerate(stream.as_numpy_iterator()):
         assert pixels.dtype == np.uint8
         if number % steps == 0:
             found.append([])
@@ -98,6 +105,13 @@ def test_the_order_follows_from_seed_and_epoch(everything: LabelledShards) -> No
     assert epochs_of(everything, seed=2, epochs=1)[0] not in (first, second, third)
     # another stream, of another length, has the same epochs
     assert epochs_of(everything, seed=1, epochs=2, ahead=5) == [first, second]
+    # and so has one that begins later, as a resumed training does
+    assert epochs_of(everything, seed=1, epochs=3, first=1) == [second, third]
+
+
+def test_a_stream_goes_one_epoch_past_the_last(everything: LabelledShards) -> None:
+    stream = inputs.training(everything, batches(100), 1, epochs=2, first=1)
+    assert sum(1 for _ in stream) == 2 * 4
 
 
 def test_shuffling_crosses_shards(
@@ -133,32 +147,57 @@ def test_the_label_set_decides_not_the_record(
 def test_a_label_of_no_class_is_refused(images: ImageSet, truth: dict[str, tuple[str, int]], tmp_path: Path) -> None:
     labels = label_set(tmp_path, images, set(), **{next(iter(truth)): "ten"})
     with pytest.raises(InputError, match=r"part-0000\d-of-00008\.parquet has label 'ten', which is none of"):
-        inputs.label_shards(images, "train", labels)
+        labelled.shard_targets(images, "train", labels)
 
 
 def test_validation_yields_every_image_once_in_the_order_of_the_shards(
     everything: LabelledShards, images: ImageSet, truth: dict[str, tuple[str, int]]
 ) -> None:
     seen: Seen = []
-    for pixels, classes in inputs.validation(everything, SHAPE, 150).as_numpy_iterator():
+    for pixels, classes in inputs.validation(everything, batches(150)).as_numpy_iterator():
         seen += [(key_of(image), int(index)) for image, index in zip(pixels, classes, strict=True)]
     tables = [images.index("train").read(shard) for shard in range(images.shards)]
-    assert seen == [truth[image_id] for table in tables for image_id in table["image_id"].to_pylist()]
+    expected = [truth[image_id] for table in tables for image_id in table["image_id"].to_pylist()]
+    assert seen == expected
+    assert everything.values()[:, 0].tolist() == [label for _, label in expected]
 
 
-def test_hold_out_shares_the_labelled_images_by_their_hash(images: ImageSet, everything: LabelledShards) -> None:
-    kept, held = inputs.hold_out(images, "train", everything.classes, 0.1)
-    for shard, classes in enumerate(everything.classes):
-        ids = images.index("train").read(shard)["image_id"].to_pylist()
-        drawn = np.array([xxhash.xxh64_intdigest(one.encode(), seed=1) / 2**64 >= 0.9 for one in ids])
-        np.testing.assert_array_equal(held[shard], np.where(drawn, classes, UNLABELLED))
-        np.testing.assert_array_equal(kept[shard], np.where(drawn, UNLABELLED, classes))
-    share = sum((one != UNLABELLED).sum() for one in held)
-    assert 20 < share < 60  # of 400, by the binomial law: 40 and three standard deviations of 6
+def test_changes_follow_from_seed_and_epoch_and_leave_the_order_alone(everything: LabelledShards) -> None:
+    plain = list(inputs.training(everything, batches(), 1, 2).take(14))
+    changing = batches(augment={"shift": 0.2, "brightness": 0.2})
+    first = list(inputs.training(everything, changing, 1, 2).take(14))
+    resumed = list(inputs.training(everything, changing, 1, 2, first=1).take(7))
+    for (pixels, _), (same, _) in zip(first[7:], resumed, strict=True):
+        np.testing.assert_array_equal(pixels, same)
+    for (pixels, classes), (before, same_classes) in zip(first, plain, strict=True):
+        np.testing.assert_array_equal(classes, same_classes)
+        changed = (pixels.numpy() != before.numpy()).any(axis=(1, 2, 3))
+        assert changed.mean() > 0.9
+    moved = [np.float32(pixels) - np.float32(before) for (pixels, _), (before, _) in zip(first, plain, strict=True)]
+    assert not np.array_equal(moved[0].mean(axis=(1, 2, 3)), moved[1].mean(axis=(1, 2, 3))), "batches change alike"
 
 
-def test_hold_out_leaves_unlabelled_images_out_of_both(images: ImageSet, tmp_path: Path) -> None:
-    ids = [one for shard in range(8) for one in images.index("train").read(shard)["image_id"].to_pylist()]
-    shards = shards_of(images, label_set(tmp_path, images, set(ids[:100])))
-    kept, held = inputs.hold_out(images, "train", shards.classes, 0.5)
-    assert len(LabelledShards(shards.paths, kept)) + len(LabelledShards(shards.paths, held)) == 300
+def test_validation_images_change_alike_in_every_epoch(everything: LabelledShards) -> None:
+    changing = batches(augment={"rotation": 20})
+    first, again = (list(inputs.validation(everything, changing)) for _ in range(2))
+    plain = list(inputs.validation(everything, batches()))
+    for (pixels, _), (same, _), (before, _) in zip(first, again, plain, strict=True):
+        np.testing.assert_array_equal(pixels, same)
+        assert (pixels.numpy() != before.numpy()).any()
+
+
+def test_balanced_weights_are_those_of_scikit_learn(
+    images: ImageSet, truth: dict[str, tuple[str, int]], tmp_path: Path
+) -> None:
+    dropped = {image_id for image_id, (_, label) in truth.items() if label == 7 or (label == 3 and image_id[-1] != "1")}
+    shards = shards_of(images, label_set(tmp_path, images, dropped))
+    classes = shards.values()[:, 0]
+    occurring = np.unique(classes)
+    expected = np.zeros(10)
+    expected[occurring] = compute_class_weight("balanced", classes=occurring, y=classes)
+    found = inputs.balanced_weights(shards, DIGITS)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert expected[7] == 0 and expected[3] > 2 * expected[1]
+    for _, targets, weights in inputs.training(shards, batches(class_weights=found), 1, 1).take(3):
+        np.testing.assert_allclose(weights, expected[targets.numpy()], rtol=1e-6)
+    assert inputs.balanced_weights(shards, Objective("sequence", 10)) == ()

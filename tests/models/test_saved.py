@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from models import saved
+from models.heads import Head
 from models.networks import cnn1
 from models.quiet import keras
 from models.quiet import tensorflow as tf
@@ -23,7 +24,7 @@ CARD = {"fingerprint": "0123456789abcdef", "classes": ["no", "yes"]}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    saved.save(cnn1.build((8, 8, 3), 2), str(tmp_path / "model"), CARD)
+    saved.save(cnn1.build((8, 8, 3), Head("multiclass", 2)), str(tmp_path / "model"), CARD)
     return tmp_path / "model"
 
 
@@ -45,7 +46,7 @@ def test_the_card_states_every_file(folder: Path) -> None:
     for name, stated in card["files"].items():
         content = files[name].read_bytes()
         assert stated == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    assert card["parameters"] == cnn1.build((8, 8, 3), 2).count_params()
+    assert card["parameters"] == cnn1.build((8, 8, 3), Head("multiclass", 2)).count_params()
     assert {name: card[name] for name in CARD} == CARD
 
 
@@ -74,7 +75,7 @@ def test_a_changed_model_file_is_refused(folder: Path) -> None:
 
 
 def test_another_model_in_its_place_is_refused(folder: Path) -> None:
-    cnn1.build((8, 8, 3), 2).save(folder / "model.keras")
+    cnn1.build((8, 8, 3), Head("multiclass", 2)).save(folder / "model.keras")
     with pytest.raises(IncompleteError, match="train the model again"):
         saved.load(str(folder))
 
@@ -113,7 +114,7 @@ def test_a_model_is_no_model_while_it_is_written_again(folder: Path, monkeypatch
 
     monkeypatch.setattr(saved, "_export", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        saved.save(cnn1.build((8, 8, 3), 2), str(folder), CARD)
+        saved.save(cnn1.build((8, 8, 3), Head("multiclass", 2)), str(folder), CARD)
     assert not (folder / "model.json").exists()
 
 

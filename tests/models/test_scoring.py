@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from models.heads import Head
 from models.networks import cnn1
 from models.quiet import tensorflow as tf
 from models.scoring import Scorer
@@ -17,7 +18,7 @@ COUNT = 7
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer(cnn1.build((8, 8, 1), 3), batch=3)  # 7 images are two batches and a rest
+    return Scorer(cnn1.build((8, 8, 1), Head("multiclass", 3)), batch=3)  # 7 images are two batches and a rest
 
 
 def pixels(shape: tuple[int, ...] = (COUNT, 8, 8)) -> npt.NDArray[np.uint8]:
@@ -40,7 +41,7 @@ def payload(image: bytes, image_id: str) -> bytes:
 
 
 def test_scores_are_those_of_the_network_in_order() -> None:
-    model = cnn1.build((8, 8, 1), 3)
+    model = cnn1.build((8, 8, 1), Head("multiclass", 3))
     found = Scorer(model, batch=3).scores([payload(encoded(image), "x") for image in pixels()])
     np.testing.assert_allclose(found, model.predict(pixels()[..., None], verbose=0), atol=1e-6)
     assert len(np.unique(found.round(6), axis=0)) == COUNT, "images share their scores, so their order does not show"
@@ -69,9 +70,8 @@ def test_images_that_cannot_be_decoded_are_named(scorer: Scorer) -> None:
     with pytest.raises(scorer.failures):
         scorer.scores(payloads)
     found = scorer.undecodable(payloads)
-    assert sorted(found) == [1, 3, 4, 5]
+    assert sorted(found) == [1, 3, 5]  # an image of another size is scaled
     assert "Unknown image file format" in found[3]
-    assert "shape" in found[4]
 
 
 def test_a_scorer_can_be_referred_to_weakly(scorer: Scorer) -> None:

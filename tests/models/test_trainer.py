@@ -48,7 +48,7 @@ def judged(root: str, sample_h5: str) -> tuple[float, float]:
         pixels = np.clip(np.rint(file["X_val"][:]), 0, 255).astype(np.uint8)[..., None]
         labels = file["y_val"][:].astype(np.int64)
     scores = saved.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0)
-    loss = float(np.mean(-np.log(scores[np.arange(len(labels)), labels])))
+    loss = float(np.mean(-np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-37))))
     return loss, float(np.mean(scores.argmax(axis=1) == labels))
 
 
@@ -78,9 +78,20 @@ def test_a_share_is_held_out_where_there_is_no_validation_split(root: str) -> No
     assert card["versions"]["keras"] == keras.__version__
 
 
-def test_nothing_held_out_is_an_error(root: str) -> None:
+def test_with_nothing_held_out_the_last_epoch_counts(root: str) -> None:
+    told: list[dict[str, Any]] = []
+    wanted = job(root, validation="dev", validation_fraction=0.0, epochs=3, patience=1)
+    metrics = trainer.train(wanted, told.append)
+    assert [said["epoch"] for said in told] == [1, 2, 3]
+    assert (metrics["best_epoch"], metrics["epochs"]) == (3, 3)
+    assert (metrics["train_images"], metrics["validation_images"]) == (400, 0)
+    assert not [name for name in metrics if name.startswith("val_")]
+    assert metrics["loss"] == told[-1]["loss"] != told[0]["loss"]
+
+
+def test_everything_held_out_is_an_error(root: str) -> None:
     with pytest.raises(InputError, match=r"'human' labels no image of split 'train' of 'drawn'"):
-        trainer.train(job(root, validation="dev", validation_fraction=0.0), silent)
+        trainer.train(job(root, validation="dev", validation_fraction=1.0), silent)
 
 
 def start(one: TrainJob) -> subprocess.Popen[str]:

@@ -13,9 +13,10 @@ from schemas.settings import (
     DrawSettings,
     LabelSettings,
     ReportSettings,
-    TrainSettings,
 )
+from schemas.train_settings import TrainSettings
 
+KINDS = {"text", "list", "path", "paths", "fractions", "counts", "keys", "shape", "amounts", "tables"}
 GOOD: dict[type[Any], dict[str, Any]] = {
     DrawSettings: {"output": "sample.h5"},
     ConfirmSettings: {"dataset": "svhn"},
@@ -25,7 +26,6 @@ GOOD: dict[type[Any], dict[str, Any]] = {
     AgreeSettings: {"dataset": "svhn", "annotators": ("cnn1", "cnn2")},
     ReportSettings: {"dataset": "svhn"},
 }
-FLAGS = {"text", "list", "path", "paths", "fractions", "counts", "keys", "shape"}
 NAMED = "lower-case letters, digits and _, beginning with a letter; got"
 BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (DrawSettings, {"train": 0}, "train must be at least 1 crop, got 0"),
@@ -87,6 +87,29 @@ BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (TrainSettings, {"batch_size": 0}, "batch_size must be at least 1, got 0"),
     (TrainSettings, {"threads": 0}, "threads must be at least 1, got 0"),
     (TrainSettings, {"validation_fraction": 2.0}, "validation_fraction must lie in [0, 1], got 2.0"),
+    (TrainSettings, {"patience": 0}, "patience must be at least 1, got 0"),
+    (TrainSettings, {"gpus": 0}, "gpus must be at least 1, got 0"),
+    (TrainSettings, {"fine_tune_epochs": 0}, "fine_tune_epochs must be at least 1, got 0"),
+    (TrainSettings, {"min_confidence": 1.5}, "min_confidence must lie in [0, 1], got 1.5"),
+    (TrainSettings, {"label_smoothing": 1.0}, "label_smoothing must lie in [0, 1), got 1.0"),
+    (TrainSettings, {"averaging": -0.1}, "averaging must lie in [0, 1), got -0.1"),
+    (TrainSettings, {"fine_tune_learning_rate": 0.0}, "fine_tune_learning_rate must be positive, got 0.0"),
+    (TrainSettings, {"image_size": -1}, "image_size must be 0 or more, got -1"),
+    (TrainSettings, {"width": float("nan")}, "width must be 0 or more, got nan"),
+    (TrainSettings, {"warm_up": -1.0}, "warm_up must be 0 or more, got -1.0"),
+    (TrainSettings, {"weight_decay": float("inf")}, "weight_decay must be 0 or more, got inf"),
+    (TrainSettings, {"dropout": 1.0}, "dropout must lie in [0, 1), got 1.0"),
+    (TrainSettings, {"folds": 1}, "folds must be 0 (none) or at least 2, got 1"),
+    (TrainSettings, {"folds": 2, "sweep": ({"seed": 1},)}, "give either folds or a sweep, not both"),
+    (TrainSettings, {"schedule": "step"}, "schedule must be one of constant, cosine; got 'step'"),
+    (TrainSettings, {"class_weights": "even"}, "class_weights must be one of balanced; got 'even'"),
+    (TrainSettings, {"precision": "float16"}, "precision must be one of auto, float32, mixed_float16, mixed_bfloat16"),
+    (TrainSettings, {"evaluate": ("test", "test")}, "evaluate must be 0 or more distinct names, got test, test"),
+    (TrainSettings, {"augment": {"tilt": 0.1}}, "augment must be one of flip, shift, rotation, crop, zoom"),
+    (TrainSettings, {"augment": {"shift": 1.1}}, "augment shift (largest shift, as a share of its sides) must lie in"),
+    (TrainSettings, {"augment": {"rotation": 181}}, "(largest turn, in degrees) must lie in [0, 180], got 181"),
+    (TrainSettings, {"augment": {"crop": 1.0}}, "must lie in [0, 0.9], got 1.0"),
+    (TrainSettings, {"augment_validation": True}, "augment_validation needs augment: say what is to be changed"),
     (TrainSettings, {"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
     (TrainSettings, {"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
     (TrainSettings, {"learning_rate": float("inf")}, "learning_rate must be positive, got inf"),
@@ -123,7 +146,7 @@ def test_a_bad_value_is_named(kind: type[Any], values: dict[str, Any], message: 
 def test_every_setting_has_help(kind: type[Any]) -> None:
     for entry in dataclasses.fields(kind):
         assert len(entry.metadata["help"]) >= 7, entry.name
-        assert entry.metadata["flag"] in FLAGS, entry.name
+        assert entry.metadata["flag"] in KINDS, entry.name
 
 
 def test_a_model_is_named_after_its_network() -> None:
@@ -140,7 +163,7 @@ def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
         },
         ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
-        TrainSettings: {"accelerator"},
+        TrainSettings: {"weights", "accelerator"},
         LabelSettings: {"accelerator", "max_reject_fraction"},
         AgreeSettings: set(),
     }
