@@ -21,11 +21,11 @@ from models.heads import Head
 from models.networks import cnn1
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from pipelines import execution, label
+from pipelines import execution, shards
 from pipelines.execution import Context
-from pipelines.label import Answers, LabelImages, ShardLabeller
 from pipelines.label_stage import label as label_stage
-from pipelines.label_stage import plan_labels
+from pipelines.label_stage import model_card, plan_labels
+from pipelines.shards import ScoreImages, ScorePlan, ShardScorer
 from schemas import cards, layout, products, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
 from schemas.products import ShardReport
@@ -158,7 +158,7 @@ def test_a_failed_run_keeps_the_shards_it_finished(
     root: str, monkeypatch: pytest.MonkeyPatch, accelerator: str
 ) -> None:
     done: list[int] = []
-    whole = label.label_shard
+    whole = shards.score_shard
 
     def failing(source: Any, *rest: Any) -> Any:
         if len(done) == 5:
@@ -166,14 +166,14 @@ def test_a_failed_run_keeps_the_shards_it_finished(
         done.append(source.shard)
         return whole(source, *rest)
 
-    monkeypatch.setattr(label, "label_shard", failing)
+    monkeypatch.setattr(shards, "score_shard", failing)
     with pytest.raises(InputError, match=r"^shard \d is poisoned$"):
         run(root, flags=ONE_WORKER, accelerator=accelerator)
     kept = times(root)
     assert sorted(kept) == sorted(done), "labelling and writing are not fused"
     assert len(kept) == 5
     assert products.find_manifest(layout.labels(root, "drawn", "cnn1", "test")) is None
-    monkeypatch.setattr(label, "label_shard", whole)
+    monkeypatch.setattr(shards, "score_shard", whole)
     (result,) = run(root)
     assert result.counters["label.elements"] == 3
     assert {shard: written for shard, written in times(root).items() if shard in kept} == kept
@@ -377,9 +377,14 @@ def test_what_is_not_there_is_named(trained: str) -> None:
         run(trained, splits=("night",))
 
 
+def planned(root: str, split: str) -> ScorePlan:
+    asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=(split,), batch_size=8)
+    images = products.image_set(root, "drawn", "1.0.0")
+    return plan_labels(asking, Context(root), images, "cnn1", model_card(root, images, "cnn1"))
+
+
 def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:
-    handler = ShardLabeller(layout.model(trained, "drawn", "cnn1"), Answers("multiclass", tuple(CLASSES)), 8, False)
-    copy = pickle.loads(pickle.dumps(handler))
+    copy = pickle.loads(pickle.dumps(ShardScorer(planned(trained, "train"))))
     model = copy.load_model()
     assert model.image_shape == (32, 32, 1)
     assert weakref.ref(model)() is model
@@ -387,12 +392,10 @@ def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:
 
 
 def test_labelling_and_its_write_alone_ask_for_an_accelerator(trained: str) -> None:
-    asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=("train",))
-    plan = plan_labels(asking, Context(trained), products.image_set(trained, "drawn", "1.0.0"), "cnn1")
+    plan = planned(trained, "train")
     assert len(plan.missing) == 8
-    assert cards.require_card(plan.model)["name"] == "cnn1"
     pipeline = beam.Pipeline()
-    pipeline | LabelImages(plan)
+    pipeline | ScoreImages(plan)
     proto = pipeline.to_runner_api().components
     asked = {
         "/".join(transform.unique_name.split("/")[1:3])
@@ -401,4 +404,4 @@ def test_labelling_and_its_write_alone_ask_for_an_accelerator(trained: str) -> N
         for key, value in proto.environments[transform.environment_id].resource_hints.items()
         if "accelerator" in key and value == GPU_HINT.encode()
     }
-    assert asked == {"Label/Score", "Label/Write"}
+    assert asked == {"Score/Infer", "Score/Write"}
