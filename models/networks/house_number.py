@@ -1,6 +1,6 @@
 """Network `house_number`: reads a whole number at once, after Goodfellow et al. 2013 (https://arxiv.org/abs/1312.6082).
 
-Eight convolutions of 48, 64, 128, 160 and four times 192 filters, every second one followed by a reduction, and two
+Eight convolutions of 48, 64, 128, 160 and four times 192 filters, every other one followed by a reduction, and two
 dense layers; `width` makes all of them narrower. Batch normalisation stands in for the paper's subtractive one, and
 3x3 kernels for 5x5 but in the first layer, which halves the work. For the task `sequence` it ends in a softmax for the
 length and one for each of five digits.
@@ -22,7 +22,7 @@ def build(image_shape: tuple[int, int, int], head: Head, width: float = 1.0, dro
         image_shape: height, width, channels.
         head: what it ends in.
         width: of every layer, relative to the paper's.
-        dropout: after each dense layer; half of it after each reduction.
+        dropout: before each dense layer, and before the scores.
 
     Returns:
         a model from uint8 pixels (n, *image_shape) to scores.
@@ -32,12 +32,12 @@ def build(image_shape: tuple[int, int, int], head: Head, width: float = 1.0, dro
     for number, filters in enumerate(FILTERS):
         units = max(8, round(filters * width / 8) * 8)
         x = layers.Conv2D(units, 3 if number else 5, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization()(x))
-        if number % 2:
+        if not number % 2:  # before the normalisation, which then has a quarter of the work
             x = layers.MaxPooling2D(2, padding="same")(x)
-            x = layers.SpatialDropout2D(dropout / 4)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.Flatten()(x)
     for _ in range(2):
-        x = layers.Dense(max(64, round(DENSE * width / 8)), activation="relu")(x)
-        x = layers.Dropout(dropout)(x)
+        x = layers.Dense(round(DENSE * width), use_bias=False)(layers.Dropout(dropout)(x))
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Dropout(dropout)(x)
     return keras.Model(pixels, head(x), name="house_number")
