@@ -120,6 +120,17 @@ def test_the_process_ends_when_its_input_closes(root: str) -> None:
     assert storage.stat(storage.join(endless.folder, "model.json")) is None
 
 
+def test_what_libraries_print_does_not_stand_among_what_the_process_says(root: str) -> None:
+    program = (
+        "from models import trainer; trainer.train = lambda job, tell: print('Downloading data') or {}; trainer.main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], input=job(root).to_json() + "\n", capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, '{"metrics": {}}\n')
+    assert "Downloading data" in ran.stderr
+
+
 def test_the_process_says_what_is_wrong(root: str) -> None:
     with start(job(root, split="night")) as process:
         assert process.stdout
