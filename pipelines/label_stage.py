@@ -55,8 +55,9 @@ def plan_labels(settings: LabelSettings, context: Context, images: ImageSet, mod
         "images": images.fingerprint,
         "settings": (settings.scores, settings.batch_size),
     }
-    prints = {split: products.fingerprint("label", split=split, **recipe) for split in settings.splits}
     limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    recipe |= {"thresholds": limits} if limits else {}
+    prints = {split: products.fingerprint("label", split=split, **recipe) for split in settings.splits}
     answers = Answers(card["task"], tuple(images.classes), limits)
     fixed = (context.root, images, model, folder, answers, settings.batch_size, settings.scores, prints)
     plan = LabelPlan(*fixed, (), settings.accelerator)
