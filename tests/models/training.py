@@ -21,10 +21,10 @@ def job(root: str | Path, fold: int = -1, member: str = "", **changed: Any) -> T
     return TrainJob(str(root), TrainSettings(**given), FINGERPRINT, member, fold)
 
 
-def start(one: TrainJob) -> "subprocess.Popen[str]":
-    """The process of a training, with its job read."""
+def start(one: TrainJob, *program: str) -> "subprocess.Popen[str]":
+    """The process of a training, or a program of one's own, with its job read."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "models.trainer"],
+        [sys.executable, *(program or ("-m", "models.trainer"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
