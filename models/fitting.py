@@ -98,6 +98,8 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
             callbacks=[watch, *averaged],
             verbose=0,
         )
+    elif settings.averaging and watch.state.phase == lesson.phase:  # as Keras leaves a fit
+        fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
     if watch.state.best and watch.state.phase == lesson.phase:
         model.set_weights(watch.state.best)
     return watch.state
@@ -118,6 +120,11 @@ def _begun(
         for variable, value in zip(fitted.optimizer.variables, found.optimizer, strict=True):
             variable.assign(value)
     return watch
+
+
+def _numpy(variable: Any) -> Any:
+    """A copy of a variable, also of one that several devices hold."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -152,11 +159,12 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Judge the epoch, write the state down, and tell."""
         figures = {name: float(value) for name, value in (logs or {}).items()}
-        for name, value in {**figures, "learning_rate": float(self.model.optimizer.learning_rate)}.items():
+        rate = float(_numpy(self.model.optimizer.learning_rate))
+        for name, value in {**figures, "learning_rate": rate}.items():
             self.state.history.setdefault(name, []).append(value)
         self._compare(figures)
-        self.state.variables = [np.array(variable) for variable in self.model.variables]
-        self.state.optimizer = [np.array(variable) for variable in self.model.optimizer.variables]
+        self.state.variables = [_numpy(variable) for variable in self.model.variables]
+        self.state.optimizer = [_numpy(variable) for variable in self.model.optimizer.variables]
         checkpoints.save(self._record.folder, self._record.fingerprint, self.state)
         events.write(self._record.folder, self.state.history)
         told = {"model": self._settings.name, "epoch": epoch + 1, "epochs": self._lesson.epochs, **figures}

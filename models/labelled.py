@@ -43,7 +43,8 @@ def shard_targets(
 
 
 def _targets(task: ModuleType, rows: pa.Table, ids: list[str], images: ImageSet, min_confidence: float) -> Targets:
-    sure = rows.filter(pc.or_(pc.invert(tables.present(rows)), pc.greater_equal(rows["confidence"], min_confidence)))
+    least = pa.scalar(min_confidence, pa.float32())  # as confidences are kept: 0.7 is no less than 0.7
+    sure = rows.filter(pc.or_(pc.invert(tables.present(rows)), pc.greater_equal(rows["confidence"], least)))
     if images.manifest["task"] != MULTILABEL:  # a rejected label tells that an image is something else, not what
         sure = sure.filter(tables.present(sure))
     targets: Targets = task.targets(sure, ids, images.classes)

@@ -169,11 +169,12 @@ def _end_with_input() -> None:
 
 
 def main() -> None:
-    """Read a job, train it, and say how it goes, a JSON object a line."""
+    """Read a job, train it, and say how it goes, a JSON object a line; what libraries print goes to standard error."""
+    lines, sys.stdout = sys.stdout, sys.stderr
 
     def tell(figures: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(figures) + "\n")
-        sys.stdout.flush()
+        lines.write(json.dumps(figures) + "\n")
+        lines.flush()
 
     job = TrainJob.from_json(sys.stdin.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()

@@ -66,6 +66,8 @@ def plan_labels(
         "images": images.fingerprint,
         "settings": (settings.scores, settings.batch_size),
     }
+    limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    recipe |= {"thresholds": limits} if limits else {}
     outputs, rejects = {}, {}
     for split in settings.splits:
         name = (context.root, images.dataset, model, split)
@@ -73,7 +75,6 @@ def plan_labels(
         outputs[split] = ShardFolder(layout.labels(*name), *rest)
         rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
     absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
-    limits = tuple(card["thresholds"]) if "thresholds" in card else None
     answers = Answers(card["task"], tuple(images.classes), limits, settings.scores)
     return ScorePlan(
         stage="label",

@@ -82,7 +82,7 @@ def fold_card(fingerprint: str, found: Mapping[str, Mapping[str, Any]]) -> dict[
 def _pooled(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The mean of each figure over the images of all folds."""
     total = sum(found["images"] for found in figures)
-    names = [name for name, value in figures[0].items() if isinstance(value, float)]
+    names = dict.fromkeys(name for found in figures for name, value in found.items() if isinstance(value, float))
     return {
         "images": total,
         **{name: sum(found.get(name, 0.0) * found["images"] for found in figures) / max(total, 1) for name in names},
@@ -108,7 +108,8 @@ def sweep_table(found: Mapping[str, Mapping[str, Any]], best: str) -> pa.Table:
         }
         tried = {key: card["settings"][key] for key in swept}
         plain = {key: value if isinstance(value, float | int | str) else str(value) for key, value in tried.items()}
-        rows.append({"run": member, "best": member == best, **plain, **figures, **judged})
+        # what was tried counts: a training tells the learning rate of an epoch by the same name
+        rows.append({"run": member, "best": member == best} | {**plain, **figures, **judged} | plain)
     return pa.Table.from_pylist(rows)
 
 

@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 from schemas import runfile
 from schemas.errors import InputError
@@ -40,11 +40,13 @@ def members(settings: TrainSettings) -> list[TrainSettings]:
 def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[str, Any]]:
     """What each run of one table changes."""
     swept = {key: value for key, value in table.items() if key != "draws"}
-    for key in swept:
+    for key, value in swept.items():
+        if isinstance(value, list | tuple) and not value:
+            raise InputError(f"{where}: {key} has no value to try")
         if key in _FIXED:
             raise InputError(f"{where}: {key} is the same for all runs of a sweep; set it in [[train]]")
     draws = table.get("draws", 0)
-    if not isinstance(draws, int) or draws < 0 or not swept:
+    if type(draws) is not int or draws < 0 or not swept:
         raise InputError(f"{where} must name settings to try, and draws a number of runs; got {dict(table)}")
     if not draws:
         ranges = [key for key, value in swept.items() if _is_range(value)]
@@ -55,20 +57,22 @@ def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[st
         return
     drawing = random.Random(f"{seed} {where}")
     for _ in range(draws):
-        yield {key: _drawn(f"{where}: {key}", value, drawing) for key, value in swept.items()}
+        yield {key: _drawn(where, key, value, drawing) for key, value in swept.items()}
 
 
 def _is_range(value: Any) -> bool:
     return isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}
 
 
-def _drawn(where: str, value: Any, drawing: random.Random) -> Any:
+def _drawn(where: str, key: str, value: Any, drawing: random.Random) -> Any:
     if not _is_range(value):
         return drawing.choice(value) if isinstance(value, list | tuple) else value
-    low, high = value["low"], value["high"]
-    if not (low < high and (low > 0 or not value.get("log"))):
-        raise InputError(f"{where} must be a range with low < high (above 0 if log), got {dict(value)}")
-    if value.get("log"):
-        return math.exp(drawing.uniform(math.log(low), math.log(high)))
-    whole = isinstance(low, int) and isinstance(high, int)
-    return drawing.randint(low, high) if whole else drawing.uniform(low, high)
+    low, high, log = value["low"], value["high"], value.get("log", False)
+    numbers = all(isinstance(bound, int | float) for bound in (low, high))
+    if not (numbers and low < high and (low > 0 or not log)):
+        raise InputError(f"{where}: {key} must be a range with low < high (above 0 if log), got {dict(value)}")
+    whole = get_type_hints(TrainSettings).get(key) is int
+    if log:
+        drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
+        return round(drawn) if whole else drawn
+    return drawing.randint(math.ceil(low), math.floor(high)) if whole else drawing.uniform(low, high)

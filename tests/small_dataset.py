@@ -95,3 +95,43 @@ def write_labels(
 
 def _hashes(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.uint64]:
     return hashing.image_hashes([row["image_id"] for row in rows])
+
+
+def quadrants(lit: npt.NDArray[np.bool_], seed: int, side: int = 12) -> Pixels:
+    """Noisy grey pictures (n, side, side, 1), bright in those of their four quadrants that are lit, (n, 4)."""
+    noise = np.random.default_rng(seed).integers(0, 140, (len(lit), side, side), dtype=np.uint8)
+    half = side // 2
+    for number, (top, left) in enumerate(((0, 0), (0, half), (half, 0), (half, half))):
+        noise[:, top : top + half, left : left + half] += (lit[:, number] * 70).astype(np.uint8)[:, None, None]
+    return noise[..., None]
+
+
+def write_learnable(
+    root: str | Path, task: str = "multiclass", sizes: Mapping[str, int] | None = None, channels: int = 1
+) -> ImageSet:
+    """The dataset `small` of `quadrants`, with people's labels: which quadrant is lit, or which ones are.
+
+    A number (task `sequence`) spells the lit ones: 13 for the second and the fourth.
+    """
+    splits, labels = {}, {}
+    classes = list("0123456789") if task == "sequence" else ["nw", "ne", "sw", "se"]
+    for seed, (split, count) in enumerate((sizes or {"train": 160, "validation": 64, "test": 48}).items()):
+        drawn = np.random.default_rng(100 + seed)
+        lit = np.eye(4, dtype=np.bool_)[drawn.integers(0, 4, count)] if task == "multiclass" else None
+        lit = drawn.random((count, 4)) < 0.4 if lit is None else lit
+        ids = [f"{split}-{number:04d}" for number in range(count)]
+        splits[split] = dict(zip(ids, np.repeat(quadrants(lit, seed), channels, axis=3), strict=True))
+        labels[split] = [row for image_id, one in zip(ids, lit, strict=True) for row in _rows(image_id, one, task)]
+    images = write_images(root, splits, task, classes)
+    for split, rows in labels.items():
+        write_labels(images, split, rows)
+    return images
+
+
+def _rows(image_id: str, lit: npt.NDArray[np.bool_], task: str) -> list[dict[str, Any]]:
+    if task == "sequence":
+        return [{"image_id": image_id, "label": "".join(str(one) for one in np.flatnonzero(lit))}]
+    names = ("nw", "ne", "sw", "se")
+    found = [{"image_id": image_id, "label": names[one]} for one in np.flatnonzero(lit)]
+    absent = [{"image_id": image_id, "label": "nw", "confidence": 0.0}]  # looked at, and nothing found
+    return found or absent

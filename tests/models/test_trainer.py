@@ -2,21 +2,24 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from models import saved, trainer
 from models.job import TrainJob
 from models.quiet import keras
-from schemas import layout, storage
+from models.quiet import tensorflow as tf
+from schemas import layout, products, storage
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
+from tests import small_dataset
+from tests.models import training
+from tests.models.training import start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 
@@ -54,24 +57,24 @@ def judged(root: str, sample_h5: str) -> tuple[float, float]:
 
 def test_the_best_epoch_is_kept_not_the_last(root: str, sample_h5: str) -> None:
     told: list[dict[str, Any]] = []
-    metrics = trainer.train(job(root, epochs=40, patience=2, learning_rate=0.02, batch_size=64), told.append)
+    found = trainer.train(job(root, epochs=40, patience=2, learning_rate=0.02, batch_size=64), told.append)
     history = json.loads((Path(root) / "models/drawn/cnn1/model.json").read_text())["history"]
     best = int(np.argmax(history["val_accuracy"]))
-    assert metrics["best_epoch"] == best + 1
-    assert metrics["epochs"] == len(told) == best + 1 + 2 < 40, "it did not stop early"
+    assert found["best_epoch"] == best + 1
+    assert found["epochs"] == len(told) == best + 1 + 2 < 40, "it did not stop early"
     assert [said["epoch"] for said in told] == list(range(1, len(told) + 1))
     loss, accuracy = judged(root, sample_h5)
     assert accuracy == pytest.approx(history["val_accuracy"][best], abs=1e-6)
     assert loss == pytest.approx(history["val_loss"][best], rel=1e-3)
     assert loss != pytest.approx(history["val_loss"][-1], rel=1e-2)
-    assert metrics["val_accuracy"] == history["val_accuracy"][best]
-    assert (metrics["train_images"], metrics["validation_images"]) == (400, 80)
+    assert found["val_accuracy"] == history["val_accuracy"][best]
+    assert (found["train_images"], found["validation_images"]) == (400, 80)
 
 
 def test_a_share_is_held_out_where_there_is_no_validation_split(root: str) -> None:
-    metrics = trainer.train(job(root, validation="dev", validation_fraction=0.25), silent)
-    assert metrics["train_images"] + metrics["validation_images"] == 400
-    assert 70 < metrics["validation_images"] < 130
+    found = trainer.train(job(root, validation="dev", validation_fraction=0.25), silent)
+    assert found["train_images"] + found["validation_images"] == 400
+    assert 70 < found["validation_images"] < 130
     card = json.loads((Path(root) / "models/drawn/cnn1/model.json").read_text())
     assert (card["classes"], card["image_shape"]) == (list("0123456789"), [32, 32, 1])
     assert (card["network"], card["training_labels"], card["dataset"]) == ("cnn1", "human", "drawn")
@@ -81,32 +84,17 @@ def test_a_share_is_held_out_where_there_is_no_validation_split(root: str) -> No
 def test_with_nothing_held_out_the_last_epoch_counts(root: str) -> None:
     told: list[dict[str, Any]] = []
     wanted = job(root, validation="dev", validation_fraction=0.0, epochs=3, patience=1)
-    metrics = trainer.train(wanted, told.append)
+    found = trainer.train(wanted, told.append)
     assert [said["epoch"] for said in told] == [1, 2, 3]
-    assert (metrics["best_epoch"], metrics["epochs"]) == (3, 3)
-    assert (metrics["train_images"], metrics["validation_images"]) == (400, 0)
-    assert not [name for name in metrics if name.startswith("val_")]
-    assert metrics["loss"] == told[-1]["loss"] != told[0]["loss"]
+    assert (found["best_epoch"], found["epochs"]) == (3, 3)
+    assert (found["train_images"], found["validation_images"]) == (400, 0)
+    assert not [name for name in found if name.startswith("val_")]
+    assert found["loss"] == told[-1]["loss"] != told[0]["loss"]
 
 
 def test_everything_held_out_is_an_error(root: str) -> None:
     with pytest.raises(InputError, match=r"'human' labels no image of split 'train' of 'drawn'"):
         trainer.train(job(root, validation="dev", validation_fraction=1.0), silent)
-
-
-def start(one: TrainJob) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "models.trainer"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(trainer.__file__).parents[1],
-    )
-    assert process.stdin
-    process.stdin.write(one.to_json() + "\n")
-    process.stdin.flush()
-    return process
 
 
 def test_the_process_ends_when_its_input_closes(root: str) -> None:
@@ -120,6 +108,15 @@ def test_the_process_ends_when_its_input_closes(root: str) -> None:
     assert storage.stat(storage.join(endless.folder, "model.json")) is None
 
 
+def test_what_libraries_print_does_not_stand_among_what_the_process_says(root: str) -> None:
+    pretended = "trainer.train = lambda job, tell: print('Downloading data') or {'loss': 1}"
+    with start(job(root), "-c", f"from models import trainer; {pretended}; trainer.main()") as process:
+        assert process.stdout and process.stderr
+        assert [json.loads(line) for line in process.stdout] == [{"metrics": {"loss": 1}}]
+        assert "Downloading data" in process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_the_process_says_what_is_wrong(root: str) -> None:
     with start(job(root, split="night")) as process:
         assert process.stdout
@@ -127,3 +124,56 @@ def test_the_process_says_what_is_wrong(root: str) -> None:
     assert process.returncode == 1
     assert said["kind"] == "InputError"
     assert "no split 'night'; its splits are" in said["error"]
+
+
+def test_several_labels_get_thresholds_and_are_judged_at_them(tmp_path: Path) -> None:
+    images = small_dataset.write_learnable(tmp_path, "multilabel")
+    one = training.job(tmp_path, network="logistic", epochs=3, learning_rate=0.01, evaluate=("test",))
+    told = training.told_by(one)
+    found = training.card(one)
+    truth, scores = judged_labels(tmp_path, images.classes, one)
+    said = scores >= np.array(found["thresholds"], np.float32)
+    stated = found["evaluation"]["test"]
+    assert stated["images"] == 48
+    assert stated["micro_f1"] == pytest.approx(metrics.f1_score(truth, said, average="micro"))
+    assert stated["macro_f1"] == pytest.approx(metrics.f1_score(truth, said, average="macro"))
+    assert stated["hamming_loss"] == pytest.approx(metrics.hamming_loss(truth, said))
+    assert len(set(found["thresholds"])) == 4 and 0.5 not in found["thresholds"]
+    best = max(range(3), key=lambda epoch: float(told[epoch]["val_average_precision"]))
+    assert found["metrics"]["best_epoch"] == best + 1
+
+
+def judged_labels(root: Path, classes: list[str], one: TrainJob) -> tuple[Any, Any]:
+    """Truth and scores of the test split, read from the records and label rows themselves."""
+    labels = products.label_set(str(root), "small", "human", "test")
+    images = products.image_set(str(root), "small", "1.0.0")
+    truth, encoded = [], []
+    for shard in range(8):
+        rows = labels.read(shard).to_pylist()
+        for payload in tf.data.TFRecordDataset(images.tfrecord("test", shard)):
+            feature = tf.train.Example.FromString(payload.numpy()).features.feature
+            image_id = feature["image/id"].bytes_list.value[0].decode()
+            given = {row["label"] for row in rows if row["image_id"] == image_id and row["confidence"] > 0}
+            truth.append([name in given for name in classes])
+            encoded.append(tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy())
+    return np.array(truth), np.asarray(saved.load(one.folder)(np.stack(encoded)))
+
+
+def test_numbers_are_learnt_and_judged_by_length_and_place(tmp_path: Path) -> None:
+    small_dataset.write_learnable(tmp_path, "sequence")
+    one = training.job(tmp_path, network="ann1", epochs=2, evaluate=("test", "validation"))
+    told = training.told_by(one)
+    found = training.card(one)
+    assert found["task"] == "sequence" and "thresholds" not in found
+    assert told[1]["loss"] < told[0]["loss"]
+    stated = found["evaluation"]["validation"]
+    assert stated["images"] == 64 == sum(of["images"] for of in stated["by_length"].values())
+    assert stated["accuracy"] == pytest.approx(found["metrics"]["val_accuracy"])
+
+
+def test_a_split_without_labels_is_judged_as_empty(tmp_path: Path) -> None:
+    images = small_dataset.write_learnable(tmp_path)
+    small_dataset.write_labels(images, "test", [{"image_id": "elsewhere", "label": "nw"}])
+    one = training.job(tmp_path, network="logistic", epochs=1, evaluate=("test",))
+    training.told_by(one)
+    assert training.card(one)["evaluation"] == {"test": {"images": 0}}
