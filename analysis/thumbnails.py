@@ -15,7 +15,7 @@ from schemas.errors import IncompleteError
 from schemas.examples import decode_example
 from schemas.hashing import image_hashes, shard_of
 from schemas.products import ImageSet
-from schemas.tfrecord import FOOTER_BYTES, HEADER_BYTES, payload_at
+from schemas.tfrecord import read_payload
 
 LARGEST = 96  # pixels of a thumbnail's longer side
 _QUALITY = 85  # of what is scaled down, and has lost its own pixels anyway
@@ -55,9 +55,7 @@ def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> 
         raise IncompleteError(f"{path} is missing: run concord convert --force")
     with storage.open_input(path) as file:
         for place in places:
-            file.seek(place["offset"] - HEADER_BYTES)
-            record = file.read(HEADER_BYTES + place["length"] + FOOTER_BYTES)
-            payload = payload_at(record, HEADER_BYTES, place["length"])
+            payload = read_payload(file, place["offset"], place["length"])
             yield place["image_id"], None if payload is None else decode_example(payload)[0]
 
 

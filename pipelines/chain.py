@@ -112,5 +112,9 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
         from pipelines.agree_stage import agree
 
         yield lambda: agree(run_file.agree, context)  # type: ignore[arg-type]
+    if run_file.explain:
+        from pipelines.explain_stage import explain
+
+        yield lambda: explain(run_file.explain, context)  # type: ignore[arg-type]
     if run_file.report:
         yield lambda: write_report(run_file.report, context)
