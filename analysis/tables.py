@@ -85,6 +85,20 @@ class LabelSet:
 
 
 @dataclass(frozen=True)
+class Explanations:
+    """Pictures of where a network looked, as their manifest tells of them.
+
+    Attributes:
+        stale: whether they are of other images, or of another state of the network, than those that are there now.
+    """
+
+    annotator: str
+    split: str
+    manifest: Row
+    stale: bool
+
+
+@dataclass(frozen=True)
 class Sources:
     """Everything that the report is drawn from.
 
@@ -103,6 +117,7 @@ class Sources:
     confirmation: Confirmation | None
     models: tuple[Row, ...]
     label_sets: tuple[LabelSet, ...]
+    explanations: tuple[Explanations, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -142,7 +157,8 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
                 f"{images.version} has {images.shards}: run concord label and concord agree again"
             )
     models = _find_models(root, dataset, settings.models)
-    return Sources(dataset, images, pairs, unfinished, confirmation, models, _find_label_sets(root, dataset))
+    labels, explanations = _find_label_sets(root, dataset), _find_explanations(root, dataset, images)
+    return Sources(dataset, images, pairs, unfinished, confirmation, models, labels, explanations)
 
 
 def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
@@ -190,6 +206,18 @@ def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
         manifest = products.find_manifest(layout.labels(root, dataset, annotator, split))
         if manifest is not None:
             found.append(LabelSet(annotator, split, manifest))
+    return tuple(found)
+
+
+def _find_explanations(root: str, dataset: str, images: ImageSet | None) -> tuple[Explanations, ...]:
+    found = []
+    for annotator, split in storage.partitions(layout.explanations(root, dataset, "", ""), 2):
+        manifest = products.find_manifest(layout.explanations(root, dataset, annotator, split))
+        if manifest is not None:
+            card = cards.find_card(layout.model(root, dataset, annotator)) or {}
+            now = (images.fingerprint if images else "", card.get("weights_sha256"))
+            stale = (manifest["images"], manifest["weights"]) != now
+            found.append(Explanations(annotator, split, manifest, stale))
     return tuple(found)
 
 
@@ -270,6 +298,16 @@ def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.T
             folder = layout.label_rejects(root, sources.dataset, found.annotator, found.split)
             shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
             yield "label", found.annotator, found.split, _read_all(shards, "run concord label again")
+    for asked in sources.explanations:
+        if asked.manifest["counts"]["rejected"] and not asked.stale:
+            folder = layout.explain_rejects(root, sources.dataset, asked.annotator, asked.split)
+            shards = ShardFolder(folder, asked.manifest["shards"], asked.manifest["fingerprint"])
+            yield (
+                "explain",
+                asked.annotator,
+                asked.split,
+                read_parts(shards, asked.manifest, "run concord explain again"),
+            )
     if sources.confirmation is not None:
         for side in SIDES:
             yield "confirm", side, "", sources.confirmation.rejects(side)
@@ -277,6 +315,11 @@ def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.T
 
 def _read_all(folder: ShardFolder, remedy: str) -> pa.Table:
     return pa.concat_tables([read_shard(folder, shard, remedy) for shard in range(folder.shards)])
+
+
+def read_parts(folder: ShardFolder, manifest: Row, remedy: str) -> pa.Table:
+    """The rows of a product that has only some of its shards, which its manifest names."""
+    return pa.concat_tables([read_shard(folder, shard, remedy) for shard in manifest["parts"]])
 
 
 def read_shard(folder: ShardFolder, shard: int, remedy: str) -> pa.Table:

@@ -68,12 +68,13 @@ def _picture(encoded: bytes | None, largest: int) -> str | None:
         return None
 
 
-def data_uri(encoded: bytes, largest: int = LARGEST) -> str:
+def data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
     """An encoded image as a data URI: as a PNG of the same pixels, or scaled down in proportion, as a JPEG.
 
     Args:
         encoded: of any format and size.
         largest: pixels that the longer side may have.
+        exact: whether what is not scaled keeps its very pixels; a JPEG is smaller.
 
     Raises:
         OSError, ValueError, PIL.Image.DecompressionBombError: it is no image that can be shown.
@@ -83,14 +84,14 @@ def data_uri(encoded: bytes, largest: int = LARGEST) -> str:
         if not small:
             image.draft(None, (largest, largest))  # a JPEG can be decoded at a half, a quarter or an eighth
         image.load()  # a truncated file fails here, rather than in the reader's browser
-        if small and encoded.startswith(_PNG):
+        if small and exact and encoded.startswith(_PNG):
             return _uri("png", encoded)
         plain = image if image.mode in _PLAIN_MODES else image.convert(_plainest(image))
         plain.thumbnail((largest, largest), Image.Resampling.LANCZOS)
         plain.info.clear()  # profiles and comments are no pixels
         opaque = plain.mode in ("L", "RGB")
         sink = io.BytesIO()
-        if small or not opaque:
+        if (small and exact) or not opaque:
             plain.save(sink, format="PNG", optimize=True)
             return _uri("png", sink.getvalue())
         plain.save(sink, format="JPEG", optimize=True, quality=_QUALITY)
