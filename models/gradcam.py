@@ -101,31 +101,39 @@ def _halves(model: keras.Model) -> tuple[list[keras.Model], list[keras.Model]] |
     """
     maps = _last_maps(model)
     if maps is not None:
-        return [keras.Model(model.inputs[0], maps)], [keras.Model(maps, model.outputs[0])]
-    for layer in reversed(model.layers):
-        found = _halves(layer) if isinstance(layer, keras.Model) else None
+        return _between(model.inputs[0], maps), _between(maps, model.outputs[0])
+    for node in reversed(_nodes(model)):
+        found = _halves(node.operation) if isinstance(node.operation, keras.Model) else None
         if found is not None:
-            functional = getattr(model, "_functional", None) or model  # of a Sequential
-            nodes = [node for nodes in functional._nodes_by_depth.values() for node in nodes]
-            node = next(node for node in nodes if node.operation is layer)
-            before = keras.Model(model.inputs[0], node.input_tensors[0])
-            after = keras.Model(node.output_tensors[0], model.outputs[0])
-            return [before, *found[0]], [*found[1], after]
+            before = _between(model.inputs[0], node.input_tensors[0])
+            after = _between(node.output_tensors[0], model.outputs[0])
+            return [*before, *found[0]], [*found[1], *after]
     return None
+
+
+def _between(given: Any, found: Any) -> list[keras.Model]:
+    """The part of a network from one tensor to another: none at all where they are the same."""
+    return [] if given is found else [keras.Model(given, found)]
+
+
+def _nodes(model: keras.Model) -> list[Any]:
+    """Every call of a layer within a network, from its input to its output."""
+    functional = getattr(model, "_functional", None) or model  # of a Sequential
+    by_depth = functional._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
 def _last_maps(model: keras.Model) -> Any | None:
     """The output of the last layer, from the first convolution on, that still has places."""
     found, convolved = None, False
-    for layer in model.layers:
-        convolved = convolved or _convolves(layer)
-        output = getattr(layer, "output", None)
-        if convolved and not isinstance(output, list) and output is not None and len(output.shape) == 4:
-            found = output
+    for node in _nodes(model):
+        convolved = convolved or _convolves(node.operation)
+        if convolved and len(node.output_tensors) == 1 and len(node.output_tensors[0].shape) == 4:
+            found = node.output_tensors[0]
     return found
 
 
-def _convolves(layer: keras.layers.Layer) -> bool:
+def _convolves(layer: Any) -> bool:
     if isinstance(layer, keras.Model):
         return any(_convolves(inner) for inner in layer.layers)
     return type(layer).__name__ in CONVOLUTIONS
@@ -159,6 +167,14 @@ def _saturates(operation: Any) -> bool:
     return activation in _SATURATING or isinstance(operation, keras.layers.Softmax)
 
 
+class _Linear(keras.layers.Layer):  # type: ignore[misc]
+    """What stands in for a softmax; unlike Keras' own it takes a mask as well, and ignores it."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The same."""
+        return inputs
+
+
 def _without(model: keras.Model, ends: Sequence[keras.layers.Layer]) -> keras.Model:
     """The same network, sharing its layers, but for some whose activation is left out."""
     made: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
@@ -167,7 +183,7 @@ def _without(model: keras.Model, ends: Sequence[keras.layers.Layer]) -> keras.Mo
         if not any(layer is end for end in ends):
             return layer
         if not layer.weights:
-            return keras.layers.Activation("linear", dtype="float32")
+            return _Linear()
         plain = type(layer).from_config({**layer.get_config(), "activation": "linear"})
         made.append((plain, layer))
         return plain
