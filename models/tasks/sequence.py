@@ -54,7 +54,8 @@ def read(given: Scores, classes: Sequence[str], thresholds: Sequence[float] | No
     lengths, digits, confidences = most_probable(given, len(classes))
     names = np.array(classes, dtype=object)
     texts = [
-        "".join(names[row[: min(n, PLACES)]]) + MORE * (n > PLACES) for n, row in zip(lengths, digits, strict=True)
+        "".join(names[row[:length]]) + (MORE if length > PLACES else "")
+        for length, row in zip(lengths, digits, strict=True)
     ]
     return Reading(np.arange(len(given)), np.array(texts, dtype=object), confidences)
 
