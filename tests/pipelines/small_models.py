@@ -11,7 +11,7 @@ from schemas import layout, products
 DATASET, VERSION = "drawn", "1.0.0"
 
 
-def save(root: str, name: str, build: Any, seed: int = 1, scale: float = 4.0) -> keras.Model:
+def save(root: str, name: str, build: Any, seed: int = 1, scale: float = 1.0) -> keras.Model:
     """Write the model folder of a network with drawn weights, of the dataset `drawn`.
 
     Args:
