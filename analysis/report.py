@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis import front, photographs, tables, thumbnails
+from analysis import front, looks, photographs, tables, thumbnails
 from analysis.confirmation import Confirmation, shown_names
 from analysis.rendering import PAGE_FILE, template
 from analysis.sections import SECTIONS, Comparison, Facts
@@ -80,6 +80,9 @@ def _fingerprint(settings: ReportSettings, sources: Sources) -> str:
         unfinished=sources.unfinished,
         confirmation=sources.confirmation and sources.confirmation.fingerprint,
         models=[(card["name"], card["fingerprint"]) for card in sources.models],
+        explanations=[
+            (one.annotator, one.split, one.manifest["fingerprint"], one.stale) for one in sources.explanations
+        ],
         labels=[(found.annotator, found.split, found.manifest["fingerprint"]) for found in sources.label_sets],
     )
 
@@ -90,7 +93,8 @@ def gather(sources: Sources, root: str, identity: str) -> Facts:
         Comparison(pair, pair.summary(), pair.confusion(), tables.digest(pair, DISAGREEMENTS)) for pair in sources.pairs
     )
     sheets, pictures = _sheets(sources, comparisons, root)
-    return Facts(sources, comparisons, sheets, pictures, tables.rejects(sources, root), identity)
+    rejected, looked = tables.rejects(sources, root), looks.read(sources, root)
+    return Facts(sources, comparisons, sheets, pictures, rejected, identity, looked)
 
 
 def _sheets(

@@ -6,10 +6,11 @@ function returns. One that has nothing to show returns None and is left out.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from analysis import evaluation, plots, quality, tables, verdicts
+from analysis.looks import Looks
 from analysis.tables import Digest, Pair, Row, Sources
 from schemas.rejects import REMEDIES
 
@@ -35,6 +36,7 @@ class Facts:
         thumbnails: data URIs by split and image id; None where an image cannot be shown.
         rejects: rejected records by stage and reason.
         fingerprint: of all of it.
+        looks: rows of where an annotator looked in images of a split, by image id.
     """
 
     sources: Sources
@@ -43,6 +45,7 @@ class Facts:
     thumbnails: Mapping[tuple[str, str], str | None]
     rejects: list[Row]
     fingerprint: str
+    looks: Looks = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -136,6 +139,55 @@ def disagreements(facts: Facts) -> Data | None:
     return {"entries": entries} if entries else None
 
 
+def where_they_looked(facts: Facts) -> Data | None:
+    """Where each network looked in the images on which a pair differs, and in those that were chosen by hand."""
+    stale = [one for one in facts.sources.explanations if one.stale]
+    shown: set[tuple[str, str]] = set()
+    entries = []
+    for entry in facts.comparisons:
+        pair = entry.pair
+        asked = {name: facts.looks.get((name, pair.split), {}) for name in (pair.a, pair.b)}
+        rows = [row for row in entry.digest.disagreements if any(row["image_id"] in found for found in asked.values())]
+        images = [_looked_at(row["image_id"], tables.labels_of(pair, row), asked, row["truth"]) for row in rows]
+        shown |= {(pair.split, row["image_id"]) for row in rows}
+        if images:
+            entries.append({"pair": pair, "images": images})
+    chosen = [
+        {"split": split, "images": images}
+        for split in dict.fromkeys(split for _, split in facts.looks)
+        if (images := _chosen(facts, split, shown))
+    ]
+    return {"entries": entries, "chosen": chosen, "stale": stale} if entries or chosen or stale else None
+
+
+def _chosen(facts: Facts, split: str, shown: set[tuple[str, str]]) -> list[Row]:
+    """The images of a split that were explained, but are not shown beside a comparison."""
+    asked = {annotator: found for (annotator, of), found in facts.looks.items() if of == split}
+    ids = dict.fromkeys(image_id for found in asked.values() for image_id in found if (split, image_id) not in shown)
+    images = []
+    for image_id in ids:
+        rows = {annotator: found[image_id] for annotator, found in asked.items() if image_id in found}
+        labels = {annotator: (row["label"], row["confidence"]) for annotator, row in rows.items()}
+        images.append(_looked_at(image_id, labels, asked, None))
+    return images
+
+
+def _looked_at(image_id: str, labels: Row, asked: Mapping[str, Mapping[str, Row]], truth: str | None) -> Row:
+    """An image, and beside each annotator's label where it looked; nothing for one that cannot tell."""
+    found = {annotator: asked[annotator].get(image_id) for annotator in labels}
+    picture = next(row["picture"] for row in found.values() if row)
+    heats = [
+        {
+            "annotator": name,
+            "label": label,
+            "confidence": confidence,
+            "heat": row["heat"] if (row := found[name]) else None,
+        }
+        for name, (label, confidence) in labels.items()
+    ]
+    return {"image_id": image_id, "truth": truth, "picture": picture, "heats": heats}
+
+
 def confusion(facts: Facts) -> Data | None:
     """What one annotator called what the other called something else."""
     entries = []
@@ -209,6 +261,7 @@ def provenance(facts: Facts) -> Data:
         "settings": list(_settings_side_by_side(sources.models)),
         "label_sets": sources.label_sets,
         "pairs": sources.pairs,
+        "explanations": sources.explanations,
         "fingerprint": facts.fingerprint,
     }
 
@@ -226,6 +279,7 @@ SECTIONS = (
     Section("sheet", "What the images look like", contact_sheet),
     Section("photographs", "What the images look like", photographs),
     Section("disagreements", "Where both are sure, and differ", disagreements),
+    Section("looks", "Where the networks looked", where_they_looked),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),
     Section("evaluation", "How well the networks do", judged),

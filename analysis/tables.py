@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
-from schemas import cards, layout, products, storage, tables
+from schemas import cards, comparisons, layout, products, storage, tables
 from schemas.errors import IncompleteError
 from schemas.products import ImageSet, ShardFolder
 from schemas.settings import ReportSettings
@@ -24,10 +24,6 @@ _READERS = 8  # shards in memory at once, at most
 _AGREE_FIRST = "run concord agree first"
 _CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
 _SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
-_CONFIDENT = (
-    "SELECT * FROM shard WHERE label_a != label_b"
-    " ORDER BY least(confidence_a, confidence_b) DESC, image_id LIMIT {limit}"
-)
 _REASONS = (
     "SELECT reason, count(*) AS n, min(image_id) AS image_id, arg_min(source, image_id) AS source,"
     " arg_min(position, image_id) AS position, arg_min(detail, image_id) AS detail"
@@ -89,6 +85,20 @@ class LabelSet:
 
 
 @dataclass(frozen=True)
+class Explanations:
+    """Pictures of where a network looked, as their manifest tells of them.
+
+    Attributes:
+        stale: whether they are of other images, or of another state of the network, than those that are there now.
+    """
+
+    annotator: str
+    split: str
+    manifest: Row
+    stale: bool
+
+
+@dataclass(frozen=True)
 class Sources:
     """Everything that the report is drawn from.
 
@@ -107,6 +117,7 @@ class Sources:
     confirmation: Confirmation | None
     models: tuple[Row, ...]
     label_sets: tuple[LabelSet, ...]
+    explanations: tuple[Explanations, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -146,7 +157,8 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
                 f"{images.version} has {images.shards}: run concord label and concord agree again"
             )
     models = _find_models(root, dataset, settings.models)
-    return Sources(dataset, images, pairs, unfinished, confirmation, models, _find_label_sets(root, dataset))
+    labels, explanations = _find_label_sets(root, dataset), _find_explanations(root, dataset, images)
+    return Sources(dataset, images, pairs, unfinished, confirmation, models, labels, explanations)
 
 
 def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
@@ -172,15 +184,9 @@ def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
 
 
 def _find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
-    anywhere = layout.pairs(root, dataset, "", "", "")
-    pairs, unfinished = [], []
-    for a, b, split in _partitions(anywhere, 3):
-        manifest = products.find_manifest(layout.pairs(root, dataset, a, b, split))
-        if manifest is None:
-            unfinished.append((a, b, split))
-        else:
-            pairs.append(Pair(root, dataset, a, b, split, manifest))
-    return tuple(pairs), tuple(unfinished)
+    found = comparisons.find(root, dataset)
+    pairs = [Pair(root, dataset, *key, manifest) for key, manifest in found.items() if manifest is not None]
+    return tuple(pairs), tuple(key for key, manifest in found.items() if manifest is None)
 
 
 def _find_models(root: str, dataset: str, names: Sequence[str]) -> tuple[Row, ...]:
@@ -189,46 +195,43 @@ def _find_models(root: str, dataset: str, names: Sequence[str]) -> tuple[Row, ..
         return tuple(cards.require_card(layout.model(root, dataset, name)) for name in names)
     found = [
         cards.find_card(layout.model(root, dataset, name))
-        for (name,) in _partitions(layout.model(root, dataset, ""), 1)
+        for (name,) in storage.partitions(layout.model(root, dataset, ""), 1)
     ]
     return tuple(card for card in found if card is not None)
 
 
 def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
     found = []
-    for annotator, split in _partitions(layout.labels(root, dataset, "", ""), 2):
+    for annotator, split in storage.partitions(layout.labels(root, dataset, "", ""), 2):
         manifest = products.find_manifest(layout.labels(root, dataset, annotator, split))
         if manifest is not None:
             found.append(LabelSet(annotator, split, manifest))
     return tuple(found)
 
 
-def _partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
-    """The values of the last `depth` folders (`key=value`, or a plain name) on the way to any leaf like this one."""
-    found: list[tuple[str, tuple[str, ...]]] = [(leaf.rsplit("/", depth)[0], ())]
-    for _ in range(depth):
-        found = [
-            (storage.join(folder, name), (*values, name.rpartition("=")[2]))
-            for folder, values in found
-            for name in storage.list_folders(folder)
-        ]
-    return [values for _, values in found]
+def _find_explanations(root: str, dataset: str, images: ImageSet | None) -> tuple[Explanations, ...]:
+    found = []
+    for annotator, split in storage.partitions(layout.explanations(root, dataset, "", ""), 2):
+        manifest = products.find_manifest(layout.explanations(root, dataset, annotator, split))
+        if manifest is not None:
+            card = cards.find_card(layout.model(root, dataset, annotator)) or {}
+            now = (images.fingerprint if images else "", card.get("weights_sha256"))
+            stale = (manifest["images"], manifest["weights"]) != now
+            found.append(Explanations(annotator, split, manifest, stale))
+    return tuple(found)
 
 
 def digest(pair: Pair, limit: int) -> Digest:
-    """Count the rows of a comparison, and pick its `limit` most confident disagreements.
-
-    Disagreements are ranked by the smaller of the two confidences; equal ones by image id.
-    """
+    """Count the rows of a comparison, and pick its `limit` most confident disagreements."""
 
     def one(shard: int) -> tuple[pa.Table, pa.Table]:
         rows = read_shard(pair.shards, shard, _AGREE_FIRST)
-        return query(_CELLS, rows), query(_CONFIDENT.format(limit=limit), rows)
+        return query(_CELLS, rows), comparisons.most_confident(rows, limit)
 
     with ThreadPoolExecutor(_READERS) as pool:
         cells, confident = zip(*pool.map(one, range(pair.shards.shards)), strict=True)
     counted = query(_SUMMED, pa.concat_tables(cells))
-    ranked = query(_CONFIDENT.format(limit=limit), pa.concat_tables(confident))
+    ranked = comparisons.most_confident(pa.concat_tables(confident), limit)
     return Digest(tuple(counted.to_pylist()), tuple(ranked.to_pylist()))
 
 
@@ -295,6 +298,16 @@ def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.T
             folder = layout.label_rejects(root, sources.dataset, found.annotator, found.split)
             shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
             yield "label", found.annotator, found.split, _read_all(shards, "run concord label again")
+    for asked in sources.explanations:
+        if asked.manifest["counts"]["rejected"] and not asked.stale:
+            folder = layout.explain_rejects(root, sources.dataset, asked.annotator, asked.split)
+            shards = ShardFolder(folder, asked.manifest["shards"], asked.manifest["fingerprint"])
+            yield (
+                "explain",
+                asked.annotator,
+                asked.split,
+                read_parts(shards, asked.manifest, "run concord explain again"),
+            )
     if sources.confirmation is not None:
         for side in SIDES:
             yield "confirm", side, "", sources.confirmation.rejects(side)
@@ -302,6 +315,11 @@ def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.T
 
 def _read_all(folder: ShardFolder, remedy: str) -> pa.Table:
     return pa.concat_tables([read_shard(folder, shard, remedy) for shard in range(folder.shards)])
+
+
+def read_parts(folder: ShardFolder, manifest: Row, remedy: str) -> pa.Table:
+    """The rows of a product that has only some of its shards, which its manifest names."""
+    return pa.concat_tables([read_shard(folder, shard, remedy) for shard in manifest["parts"]])
 
 
 def read_shard(folder: ShardFolder, shard: int, remedy: str) -> pa.Table:

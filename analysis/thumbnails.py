@@ -15,7 +15,7 @@ from schemas.errors import IncompleteError
 from schemas.examples import decode_example
 from schemas.hashing import image_hashes, shard_of
 from schemas.products import ImageSet
-from schemas.tfrecord import FOOTER_BYTES, HEADER_BYTES, payload_at
+from schemas.tfrecord import read_payload
 
 LARGEST = 96  # pixels of a thumbnail's longer side
 _QUALITY = 85  # of what is scaled down, and has lost its own pixels anyway
@@ -55,9 +55,7 @@ def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> 
         raise IncompleteError(f"{path} is missing: run concord convert --force")
     with storage.open_input(path) as file:
         for place in places:
-            file.seek(place["offset"] - HEADER_BYTES)
-            record = file.read(HEADER_BYTES + place["length"] + FOOTER_BYTES)
-            payload = payload_at(record, HEADER_BYTES, place["length"])
+            payload = read_payload(file, place["offset"], place["length"])
             yield place["image_id"], None if payload is None else decode_example(payload)[0]
 
 
@@ -70,12 +68,13 @@ def _picture(encoded: bytes | None, largest: int) -> str | None:
         return None
 
 
-def data_uri(encoded: bytes, largest: int = LARGEST) -> str:
+def data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
     """An encoded image as a data URI: as a PNG of the same pixels, or scaled down in proportion, as a JPEG.
 
     Args:
         encoded: of any format and size.
         largest: pixels that the longer side may have.
+        exact: whether what is not scaled keeps its very pixels; a JPEG is smaller.
 
     Raises:
         OSError, ValueError, PIL.Image.DecompressionBombError: it is no image that can be shown.
@@ -85,14 +84,14 @@ def data_uri(encoded: bytes, largest: int = LARGEST) -> str:
         if not small:
             image.draft(None, (largest, largest))  # a JPEG can be decoded at a half, a quarter or an eighth
         image.load()  # a truncated file fails here, rather than in the reader's browser
-        if small and encoded.startswith(_PNG):
+        if small and exact and encoded.startswith(_PNG):
             return _uri("png", encoded)
         plain = image if image.mode in _PLAIN_MODES else image.convert(_plainest(image))
         plain.thumbnail((largest, largest), Image.Resampling.LANCZOS)
         plain.info.clear()  # profiles and comments are no pixels
         opaque = plain.mode in ("L", "RGB")
         sink = io.BytesIO()
-        if small or not opaque:
+        if (small and exact) or not opaque:
             plain.save(sink, format="PNG", optimize=True)
             return _uri("png", sink.getvalue())
         plain.save(sink, format="JPEG", optimize=True, quality=_QUALITY)

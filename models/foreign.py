@@ -19,7 +19,7 @@ from models import tasks
 from models.quiet import keras
 from schemas import storage
 from schemas.errors import IncompleteError, InputError
-from schemas.products import MULTICLASS
+from schemas.products import MULTICLASS, SEQUENCE
 
 FOLDER = "foreign"  # of a SavedModel, within the model folder
 _CLOSE = 0.01
@@ -165,6 +165,10 @@ def _scores(given: Any, fit: Fit, path: str) -> Any:
     if unknown or len(set(names)) < len(names):
         problem = repr(unknown[0]) if unknown else "a class twice"
         raise InputError(f"--classes names {problem}; the dataset has: {', '.join(fit.classes)}")
+    if fit.task == SEQUENCE and names != list(fit.classes):
+        raise InputError(
+            "--classes: the scores of a number (task sequence) are of its length and of 0 to 9, in that order"
+        )
     if fit.activation:
         given = keras.layers.Activation(fit.activation, dtype="float32")(given)
     if given.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class

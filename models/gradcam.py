@@ -1,8 +1,8 @@
 """Where a network looked: Grad-CAM (Selvaraju et al. 2017, https://arxiv.org/abs/1610.02391).
 
 The gradient of a label's score before the softmax with regard to the last feature maps tells how much each map counts
-for that label; the maps, weighted by it and added up, show which places of the image spoke for it. Where a network
-does not show what stood before its softmax, the logarithm of its score stands in.
+for that label; the maps, weighted by it and added up, show which places of the image spoke for it. After the softmax a
+network that is quite sure has no gradient left, so its last softmax or sigmoid is left out, wherever it stands.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.architecture import CONVOLUTIONS
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.tasks.sequence import LENGTHS, PLACES, most_probable
 from schemas.errors import InputError
 from schemas.products import SEQUENCE
 
-_TINY = 1e-7
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
+_SATURATING = ("softmax", "sigmoid")
 Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
 
 
 class Looker:
@@ -37,43 +38,55 @@ class Looker:
 
     def __init__(self, model: keras.Model, task: str, classes: int) -> None:
         self._task, self._classes = task, classes
-        self._to_maps, self._to_scores = parts(model)
+        self.image_shape: tuple[int, int, int] = tuple(model.input_shape[1:])
+        found = _halves(model)
+        if found is None:
+            raise InputError(f"{model.name} has no convolutions: where it looked cannot be said")
+        first, last = found
+        ends = _ends(model.outputs[0])
+        self._to_maps, self._to_scores = _inferring(first), _inferring(last)
+        self._to_logits = _inferring([_without(part, ends) for part in last])
 
-    def heat(self, pixels: Pixels, wanted: Sequence[int] | None = None) -> tuple[Heat, npt.NDArray[np.float32]]:
+    def scores(self, pixels: Pixels) -> Scores:
+        """The network's scores of images (n, height, width, channels)."""
+        found: Scores = self._to_scores(self._to_maps(pixels)).numpy()
+        return found
+
+    def heat(self, pixels: Pixels, said: Scores | None = None) -> tuple[Heat, Scores]:
         """How much each place of each image spoke for its label.
 
         Args:
             pixels: (n, height, width, channels).
-            wanted: of each image the index of the class asked for; the network's own answer if None.
+            said: the scores whose label is asked about; the network's own if None.
 
         Returns:
             heat (n, height, width), from 0 to 1, and the network's scores.
         """
         maps = self._to_maps(pixels)
+        scores: Scores = self._to_scores(maps).numpy()
+        asked = tf.constant(label_places(scores if said is None else said, self._task, self._classes))
         with tf.GradientTape() as tape:
             tape.watch(maps)
-            scores, logits = self._to_scores(maps)
-            spoken = self._spoken(scores, logits, wanted)
-        gradient = tape.gradient(spoken, maps)
-        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-        heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=-1, keepdims=True))
-        sized = tf.image.resize(heat, pixels.shape[1:3])[..., 0].numpy()
-        most = sized.max(axis=(1, 2), keepdims=True)
-        return np.divide(sized, most, out=np.zeros_like(sized), where=most > 0), scores.numpy()
-
-    def _spoken(self, scores: Any, logits: Any, wanted: Sequence[int] | None) -> Any:
-        """How strongly each image speaks for the label asked about."""
-        if self._task == SEQUENCE:
-            return tf.reduce_sum(logits * tf.constant(_read(scores.numpy(), self._classes)), axis=1)
-        chosen = tf.argmax(scores, axis=1) if wanted is None else tf.constant(list(wanted), tf.int64)
-        return tf.gather(logits, chosen, axis=1, batch_dims=1)
+            spoken = tf.reduce_sum(tf.cast(self._to_logits(maps), tf.float32) * asked, axis=1)
+        weights = tf.reduce_mean(tf.cast(tape.gradient(spoken, maps), tf.float32), axis=(1, 2), keepdims=True)
+        heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1, keepdims=True))
+        return scaled(tf.image.resize(heat, pixels.shape[1:3])[..., 0].numpy()), scores
 
 
-def _read(scores: npt.NDArray[np.float32], classes: int) -> npt.NDArray[np.float32]:
-    """Which scores make up the most probable reading of each image: 1 there, 0 elsewhere."""
+def scaled(heat: Heat) -> Heat:
+    """The same with the hottest place of each image at 1; an image without any heat stays at 0."""
+    most = heat.max(axis=(1, 2), keepdims=True)
+    found: Heat = np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
+    return found
+
+
+def label_places(scores: Scores, task: str, classes: int) -> Scores:
+    """Which scores make up the most probable label of each image: 1 there, 0 elsewhere."""
+    found, rows = np.zeros_like(scores), np.arange(len(scores))
+    if task != SEQUENCE:
+        found[rows, scores.argmax(axis=1)] = 1
+        return found
     lengths, digits, _ = most_probable(scores, classes)
-    found = np.zeros_like(scores)
-    rows = np.arange(len(scores))
     found[rows, lengths] = 1
     for place in range(PLACES):
         there = lengths > place
@@ -81,25 +94,52 @@ def _read(scores: npt.NDArray[np.float32], classes: int) -> npt.NDArray[np.float
     return found
 
 
-def parts(model: keras.Model) -> tuple[Any, Any]:
-    """A network in two: from pixels to its last feature maps, and from them to scores.
+def _halves(model: keras.Model) -> tuple[list[keras.Model], list[keras.Model]] | None:
+    """A network in two: from pixels to its last feature maps, and from them to scores; None: it has no such maps.
 
-    A foreign network stands as one layer within what is wrapped around it.
+    A network within the network, such as a foreign one in what is wrapped around it, is taken apart likewise.
     """
     maps = _last_maps(model)
     if maps is not None:
-        return _inferring(keras.Model(model.inputs, maps)), _scoring(maps, model)
-    for layer in model.layers:
-        maps = _last_maps(layer) if isinstance(layer, keras.Model) else None
-        if maps is not None:
-            node = layer._inbound_nodes[-1]
-            first = [keras.Model(model.inputs, node.input_tensors[0]), keras.Model(layer.inputs, maps)]
-            last = [keras.Model(maps, layer.outputs[0]), keras.Model(node.output_tensors[0], model.outputs[0])]
-            return _inferring(*first), _logged(_inferring(*last))
-    raise InputError(f"{model.name} has no convolutions: where it looked cannot be said")
+        return _between(model.inputs[0], maps), _between(maps, model.outputs[0])
+    for node in reversed(_nodes(model)):
+        found = _halves(node.operation) if isinstance(node.operation, keras.Model) else None
+        if found is not None:
+            before = _between(model.inputs[0], node.input_tensors[0])
+            after = _between(node.output_tensors[0], model.outputs[0])
+            return [*before, *found[0]], [*found[1], *after]
+    return None
 
 
-def _inferring(*models: keras.Model) -> Any:
+def _between(given: Any, found: Any) -> list[keras.Model]:
+    """The part of a network from one tensor to another: none at all where they are the same."""
+    return [] if given is found else [keras.Model(given, found)]
+
+
+def _nodes(model: keras.Model) -> list[Any]:
+    """Every call of a layer within a network, from its input to its output."""
+    functional = getattr(model, "_functional", None) or model  # of a Sequential
+    by_depth = functional._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _last_maps(model: keras.Model) -> Any | None:
+    """The output of the last layer, from the first convolution on, that still has places."""
+    found, convolved = None, False
+    for node in _nodes(model):
+        convolved = convolved or _convolves(node.operation)
+        if convolved and len(node.output_tensors) == 1 and len(node.output_tensors[0].shape) == 4:
+            found = node.output_tensors[0]
+    return found
+
+
+def _convolves(layer: Any) -> bool:
+    if isinstance(layer, keras.Model):
+        return any(_convolves(inner) for inner in layer.layers)
+    return type(layer).__name__ in CONVOLUTIONS
+
+
+def _inferring(models: Sequence[keras.Model]) -> Any:
     """Models one after the other, as they are when nothing is learnt."""
 
     def called(value: Any) -> Any:
@@ -110,36 +150,45 @@ def _inferring(*models: keras.Model) -> Any:
     return called
 
 
-def _scoring(maps: Any, model: keras.Model) -> Any:
-    """From feature maps to scores, and to what stands before their softmax or sigmoid."""
-    last = model.layers[-1]
-    if not isinstance(last, keras.layers.Dense):
-        return _logged(_inferring(keras.Model(maps, model.outputs[0])))
-    before = _inferring(keras.Model(maps, last.input))
-
-    def scored(value: Any) -> tuple[Any, Any]:
-        logits = tf.matmul(tf.cast(before(value), tf.float32), last.kernel) + last.bias
-        return last.activation(logits), logits
-
-    return scored
+def _ends(tensor: Any) -> list[keras.layers.Layer]:
+    """The layers that turn what a network found into scores: its last softmax or sigmoid, or several side by side."""
+    operation, node, _ = tensor._keras_history
+    if _saturates(operation):
+        return [operation]
+    if isinstance(operation, keras.Model):
+        return _ends(operation.outputs[0])
+    if getattr(operation, "weights", None):
+        return []
+    return [layer for given in operation._inbound_nodes[node].input_tensors for layer in _ends(given)]
 
 
-def _logged(to_scores: Any) -> Any:
-    """From feature maps to scores and their logarithms."""
-
-    def scored(value: Any) -> tuple[Any, Any]:
-        scores = to_scores(value)
-        return scores, tf.math.log(tf.clip_by_value(scores, _TINY, 1.0))
-
-    return scored
+def _saturates(operation: Any) -> bool:
+    activation = getattr(getattr(operation, "activation", None), "__name__", "")
+    return activation in _SATURATING or isinstance(operation, keras.layers.Softmax)
 
 
-def _last_maps(model: keras.Model) -> Any | None:
-    """The output of the last layer, from the first convolution on, that still has places."""
-    found, convolved = None, False
-    for layer in model.layers:
-        convolved |= isinstance(layer, _CONVOLUTIONS)
-        output = getattr(layer, "output", None)
-        if convolved and not isinstance(output, list) and output is not None and len(output.shape) == 4:
-            found = output
+class _Linear(keras.layers.Layer):  # type: ignore[misc]
+    """What stands in for a softmax; unlike Keras' own it takes a mask as well, and ignores it."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """The same."""
+        return inputs
+
+
+def _without(model: keras.Model, ends: Sequence[keras.layers.Layer]) -> keras.Model:
+    """The same network, sharing its layers, but for some whose activation is left out."""
+    made: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
+
+    def linear(layer: Any) -> Any:
+        if not any(layer is end for end in ends):
+            return layer
+        if not layer.weights:
+            return _Linear()
+        plain = type(layer).from_config({**layer.get_config(), "activation": "linear"})
+        made.append((plain, layer))
+        return plain
+
+    found = keras.models.clone_model(model, clone_function=linear, recursive=True)
+    for plain, layer in made:
+        plain.set_weights(layer.get_weights())
     return found

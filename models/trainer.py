@@ -62,7 +62,7 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
             remedy = "remake the dataset with concord convert --force"
             place = next(filter(None, places), settings.dataset)
             raise InputError(f"{place}: the checksum does not fit; {remedy}") from error
-    metrics = _metrics(state, found) | {"seconds": round(time.monotonic() - began, 2)}
+    metrics = _metrics(state, stages[-1].data) | {"seconds": round(time.monotonic() - began, 2)}
     card = {**_card(job, images, shape), **judged, "history": state.history, "metrics": metrics}
     saved.save(model, job.folder, card)
     checkpoints.remove(job.folder)

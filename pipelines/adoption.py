@@ -49,7 +49,7 @@ def _files(path: str) -> dict[str, str]:
     if storage.stat(path) is not None:
         return {path.rsplit("/", 1)[-1]: path}
     found = {name: storage.join(path, name) for name in storage.list_tree(path)}
-    if not found:
+    if "saved_model.pb" not in found:
         raise InputError(f"no such model: {path}; give a .keras or .h5 file, or a SavedModel's folder")
     return found
 

@@ -1,12 +1,14 @@
 """A chain of stages, each made only where it is missing, and the manifest of the run."""
 
 import dataclasses
+import importlib
 import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import schemas
@@ -16,6 +18,16 @@ from schemas.runfile import RunFile
 
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
 
+_STAGES = {  # in order, each with the module whose function of the same name it is
+    "draw": "pipelines.draw",
+    "confirm": "pipelines.confirm_stage",
+    "convert": "pipelines.convert_stage",
+    "features": "pipelines.features",
+    "train": "pipelines.train_stage",
+    "label": "pipelines.label_stage",
+    "agree": "pipelines.agree_stage",
+    "explain": "pipelines.explain_stage",
+}
 Stage = Callable[[], StageResult | list[StageResult]]
 
 
@@ -84,33 +96,10 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
         context: where, and with which Beam flags.
         write_report: draws the report; handed in, since stages never import what analysts read.
     """
-    if run_file.draw:
-        from pipelines.draw import draw
-
-        yield lambda: draw(run_file.draw, context)  # type: ignore[arg-type]
-    if run_file.confirm:
-        from pipelines.confirm_stage import confirm
-
-        yield lambda: confirm(run_file.confirm, context)  # type: ignore[arg-type]
-    if run_file.convert:
-        from pipelines.convert_stage import convert
-
-        yield lambda: convert(run_file.convert, context)  # type: ignore[arg-type]
-    if run_file.features:
-        from pipelines.features import features
-
-        yield lambda: features([run_file.features], context)  # type: ignore[list-item]
-    if run_file.train:
-        from pipelines.train_stage import train
-
-        yield lambda: train(run_file.train, context)
-    if run_file.label:
-        from pipelines.label_stage import label
-
-        yield lambda: label(run_file.label, context)  # type: ignore[arg-type]
-    if run_file.agree:
-        from pipelines.agree_stage import agree
-
-        yield lambda: agree(run_file.agree, context)  # type: ignore[arg-type]
+    for name, module in _STAGES.items():
+        asked = getattr(run_file, name)
+        if asked:
+            settings = [asked] if name == "features" else asked
+            yield partial(getattr(importlib.import_module(module), name), settings, context)
     if run_file.report:
         yield lambda: write_report(run_file.report, context)

@@ -30,6 +30,7 @@ VERBS: dict[str, type] = {
     "features": FeatureSettings,
     "label": settings.LabelSettings,
     "agree": settings.AgreeSettings,
+    "explain": settings.ExplainSettings,
     "report": settings.ReportSettings,
 }
 REQUIRED = {
@@ -40,6 +41,7 @@ REQUIRED = {
     "features": ("dataset", "network"),
     "label": ("dataset",),
     "agree": ("dataset", "annotators"),
+    "explain": ("dataset", "models"),
     "report": ("dataset",),
 }
 BEAM_NOTE = "Any other flag goes to Beam, such as --runner=FlinkRunner or --direct_num_workers=4."

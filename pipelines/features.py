@@ -47,6 +47,8 @@ def backbone_key(settings: FeatureSettings) -> str:
     identity = settings.identity()
     for key in ("dataset", "version", "splits", "batch_size"):  # none of the backbone's
         del identity[key]
+    if settings.weights:  # which do not depend on it
+        del identity["seed"]
     given = settings.weights not in ("", "imagenet")
     weights = products.input_identity(settings.weights) if given else settings.weights
     return f"{settings.network}_{products.fingerprint('backbone', settings=identity, weights=weights)[:8]}"

@@ -4,15 +4,19 @@ import argparse
 import dataclasses
 import difflib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 from schemas.errors import InputError
 
+_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)*$")  # argparse by itself takes -1,1 for a flag
+
 
 def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = ()) -> None:
     """Add a flag for each field of a settings dataclass; what is not given is left to the dataclass's own default."""
     hints = get_type_hints(kind)
+    parser._negative_number_matcher = _NEGATIVE  # type: ignore[attr-defined]
     for entry in dataclasses.fields(kind):
         shape, help_text = entry.metadata["flag"], entry.metadata["help"]
         default = _shown(entry.metadata.get("default", entry.default))

@@ -9,7 +9,6 @@ from pipelines.execution import Context, StageResult
 from pipelines.label import Answers, label_table, load_model
 from pipelines.shards import ScorePlan
 from schemas import cards, layout, products
-from schemas.errors import InputError
 from schemas.products import ImageSet, ShardFolder
 from schemas.settings import LabelSettings
 
@@ -26,26 +25,10 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
     if settings.model_file:
         adopt(settings, context.root, images, context.force)
     models = (*settings.models, *([settings.annotator] if settings.annotator else []))
-    found = {model: model_card(context.root, images, model) for model in models}
+    found = {model: cards.fitting_card(images, model) for model in models}
     plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
     facts = {model: label_facts(model, card) for model, card in found.items()}
     return shard_sets.make(plans, facts, settings.max_reject_fraction, context)
-
-
-def model_card(root: str, images: ImageSet, model: str) -> dict[str, Any]:
-    """The card of a model that is to label a dataset.
-
-    Raises:
-        InputError: it does not fit.
-        IncompleteError: it is not there.
-    """
-    card = cards.require_card(layout.model(root, images.dataset, model))
-    if card["classes"] != images.classes or card["task"] != images.manifest["task"]:
-        raise InputError(
-            f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
-            f"{images.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
-        )
-    return card
 
 
 def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:

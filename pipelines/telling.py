@@ -88,6 +88,8 @@ def close(root: str, runs: Sequence[tuple[Any, Any, str]], headline: Callable[[s
     lines += ["", *headlines, ""] if headlines else []
     if any(chain.agree for chain, _, _ in runs):
         lines.append(f"tables: {root.rstrip('/')}/agreement")
+    if any(chain.explain for chain, _, _ in runs):
+        lines.append(f"heat:   {root.rstrip('/')}/explanations")
     reports = [chain.report.dataset for chain, _, _ in runs if chain.report]
     if reports:
         lines.append(f"report: {layout.report(root, reports[0] if len(reports) == 1 else '')}/index.html")

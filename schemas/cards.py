@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from schemas import jsonfile, storage
-from schemas.errors import IncompleteError
+from schemas import jsonfile, layout, storage
+from schemas.errors import IncompleteError, InputError
+from schemas.products import ImageSet
 
 MODEL_FILE = "model.keras"
 CARD_FILE = "model.json"
@@ -29,6 +30,22 @@ def require_card(folder: str) -> dict[str, Any]:
     card = find_card(folder)
     if card is None:
         raise IncompleteError(f"there is no complete model in {folder}: run concord train first")
+    return card
+
+
+def fitting_card(images: ImageSet, model: str) -> dict[str, Any]:
+    """The card of a model that is to look at the images of a dataset.
+
+    Raises:
+        InputError: it does not fit.
+        IncompleteError: it is not there.
+    """
+    card = require_card(layout.model(images.root, images.dataset, model))
+    if card["classes"] != images.classes or card["task"] != images.manifest["task"]:
+        raise InputError(
+            f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
+            f"{images.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
+        )
     return card
 
 

@@ -7,6 +7,7 @@ from schemas.storage import join
 
 DIGITS = tuple("0123456789")
 HUMAN, MACHINE, CONFIRMED = "human", "machine", "confirmed"  # the annotators that are no model of ours
+SHEET = "sheet.png"  # beside explanations: a contact sheet of them
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -88,6 +89,16 @@ def features(root: str, dataset: str, backbone: str, split: str) -> str:
 def feature_rejects(root: str, dataset: str, backbone: str, split: str) -> str:
     """Folder of the images that have no features."""
     return join(root, "rejects", "features", f"dataset={dataset}", f"backbone={backbone}", f"split={split}")
+
+
+def explanations(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Folder of the pictures that show where one annotator, a network, looked in images of one split."""
+    return join(root, "explanations", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+
+
+def explain_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Folder of the images that could not be explained."""
+    return join(root, "rejects", "explain", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 
 def confirm_rejects(root: str, dataset: str, side: str) -> str:

@@ -25,6 +25,7 @@ class RunFile:
     features: FeatureSettings | None
     label: settings.LabelSettings | None
     agree: settings.AgreeSettings | None
+    explain: settings.ExplainSettings | None
     report: settings.ReportSettings | None
 
 
@@ -57,6 +58,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     label = _optional(settings.LabelSettings, content, "label", {**dataset, **models})
     named = [*label.models, *([label.annotator] if label.annotator else [])] if label else []
     annotators = {"annotators": named} if named else {}
+    asked = {"models": named} if named else models
     return RunFile(
         draw=_optional(settings.DrawSettings, content, "draw", {}),
         confirm=_optional(settings.ConfirmSettings, content, "confirm", dataset),
@@ -65,6 +67,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
         features=_optional(FeatureSettings, content, "features", dataset),
         label=label,
         agree=_optional(settings.AgreeSettings, content, "agree", {**dataset, **annotators}),
+        explain=_optional(settings.ExplainSettings, content, "explain", {**dataset, **asked}),
         report=_optional(settings.ReportSettings, content, "report", {**dataset, **models}),
     )
 

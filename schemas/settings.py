@@ -265,6 +265,32 @@ class AgreeSettings(_Checked):
 
 
 @dataclass(frozen=True)
+class ExplainSettings(_Checked):
+    """Show where networks looked (Grad-CAM): in the images on which annotators differ, and in chosen ones."""
+
+    dataset: str = _setting("", "name of the dataset")
+    models: tuple[str, ...] = _setting((), "models to ask, each named after its folder", "list")
+    split: str = _setting("test", "split of the images")
+    version: str = _setting("1.0.0", "version of the dataset")
+    images: tuple[str, ...] = _setting((), "ids of images to explain, beside those on which annotators differ", "list")
+    disagreements: int = _setting(12, "images of each comparison of a model: those on which both were most sure")
+    batch_size: int = _setting(32, "images the network sees at once")
+    max_reject_fraction: float = _setting(0.5, "share of images that may be rejected before the stage fails")
+    one_model: bool = _setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
+    accelerator: str = _setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
+
+    def check(self) -> None:
+        """There are models to ask, none twice, and images to ask about."""
+        _check_distinct("models", self.models, 1)
+        _check_distinct("images", self.images, 0)
+        check_split(self.split)
+        if self.disagreements < 0 or not (self.disagreements or self.images):
+            raise InputError(
+                f"disagreements must be 0 or more images, and above 0 without chosen images; got {self.disagreements}"
+            )
+
+
+@dataclass(frozen=True)
 class ReportSettings(_Checked):
     """Draw the report page from the agreement tables, label sets and images."""
 

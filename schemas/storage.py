@@ -265,6 +265,18 @@ def list_folders(folder: str) -> list[str]:
             return sorted(entry.name for entry in entries if entry.is_dir())
 
 
+def partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
+    """The values of the last `depth` folders (`key=value`, or a plain name) on the way to any leaf like this one."""
+    found: list[tuple[str, tuple[str, ...]]] = [(leaf.rsplit("/", depth)[0], ())]
+    for _ in range(depth):
+        found = [
+            (join(folder, name), (*values, name.rpartition("=")[2]))
+            for folder, values in found
+            for name in list_folders(folder)
+        ]
+    return [values for _, values in found]
+
+
 def glob(pattern: str) -> list[str]:
     """The files that a pattern names, sorted, as a shell finds them: `*`, `?` and `[...]` stay in a folder, `**` not.
 

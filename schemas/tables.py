@@ -95,6 +95,16 @@ FEATURES = pa.schema(
     ]
 )
 
+EXPLANATIONS = pa.schema(
+    [
+        _field("image_id", pa.string(), "identity of the image"),
+        _field("label", pa.string(), "most probable label, for which the network was asked"),
+        _field("confidence", pa.float32(), "how sure the network was of it, in [0, 1]"),
+        _field("picture", pa.binary(), "the image as the network saw it, a PNG file; small ones enlarged"),
+        _field("heat", pa.binary(), "where the network looked, laid over the picture, a PNG file of the same size"),
+    ]
+)
+
 LABEL_STATISTICS = pa.schema(
     [
         _PAIR_KEYS[0],

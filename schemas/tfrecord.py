@@ -6,6 +6,7 @@ The format is TensorFlow's (https://www.tensorflow.org/tutorials/load_data/tfrec
 
 import functools
 import struct
+from typing import IO
 
 import google_crc32c
 
@@ -30,6 +31,12 @@ def frame(payload: bytes) -> bytes:
 @functools.lru_cache(maxsize=65_536)
 def _header(length: int) -> bytes:
     return _PREFIX.pack(length, masked_crc(struct.pack("<Q", length)))
+
+
+def read_payload(file: IO[bytes], offset: int, length: int) -> bytes | None:
+    """The payload that begins at `offset` in a shard's file, of which nothing else is read; None as `payload_at`."""
+    file.seek(max(offset - HEADER_BYTES, 0))
+    return payload_at(file.read(HEADER_BYTES + length + FOOTER_BYTES), HEADER_BYTES, length)
 
 
 def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
