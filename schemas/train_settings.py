@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.settings import GPU_HINT, _check_choice, _check_distinct, _Checked, _setting
+from schemas.fields import GPU_HINT, Checked, check_choice, check_distinct, setting
 
 _PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 AUGMENTATIONS = {
@@ -25,57 +25,57 @@ _MOST = {"rotation": 180, "crop": 0.9, "zoom": 0.9}  # of an image that is cut o
 
 
 @dataclass(frozen=True)
-class TrainSettings(_Checked):
+class TrainSettings(Checked):
     """Train a network on the images of a dataset and one label set."""
 
-    dataset: str = _setting("", "name of the dataset")
-    network: str = _setting("", "architecture, one of the files of models/networks")
-    name: str = _setting("", "name of the model, and of the label set it will write (default: the network's)")
-    version: str = _setting("1.0.0", "version of the dataset")
+    dataset: str = setting("", "name of the dataset")
+    network: str = setting("", "architecture, one of the files of models/networks")
+    name: str = setting("", "name of the model, and of the label set it will write (default: the network's)")
+    version: str = setting("1.0.0", "version of the dataset")
 
-    labels: str = _setting("human", "annotator whose labels it learns, people or another network")
-    min_confidence: float = _setting(0.0, "learn only labels at least this confident")
-    split: str = _setting("train", "split it learns from")
-    validation: str = _setting("validation", "split that decides when to stop")
-    validation_fraction: float = _setting(
+    labels: str = setting("human", "annotator whose labels it learns, people or another network")
+    min_confidence: float = setting(0.0, "learn only labels at least this confident")
+    split: str = setting("train", "split it learns from")
+    validation: str = setting("validation", "split that decides when to stop")
+    validation_fraction: float = setting(
         0.1,
         "share of the training split held out where there is no validation split; 0: none, and the last epoch counts",
     )
-    evaluate: tuple[str, ...] = _setting((), "splits on which the trained model is judged", "list")
-    truth: str = _setting("", "annotator by whom it is judged (default: the one it learns from)")
+    evaluate: tuple[str, ...] = setting((), "splits on which the trained model is judged", "list")
+    truth: str = setting("", "annotator by whom it is judged (default: the one it learns from)")
 
-    image_size: int = _setting(0, "side to which images are scaled (default: the network's own, else the images')")
-    width: float = _setting(0.0, "how wide a network that takes it is, relative to its own width")
-    dropout: float = _setting(-1.0, "dropout before the scores of a network that takes it (default: its own)")
-    weights: str = _setting("", "a transfer network's weights: imagenet, or a file; otherwise random", "path")
-    features_from: str = _setting("", "inner layer whose output (LAYER.input: input) a transfer network stops at")
-    fine_tune_from: str = _setting("", "layer from which a transfer network is trained on, once its head is; or all")
-    fine_tune_epochs: int = _setting(5, "most epochs of fine-tuning")
-    fine_tune_learning_rate: float = _setting(0.00001, "of fine-tuning")
+    image_size: int = setting(0, "side to which images are scaled (default: the network's own, else the images')")
+    width: float = setting(0.0, "how wide a network that takes it is, relative to its own width")
+    dropout: float = setting(-1.0, "dropout before the scores of a network that takes it (default: its own)")
+    weights: str = setting("", "a transfer network's weights: imagenet, or a file; otherwise random", "path")
+    features_from: str = setting("", "inner layer whose output (LAYER.input: input) a transfer network stops at")
+    fine_tune_from: str = setting("", "layer from which a transfer network is trained on, once its head is; or all")
+    fine_tune_epochs: int = setting(5, "most epochs of fine-tuning")
+    fine_tune_learning_rate: float = setting(0.00001, "of fine-tuning")
 
-    epochs: int = _setting(30, "most epochs")
-    patience: int = _setting(8, "epochs without a better validation figure before it stops")
-    batch_size: int = _setting(32, "images a step")
-    learning_rate: float = _setting(0.001, "of Adam")
-    schedule: str = _setting("constant", "of the learning rate: constant, or cosine (to nothing over all epochs)")
-    warm_up: float = _setting(0.0, "epochs over which the learning rate rises to its value")
-    weight_decay: float = _setting(0.0, "of AdamW; 0 is Adam")
-    label_smoothing: float = _setting(0.0, "share of each label that is spread over all classes")
-    averaging: float = _setting(0.0, "momentum of a moving average of the weights, kept in their place; 0: none")
-    class_weights: str = _setting("", "balanced: images of rare classes count more")
-    precision: str = _setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
-    augment: Mapping[str, float] = _setting(
+    epochs: int = setting(30, "most epochs")
+    patience: int = setting(8, "epochs without a better validation figure before it stops")
+    batch_size: int = setting(32, "images a step")
+    learning_rate: float = setting(0.001, "of Adam")
+    schedule: str = setting("constant", "of the learning rate: constant, or cosine (to nothing over all epochs)")
+    warm_up: float = setting(0.0, "epochs over which the learning rate rises to its value")
+    weight_decay: float = setting(0.0, "of AdamW; 0 is Adam")
+    label_smoothing: float = setting(0.0, "share of each label that is spread over all classes")
+    averaging: float = setting(0.0, "momentum of a moving average of the weights, kept in their place; 0: none")
+    class_weights: str = setting("", "balanced: images of rare classes count more")
+    precision: str = setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
+    augment: Mapping[str, float] = setting(
         None, f"change training images at random: {', '.join(AUGMENTATIONS)}", "amounts"
     )
-    augment_validation: bool = _setting(False, "change validation images too")
+    augment_validation: bool = setting(False, "change validation images too")
 
-    folds: int = _setting(0, "train so many models, each of which labels the fold that it did not see")
-    sweep: tuple[Mapping[str, Any], ...] = _setting((), "settings to try, each a value, a list, or a range", "tables")
+    folds: int = setting(0, "train so many models, each of which labels the fold that it did not see")
+    sweep: tuple[Mapping[str, Any], ...] = setting((), "settings to try, each a value, a list, or a range", "tables")
 
-    seed: int = _setting(1, "seed of weights, order, augmentation and dropout")
-    threads: int = _setting(1, "CPU threads of the training process; another number gives other weights")
-    gpus: int = _setting(1, "GPUs a model is trained on, where there are any")
-    accelerator: str = _setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
+    seed: int = setting(1, "seed of weights, order, augmentation and dropout")
+    threads: int = setting(1, "CPU threads of the training process; another number gives other weights")
+    gpus: int = setting(1, "GPUs a model is trained on, where there are any")
+    accelerator: str = setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -101,15 +101,15 @@ class TrainSettings(_Checked):
             raise InputError(f"folds must be 0 (none) or at least 2, got {self.folds}")
         if self.folds and self.sweep:
             raise InputError("give either folds or a sweep, not both")
-        _check_choice("schedule", self.schedule, ("constant", "cosine"))
-        _check_choice("class_weights", self.class_weights, ("", "balanced"))
-        _check_choice("precision", self.precision, _PRECISIONS)
-        _check_distinct("evaluate", self.evaluate, 0)
+        check_choice("schedule", self.schedule, ("constant", "cosine"))
+        check_choice("class_weights", self.class_weights, ("", "balanced"))
+        check_choice("precision", self.precision, _PRECISIONS)
+        check_distinct("evaluate", self.evaluate, 0)
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
         for key, amount in (self.augment or {}).items():
-            _check_choice("augment", key, tuple(AUGMENTATIONS))
+            check_choice("augment", key, tuple(AUGMENTATIONS))
             most = _MOST.get(key, 1)
             if not 0 <= amount <= most:
                 raise InputError(f"augment {key} ({AUGMENTATIONS[key]}) must lie in [0, {most}], got {amount}")
@@ -118,27 +118,27 @@ class TrainSettings(_Checked):
 
 
 @dataclass(frozen=True)
-class FeatureSettings(_Checked):
+class FeatureSettings(Checked):
     """Compute what a frozen backbone sees in the images of a dataset, once, for heads to be trained on."""
 
-    dataset: str = _setting("", "name of the dataset")
-    network: str = _setting("", "transfer network whose backbone it is: vgg16, xception or efficientnet_v2")
-    splits: tuple[str, ...] = _setting(("train", "validation", "test"), "splits to compute features of", "list")
-    version: str = _setting("1.0.0", "version of the dataset")
-    image_size: int = _setting(0, "side to which images are scaled (default: the network's own)")
-    weights: str = _setting("", "imagenet, or a file; otherwise random", "path")
-    features_from: str = _setting("", "inner layer whose output (LAYER.input: input) is taken")
-    precision: str = _setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
-    seed: int = _setting(1, "seed of random weights")
-    batch_size: int = _setting(32, "images the backbone sees at once")
-    max_reject_fraction: float = _setting(0.01, "share of images that may be rejected before the stage fails")
-    one_model: bool = _setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
-    accelerator: str = _setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
+    dataset: str = setting("", "name of the dataset")
+    network: str = setting("", "transfer network whose backbone it is: vgg16, xception or efficientnet_v2")
+    splits: tuple[str, ...] = setting(("train", "validation", "test"), "splits to compute features of", "list")
+    version: str = setting("1.0.0", "version of the dataset")
+    image_size: int = setting(0, "side to which images are scaled (default: the network's own)")
+    weights: str = setting("", "imagenet, or a file; otherwise random", "path")
+    features_from: str = setting("", "inner layer whose output (LAYER.input: input) is taken")
+    precision: str = setting("auto", "float32, mixed_float16, mixed_bfloat16, or auto: mixed on GPUs made for it")
+    seed: int = setting(1, "seed of random weights")
+    batch_size: int = setting(32, "images the backbone sees at once")
+    max_reject_fraction: float = setting(0.01, "share of images that may be rejected before the stage fails")
+    one_model: bool = setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
+    accelerator: str = setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
 
     def check(self) -> None:
         """There is something to compute, and nothing twice."""
-        _check_distinct("splits", self.splits, 1)
-        _check_choice("precision", self.precision, _PRECISIONS)
+        check_distinct("splits", self.splits, 1)
+        check_choice("precision", self.precision, _PRECISIONS)
 
     @staticmethod
     def of(training: TrainSettings, splits: tuple[str, ...]) -> "FeatureSettings":

@@ -24,12 +24,13 @@ from models.quiet import tensorflow as tf
 from pipelines import execution, shards
 from pipelines.execution import Context
 from pipelines.label_stage import label as label_stage
-from pipelines.label_stage import model_card, plan_labels
+from pipelines.label_stage import plan_labels
 from pipelines.shards import ScoreImages, ScorePlan, ShardScorer
 from schemas import cards, layout, products, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
+from schemas.fields import GPU_HINT
 from schemas.products import ShardReport
-from schemas.settings import GPU_HINT, LabelSettings
+from schemas.settings import LabelSettings
 
 CLASSES = list("0123456789")
 WANTED = {"image": tf.io.FixedLenFeature([], tf.string), "image/id": tf.io.FixedLenFeature([], tf.string)}
@@ -380,7 +381,7 @@ def test_what_is_not_there_is_named(trained: str) -> None:
 def planned(root: str, split: str) -> ScorePlan:
     asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=(split,), batch_size=8)
     images = products.image_set(root, "drawn", "1.0.0")
-    return plan_labels(asking, Context(root), images, "cnn1", model_card(root, images, "cnn1"))
+    return plan_labels(asking, Context(root), images, "cnn1", cards.fitting_card(images, "cnn1"))
 
 
 def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:

@@ -22,7 +22,7 @@ from pipelines.train import TrainModels, train_model
 from pipelines.train_stage import train
 from schemas import layout, products
 from schemas.errors import ConcordError, IncompleteError, InputError
-from schemas.settings import GPU_HINT
+from schemas.fields import GPU_HINT
 from schemas.train_settings import TrainSettings
 
 Models = tuple[TrainSettings, TrainSettings]

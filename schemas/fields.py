@@ -1,0 +1,105 @@
+"""What all settings are made of: fields with their help, and the checks that several stages share."""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from schemas.errors import InputError
+from schemas.layout import check_name, check_split
+
+_VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
+GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+
+_NO_PART_OF_THE_RESULT = (
+    "max_reject_fraction",
+    "accelerator",
+    "one_model",
+    "in_flight",
+    "attempts",
+    "timeout",
+    "signed",
+)
+
+_AT_LEAST_ONE = (
+    *("epochs", "fine_tune_epochs", "patience", "batch_size", "threads", "gpus"),
+    *("in_flight", "attempts", "max_pixels"),
+)
+
+
+def setting(default: Any, help_text: str, flag: str = "text") -> Any:
+    """A field with its help; `flag` tells what it holds, and so how the command line reads it (`pipelines.flags`)."""
+    metadata = {"help": help_text, "flag": flag}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata={**metadata, "default": default})
+    return field(default=default, metadata=metadata)
+
+
+class Checked:
+    """Names and ranges are checked when settings are made, before anything runs."""
+
+    def __post_init__(self) -> None:
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for key in ("dataset", "name", "label_set"):
+            if key in values:
+                check_name(key, values[key])
+        for key in ("models", "annotators", "splits"):
+            for name in values.get(key) or ():
+                check_name(key, name)
+        if not _VERSION.fullmatch(values.get("version", "1.0.0")):
+            raise InputError(f"version must be three numbers, such as 1.0.0; got {values['version']!r}")
+        for key in _AT_LEAST_ONE:
+            if values.get(key, 1) < 1:
+                raise InputError(f"{key} must be at least 1, got {values[key]}")
+        for key in ("max_reject_fraction", "validation_fraction"):
+            if not 0 <= values.get(key, 0.0) <= 1:
+                raise InputError(f"{key} must lie in [0, 1], got {values[key]}")
+        self.check()
+
+    def check(self) -> None:
+        """What only this stage's settings have to hold."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result, fit for a fingerprint.
+
+        Where files lie is left out: a root that is moved whole stays what it is (`products.input_identity` tells one
+        input from another).
+        """
+        values = dataclasses.asdict(self)  # type: ignore[call-overload]
+        paths = {entry.name for entry in dataclasses.fields(self) if entry.metadata["flag"] in ("path", "paths")}  # type: ignore[arg-type]
+        return {key: values[key] for key in sorted(values) if key not in {*paths, *_NO_PART_OF_THE_RESULT}}
+
+
+def check_distinct(key: str, names: tuple[str, ...], least: int) -> None:
+    """Raise InputError where these are too few names, or one of them twice."""
+    if len(names) < least or len(set(names)) != len(names):
+        raise InputError(f"{key} must be {least} or more distinct names, got {', '.join(names) or 'none'}")
+
+
+def check_shards(shards: int) -> None:
+    """Raise InputError where this is neither 0 nor a power of two."""
+    if shards < 0 or shards & (shards - 1):
+        raise InputError(f"shards must be a power of two, got {shards}")
+
+
+def check_splits(splits: Mapping[str, float]) -> None:
+    """Raise InputError where these are no splits and their shares."""
+    for name in splits:
+        check_split(name)
+    if not (splits and min(splits.values()) >= 0 and abs(sum(splits.values()) - 1) <= 1e-9):
+        raise InputError(f"the shares of splits must be 0 or more and add up to 1, got {json.dumps(dict(splits))}")
+
+
+def check_value_range(given: tuple[float, ...]) -> None:
+    """Raise InputError where this is no black and white."""
+    if len(given) != 2 or not -math.inf < given[0] < given[1] < math.inf:
+        raise InputError(f"value_range must be BLACK,WHITE with BLACK < WHITE, got {list(given)}")
+
+
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise InputError where a value is none of those that there are."""
+    if value not in choices:
+        raise InputError(f"{key} must be one of {', '.join(filter(None, choices))}; got {value!r}")
