@@ -76,14 +76,7 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
         how it went.
     """
     steps = -(-len(lesson.train) // lesson.batches.size)
-    fitted = keras.Model(model.inputs, model.outputs)
-    fitted.compile(
-        optimizer=optimizer(settings, lesson.rate, steps, lesson.epochs),
-        loss=objective.loss(),
-        metrics=objective.metrics(),
-        jit_compile=False,  # XLA made these networks several times slower on a CPU
-    )
-    fitted.optimizer.build(fitted.trainable_variables)
+    fitted = _compiled(model, objective, optimizer(settings, lesson.rate, steps, lesson.epochs))
     watch = _begun(fitted, lesson, objective, settings, record)
     if not watch.ended():
         held = lesson.validation if len(lesson.validation) else None
@@ -103,6 +96,19 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
     if watch.state.best and watch.state.phase == lesson.phase:
         model.set_weights(watch.state.best)
     return watch.state
+
+
+def _compiled(model: keras.Model, objective: Objective, how: Any) -> keras.Model:
+    """A model around the same layers, ready to be fitted."""
+    fitted = keras.Model(model.inputs, model.outputs)
+    fitted.compile(
+        optimizer=how,
+        loss=objective.loss(),
+        metrics=objective.metrics(),
+        jit_compile=False,  # XLA made these networks several times slower on a CPU
+    )
+    fitted.optimizer.build(fitted.trainable_variables)
+    return fitted
 
 
 def _begun(

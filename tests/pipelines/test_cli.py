@@ -20,7 +20,7 @@ from schemas.errors import InputError
 from schemas.settings import AgreeSettings, LabelSettings
 from schemas.train_settings import TrainSettings
 
-VERBS = ["run", "draw", "confirm", "convert", "train", "label", "agree", "report"]
+VERBS = ["run", "draw", "confirm", "convert", "train", "features", "label", "agree", "explain", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")
 
 
@@ -88,7 +88,8 @@ except SystemExit as ended:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["label"], "concord label: needs --dataset, --models; see concord label --help"),
+        (["label"], "concord label: needs --dataset; see concord label --help"),
+        (["label", "--dataset", "drawn"], "concord label: models must be 1 or more distinct names, got none"),
         (["train", "--dataset", "drawn"], "concord train: needs --network; see concord train --help"),
         (["agree", "--dataset=drawn", "--annotators=a"], "concord agree: annotators must be 2 or more distinct names"),
         (

@@ -164,7 +164,7 @@ def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
         ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
         TrainSettings: {"weights", "accelerator"},
-        LabelSettings: {"accelerator", "max_reject_fraction"},
+        LabelSettings: {"accelerator", "max_reject_fraction", "model_file", "one_model"},
         AgreeSettings: set(),
     }
     for kind, names in left_out.items():
