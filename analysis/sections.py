@@ -146,8 +146,8 @@ def where_they_looked(facts: Facts) -> Data | None:
     entries = []
     for entry in facts.comparisons:
         pair = entry.pair
-        asked = {name: facts.looks.get((name, pair.split), {}) for name in (pair.a, pair.b)}
-        rows = [row for row in entry.digest.disagreements if any(row["image_id"] in found for found in asked.values())]
+        asked = {name: facts.looks[name, pair.split] for name in (pair.a, pair.b) if (name, pair.split) in facts.looks}
+        rows = [row for row in entry.digest.disagreements if _all_know(asked, row["image_id"])]
         images = [_looked_at(row["image_id"], tables.labels_of(pair, row), asked, row["truth"]) for row in rows]
         shown |= {(pair.split, row["image_id"]) for row in rows}
         if images:
@@ -158,6 +158,11 @@ def where_they_looked(facts: Facts) -> Data | None:
         if (images := _chosen(facts, split, shown))
     ]
     return {"entries": entries, "chosen": chosen, "stale": stale} if entries or chosen or stale else None
+
+
+def _all_know(asked: Mapping[str, Mapping[str, Row]], image_id: str) -> bool:
+    """Whether those of a pair that can tell where they look, one at least, were asked about an image."""
+    return bool(asked) and all(image_id in found for found in asked.values())
 
 
 def _chosen(facts: Facts, split: str, shown: set[tuple[str, str]]) -> list[Row]:
@@ -174,7 +179,7 @@ def _chosen(facts: Facts, split: str, shown: set[tuple[str, str]]) -> list[Row]:
 
 def _looked_at(image_id: str, labels: Row, asked: Mapping[str, Mapping[str, Row]], truth: str | None) -> Row:
     """An image, and beside each annotator's label where it looked; nothing for one that cannot tell."""
-    found = {annotator: asked[annotator].get(image_id) for annotator in labels}
+    found = {annotator: asked.get(annotator, {}).get(image_id) for annotator in labels}
     picture = next(row["picture"] for row in found.values() if row)
     heats = [
         {

@@ -68,25 +68,46 @@ def items(page: str) -> list[str]:
 
 @pytest.fixture
 def asked(small: SmallRoot) -> list[Row]:
-    """The rows of four disagreements: the second of them cnn2 was not asked about."""
+    """The rows of four disagreements."""
     rows = ranked(small.rows)[:4]
     ids = [row["image_id"] for row in rows]
     assert DAMAGED in ids
     explain(small.root, "cnn1", ids)
-    explain(small.root, "cnn2", [ids[3], ids[0], ids[2]])
+    explain(small.root, "cnn2", [ids[3], ids[0], ids[2], ids[1]])
     return rows
 
 
 def test_each_disagreement_stands_with_both_heats_in_order(small: SmallRoot, asked: list[Row]) -> None:
     page = page_of(small.root, DATASET)
     assert shown_ids(page, "looks") == [row["image_id"] for row in asked]
-    for place, (item, row) in enumerate(zip(items(page), asked, strict=True)):
-        found = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
-        assert len(found) == (3 if place != 1 else 2)
-        assert item.count("cannot tell where it looked") == (place == 1)
-        assert (found[0] == grey(row["image_id"])).all()
-        for heat, annotator in zip(found[1:], COLOURS, strict=False):
+    for item, row in zip(items(page), asked, strict=True):
+        picture, *heats = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        assert (picture == grey(row["image_id"])).all()
+        for heat, annotator in zip(heats, COLOURS, strict=True):
             np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS[annotator], atol=3)
+
+
+def test_one_that_cannot_tell_has_an_empty_place(small: SmallRoot) -> None:
+    ids = [row["image_id"] for row in ranked(small.rows)[:2]]
+    explain(small.root, "cnn2", ids)
+    page = page_of(small.root, DATASET)
+    assert shown_ids(page, "looks") == ids
+    for item in items(page):
+        assert item.count("cannot tell where it looked") == 1
+        picture, heat = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        assert picture.ndim == 2
+        np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS["cnn2"], atol=3)
+        assert item.index("cannot tell") < item.index("data:image/jpeg")  # a stands first
+
+
+def test_what_only_one_was_asked_about_is_no_comparison(small: SmallRoot) -> None:
+    first, second = (row["image_id"] for row in ranked(small.rows)[:2])
+    explain(small.root, "cnn1", [first, second])
+    explain(small.root, "cnn2", [second])
+    page = page_of(small.root, DATASET)
+    assert shown_ids(page, "looks") == [second, first]
+    assert page.index("Chosen images") > page.index("on which both are sure, and differ")
+    assert "1 image on which both are sure" in Outline(page).text("looks")
 
 
 def test_labels_and_marks_are_those_of_the_comparison(small: SmallRoot, asked: list[Row]) -> None:

@@ -174,14 +174,22 @@ def test_a_second_run_does_nothing(own: str, monkeypatch: pytest.MonkeyPatch) ->
     results = run(own, disagreements=3)
     assert [(one.made, one.counts["out"]) for one in results] == [(False, 3)] * 2
     assert {path: path.stat().st_mtime_ns for path in folder(own).iterdir()} == written
-    others: list[dict[str, Any]] = [
-        {"disagreements": 4},
-        {"disagreements": 3, "batch_size": 5},
-        {"disagreements": 3, "force": True},
-    ]
-    for changed in others:
-        with pytest.raises(RuntimeError, match="a pipeline was run"):
-            run(own, **changed)
+    with pytest.raises(RuntimeError, match="a pipeline was run"):
+        run(own, disagreements=3, force=True)
+
+
+def test_what_explanations_follow_from_is_in_their_fingerprint(compared: str) -> None:
+    images, card = products.image_set(compared, "drawn", "1.0.0"), cards.require_card(f"{compared}/models/drawn/first")
+    asked = tuple(ranked(compared, 3))
+
+    def tag(ids: tuple[str, ...] = asked, weights: str = card["weights_sha256"], **changed: Any) -> str:
+        settings = ExplainSettings(**{"dataset": "drawn", "models": ("first",), **changed})
+        made = plan_explanations(settings, Context(compared), images, {**card, "weights_sha256": weights}, ids)
+        return made.output.fingerprint
+
+    others = [tag(asked[:2]), tag(asked[::-1]), tag(weights="others"), tag(batch_size=5), tag(split="train")]
+    assert len({tag(), *others}) == 6
+    assert tag(accelerator="x", max_reject_fraction=0.1, disagreements=9) == tag()
 
 
 def test_other_weights_are_asked_again(own: str) -> None:
