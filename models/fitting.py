@@ -37,6 +37,11 @@ class Lesson:
     rate: float
     phase: int = 0
 
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.train) // self.batches.size)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -75,8 +80,7 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
     Returns:
         how it went.
     """
-    steps = -(-len(lesson.train) // lesson.batches.size)
-    fitted = _compiled(model, objective, optimizer(settings, lesson.rate, steps, lesson.epochs))
+    fitted = _compiled(model, lesson, settings, objective)
     watch = _begun(fitted, lesson, objective, settings, record)
     if not watch.ended():
         held = lesson.validation if len(lesson.validation) else None
@@ -84,7 +88,7 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
         first = watch.epochs_done()
         fitted.fit(
             inputs.training(lesson.train, lesson.batches, settings.seed, lesson.epochs, first),
-            steps_per_epoch=steps,
+            steps_per_epoch=lesson.steps,
             initial_epoch=first,
             epochs=lesson.epochs,
             validation_data=inputs.validation(held, lesson.judged) if held else None,
@@ -98,11 +102,11 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
     return watch.state
 
 
-def _compiled(model: keras.Model, objective: Objective, how: Any) -> keras.Model:
-    """A model around the same layers, ready to be fitted."""
+def _compiled(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: Objective) -> keras.Model:
+    """A model of the same layers, ready to be fitted."""
     fitted = keras.Model(model.inputs, model.outputs)
     fitted.compile(
-        optimizer=how,
+        optimizer=optimizer(settings, lesson.rate, lesson.steps, lesson.epochs),
         loss=objective.loss(),
         metrics=objective.metrics(),
         jit_compile=False,  # XLA made these networks several times slower on a CPU

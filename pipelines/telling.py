@@ -35,7 +35,8 @@ def trained(counts: dict[str, Any]) -> str:
     parts.append(f" after {counts['epochs']} epochs")
     for split, figures in counts.get("evaluation", {}).items():
         shown = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items() if isinstance(value, float)]
-        parts.append(f"; {split.replace('_', ' ')} ({figures['images']:,} images): {', '.join(shown)}")
+        parts.append(f"; {split.replace('_', ' ')} ({figures['images']:,} images)")
+        parts.append(f": {', '.join(shown)}" if shown else "")
     sweep = counts.get("sweep")
     if sweep:
         parts.append(f"; the best of {sweep['runs']} runs ({sweep['best']}), of which")

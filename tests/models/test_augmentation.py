@@ -208,6 +208,17 @@ def test_zooms_and_turns_reach_their_bounds_and_no_further() -> None:
     np.testing.assert_allclose(np.hypot(*turned[:, 2].T), np.hypot(WIDTH, HEIGHT) / 2, rtol=1e-5)
 
 
+def test_changes_are_drawn_apart() -> None:
+    found = drawn_corners({"zoom": 0.25, "rotation": 30.0, "shift": 0.2}) * [WIDTH, HEIGHT]
+    centres, across = found.mean(axis=1), found[:, 2] - found[:, 0]
+    drawn = [np.hypot(*across.T), np.arctan2(*across.T), *centres.T]
+    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 0.1  # five standard deviations
+    images = pictures(400, low=100, high=150)
+    brighter = changed(images, {"brightness": 0.2}).mean(axis=(1, 2, 3)) - images.mean(axis=(1, 2, 3))
+    spread = changed(images, {"contrast": 0.5}).std(axis=(1, 2, 3)) / images.std(axis=(1, 2, 3))
+    assert abs(float(np.corrcoef(brighter, spread).min())) < 0.25
+
+
 def test_contrast_spreads_levels_about_their_mean() -> None:
     images = pictures(300, low=100, high=150)
     found = changed(images, {"contrast": 0.5}).astype(float)

@@ -172,14 +172,17 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_run", lambda parsed, beam: given.append((*cli._chains(parsed), beam)))
     common = ["--dataset", "drawn", "--runner=DirectRunner"]
     cli.main(["train", *common, "--network=cnn2", "--learning-rate=0.01", "--seed=5", "--validation-fraction=0.2"])
+    cli.main(["train", *common, "--network=cnn2", "--augment=shift=0.1, rotation=10", "--evaluate=test,validation"])
     cli.main(["label", *common, "--model=cnn1", "--splits=test, validation", "--scores", "--batch-size=64"])
     cli.main(["agree", *common, "--annotators", "cnn1,cnn2", "--truth=human"])
-    (train, beam), (label, _), (agree, _) = given
+    (train, beam), (augmented, _), (label, _), (agree, _) = given
     assert beam == ("--runner=DirectRunner",)
     stated = {"learning_rate": 0.01, "seed": 5, "validation_fraction": 0.2}
     assert train.train == (TrainSettings(dataset="drawn", network="cnn2", name="cnn2", **stated),)  # type: ignore[arg-type]
     assert label.label == LabelSettings("drawn", ("cnn1",), ("test", "validation"), scores=True, batch_size=64)
     assert agree.agree == AgreeSettings("drawn", ("cnn1", "cnn2"), "human")
+    assert augmented.train[0].augment == {"shift": 0.1, "rotation": 10.0}
+    assert augmented.train[0].evaluate == ("test", "validation")
     assert (train.label, train.agree, label.train, agree.convert) == (None, None, (), None)
 
 

@@ -347,17 +347,6 @@ def test_an_index_of_another_conversion_is_refused(root: str) -> None:
         run(root)
 
 
-def test_a_model_for_colour_labels_grey_images(root: str) -> None:
-    model = cnn1.build((32, 32, 3), DIGITS)
-    save(root, "colour", model, CLASSES)
-    (result,) = run(root, "colour")
-    assert result.counts == {"in": 160, "out": 160, "rejected": {}}
-    ids, pixels, _ = oracle(root, "cnn1")
-    scores = model.predict(np.repeat(pixels, 3, axis=3), verbose=0)
-    assert labels(root, "colour")["image_id"].tolist() == ids
-    np.testing.assert_allclose(labels(root, "colour")["confidence"], scores.max(axis=1), atol=1e-6)
-
-
 def test_a_model_for_other_classes_or_another_task_is_refused(root: str) -> None:
     save(root, "mood", cnn1.build((32, 32, 1), Head("multiclass", 2)), ["glad", "sad"])
     save(root, "reordered", cnn1.build((32, 32, 1), DIGITS), CLASSES[::-1])

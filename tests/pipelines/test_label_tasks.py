@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from models import saved
+from models.decoding import decode_image
 from models.heads import Head
 from models.networks import logistic
 from models.quiet import keras
@@ -154,6 +155,17 @@ def test_shards_without_images_are_labelled_too(tmp_path: Path, task: str) -> No
     assert result.counts == {"in": 3, "out": 3, "rejected": {}}
     assert len(rows_of(images)) == (3 * 4 if task == "multilabel" else 3)
     assert sum(not images.index("test").read(shard).num_rows for shard in range(8)) >= 5
+
+
+def test_a_network_for_larger_colour_images_labels_small_grey_ones(tmp_path: Path) -> None:
+    images = dataset(tmp_path, "multilabel", 10)
+    model = logistic.build((20, 16, 3), Head("multilabel", 4))
+    card = {"fingerprint": "c" * 16, "classes": CLASSES["multilabel"], "task": "multilabel", "thresholds": [0.0] * 4}
+    saved.save(model, layout.model(images.root, "small", "mine"), card)
+    assert run(images, scores=True).counts == {"in": 10, "out": 10, "rejected": {}}
+    for row in rows_of(images):
+        pixels = decode_image(small_dataset.png(PIXELS[row["image_id"]]), (20, 16, 3))
+        np.testing.assert_allclose(row["scores"], np.asarray(model(pixels[None]))[0], atol=1e-6)
 
 
 def test_other_thresholds_label_again(tmp_path: Path) -> None:

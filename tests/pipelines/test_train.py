@@ -18,7 +18,7 @@ from models.job import TrainJob
 from models.quiet import tensorflow as tf
 from pipelines import execution
 from pipelines.execution import Context
-from pipelines.train import TrainModels, train_model
+from pipelines.train import TrainModels, epoch_line, train_model
 from pipelines.train_stage import train
 from schemas import layout, products
 from schemas.errors import ConcordError, IncompleteError, InputError
@@ -192,6 +192,15 @@ def test_an_error_that_the_process_tells_comes_back_as_itself(
     stand_in(tmp_path, monkeypatch, "echo 'noise' >&2", f'echo "{told.replace(chr(34), chr(92) + chr(34))}"', "exit 1")
     with pytest.raises(InputError, match=r"^'human' labels no image$"):
         train_model(TrainJob(str(tmp_path), models[0], "f" * 16))
+
+
+def test_an_epoch_is_told_in_a_line() -> None:
+    said = {"model": "m", "epoch": 2, "epochs": 5, "accuracy": 0.25, "loss": 0.5, "val_average_precision": 0.125}
+    assert epoch_line("m/fold/1", {**said, "phase": 0, "val_loss": 1}) == (
+        "train m/fold/1: epoch 2/5, loss 0.500, validation loss 1.000, accuracy 0.250, "
+        "validation average precision 0.125"
+    )
+    assert epoch_line("m", {"epoch": 1, "epochs": 3, "phase": 1}).startswith("train m: epoch 1/3 of fine-tuning")
 
 
 def test_only_the_fit_asks_for_an_accelerator(models: Models) -> None:
