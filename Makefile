@@ -35,7 +35,7 @@ run-pipeline: $(VENV)/.installed ## Run the chain of RUN (default: the drawn sam
 	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(FLAGS)
 
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: $(VENV)/.installed ## Run the tests that take longer
 	$(BIN)/python -m pytest -m long

@@ -154,6 +154,7 @@ def _card(job: TrainJob, images: ImageSet, shape: building.Shape) -> dict[str, A
         "dataset": settings.dataset,
         "images": images.fingerprint,
         "training_labels": settings.labels,
+        "weights_from": settings.weights.rsplit("/", 1)[-1],
         "task": images.manifest["task"],
         "classes": images.classes,
         "image_shape": list(shape),

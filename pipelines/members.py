@@ -35,8 +35,9 @@ def gather(settings: TrainSettings, fingerprint: str, jobs: Sequence[TrainJob], 
     for name in winner["files"]:
         storage.write_bytes(storage.join(folder, name), storage.read_bytes(storage.join(folder, best, name)))
     judged = [f"{split}_{name}" for split, said in winner.get("evaluation", {}).items() for name in said]
-    known = [name for name in (*_WATCHED, *judged) if name in table.column_names]
-    spread = {"runs": len(found), "best": best, "judged": known, "figures": spreads(table)}
+    figures_of = spreads(table)
+    known = [name for name in (*_WATCHED, *judged) if name in figures_of]
+    spread = {"runs": len(found), "best": best, "judged": known, "figures": figures_of}
     cards.write_card(folder, {**winner, "fingerprint": fingerprint, "sweep": spread})
 
 

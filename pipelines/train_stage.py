@@ -76,6 +76,7 @@ def plan(settings: TrainSettings, root: str) -> Training:
     if settings.folds:
         runs = {f"fold/{fold}": dataclasses.replace(whole, fold=fold) for fold in range(settings.folds)}
     elif settings.sweep:
+        _check_validation(settings, root)
         found = sweeps.members(settings)
         runs = {f"sweep/{number:03d}": _job(one, root) for number, one in enumerate(found)}
     else:
@@ -99,6 +100,12 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     weights = settings.weights if named else products.input_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
+
+
+def _check_validation(settings: TrainSettings, root: str) -> None:
+    splits = products.image_set(root, settings.dataset, settings.version).manifest["splits"]
+    if settings.validation not in splits and not settings.validation_fraction:
+        raise InputError(f"the sweep of {settings.name!r} has no validation to choose by: give it a validation split")
 
 
 def _member(job: TrainJob, member: str) -> TrainJob:
