@@ -31,7 +31,7 @@ def built(name: str) -> Any:
     shape, given = BUILT.get(name, ((16, 20, 1), {}))
     model = plugins.load(networks, "network", name).build(shape, HEADS.get(name, Head("multiclass", 5)), **given)
     for layer in model.layers:  # untrained statistics would let features vanish on their way
-        if name == "xception" and isinstance(layer, keras.layers.BatchNormalization):
+        if name in ("xception", "house_number") and isinstance(layer, keras.layers.BatchNormalization):
             layer.moving_variance.assign(np.full(layer.moving_variance.shape, 0.1, np.float32))
     return model
 

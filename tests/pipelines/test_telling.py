@@ -24,6 +24,8 @@ def test_what_it_was_judged_at_is_told() -> None:
 
 def test_the_spread_of_a_sweep_is_told_but_not_of_its_losses() -> None:
     figures = {name: {"mean": 0.5, "deviation": 0.1, "least": 0.25, "most": 0.75} for name in ("val_accuracy", "loss")}
-    told = telling.trained({**COUNTS, "sweep": {"runs": 6, "best": "sweep/004", "figures": figures}})
+    told = telling.trained(
+        {**COUNTS, "sweep": {"runs": 6, "best": "sweep/004", "judged": ["val_accuracy"], "figures": figures}}
+    )
     assert told.splitlines()[0].endswith("; the best of 6 runs (sweep/004), of which")
     assert told.splitlines()[1:] == ["  val_accuracy: mean 0.500, 0.250 to 0.750"]
