@@ -24,7 +24,7 @@ def of_models(cards: Sequence[Row]) -> list[dict[str, Any]]:
             "name": card["name"],
             "labels": card.get("training_labels"),
             "augment": _augmentation(card.get("settings", {})),
-            "splits": [_split(name, figures) for name, figures in card["evaluation"].items()],
+            "splits": [_split(name, figures, card.get("sweep")) for name, figures in card["evaluation"].items()],
             "sweep": _sweep(card.get("sweep")),
         }
         for card in cards
@@ -32,23 +32,29 @@ def of_models(cards: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _split(name: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _split(name: str, figures: Mapping[str, Any], sweep: Mapping[str, Any] | None) -> dict[str, Any]:
     """The figures of one split, and the tables of its classes, lengths or places."""
     return {
         "split": name.replace("_", " "),
         "images": figures["images"],
         "figures": [(shown, figures[key]) for key, shown in FIGURES.items() if key in figures],
         "parts": [
-            {"what": what, "rows": [_part(label, found) for label, found in figures[key].items()]}
+            {
+                "what": what,
+                "rows": [_part(f"{name}_{key[3:]}", label, found, sweep) for label, found in figures[key].items()],
+            }
             for key, what in _PARTS.items()
             if key in figures
         ],
     }
 
 
-def _part(label: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _part(where: str, label: str, found: Mapping[str, Any], sweep: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The figure of one class, length or place, and its mean over the runs of a sweep."""
     figure = "f1" if "f1" in found else "accuracy"
-    return {"label": label, "images": found["images"], "value": found[figure], "figure": FIGURES.get(figure, "F1")}
+    over = (sweep or {}).get("figures", {}).get(f"{where}_{label}_{figure}")
+    value = {"value": found[figure], "mean": over["mean"] if over else None}
+    return {"label": label, "images": found["images"], "figure": FIGURES.get(figure, "F1"), **value}
 
 
 def _augmentation(settings: Mapping[str, Any]) -> str:

@@ -104,14 +104,27 @@ def sweep_table(found: Mapping[str, Mapping[str, Any]], best: str) -> pa.Table:
         judged = {
             f"{split}_{name}": value
             for split, said in card.get("evaluation", {}).items()
-            for name, value in said.items()
-            if isinstance(value, float | int)
+            for name, value in _flat(said).items()
         }
         tried = {key: card["settings"][key] for key in swept}
         plain = {key: value if isinstance(value, float | int | str) else str(value) for key, value in tried.items()}
         # what was tried counts: a training tells the learning rate of an epoch by the same name
         rows.append({"run": member, "best": member == best} | {**plain, **figures, **judged} | plain)
     return pa.Table.from_pylist(rows)
+
+
+def _flat(said: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a split, and of its classes, lengths and places: `class_happy_accuracy`, `place_1_accuracy`."""
+    plain = {name: value for name, value in said.items() if isinstance(value, float | int)}
+    parts = {
+        f"{name.removeprefix('by_')}_{label}_{figure}": value
+        for name, found in said.items()
+        if isinstance(found, Mapping)
+        for label, figures in found.items()
+        for figure, value in figures.items()
+        if figure != "images"
+    }
+    return plain | parts
 
 
 def spreads(table: pa.Table) -> dict[str, dict[str, float]]:
