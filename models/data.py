@@ -78,7 +78,7 @@ def plan(job: TrainJob, images: ImageSet) -> Data:
 
     def targets(split: str, annotator: str) -> tuple[Targets, ...]:
         found = products.label_set(images.root, settings.dataset, annotator, split)
-        return labelled.shard_targets(images, split, found, settings.min_confidence)
+        return labelled.shard_targets(images, split, found, settings.min_confidence, settings.unknown)
 
     truth = settings.truth or settings.labels
     train, judged = targets(settings.split, settings.labels), {}

@@ -8,6 +8,7 @@ from models.quiet import tensorflow as tf
 from models.tasks.sequence import LENGTHS, PLACES
 from schemas.products import MULTICLASS, MULTILABEL
 
+UNKNOWN = -1.0  # as a target: it is not known whether an image has the class
 _BITS = (128, 64, 32, 16, 8, 4, 2, 1)
 _TINY = 1e-37  # no less, for its inverse is a gradient; no more, else what is surely wrong would have none
 
@@ -34,16 +35,21 @@ class Objective:
         if self.task == MULTICLASS:
             return values[:, 0]
         if self.task == MULTILABEL:
-            bits = values[:, :, None] // tf.constant(_BITS, tf.uint8) % tf.constant(2, tf.uint8)
-            return tf.cast(tf.reshape(bits, (-1, values.shape[1] * 8))[:, : self.classes], tf.float32)
+            half = -(-self.classes // 8)
+            truth = self._bits(values[:, :half])
+            return truth if values.shape[1] == half else tf.where(self._bits(values[:, half:]) > 0, truth, UNKNOWN)
         return values
+
+    def _bits(self, values: tf.Tensor) -> tf.Tensor:
+        bits = values[:, :, None] // tf.constant(_BITS, tf.uint8) % tf.constant(2, tf.uint8)
+        return tf.cast(tf.reshape(bits, (-1, values.shape[1] * 8))[:, : self.classes], tf.float32)
 
     def loss(self) -> Any:
         """Cross-entropy: of the class, of each class by itself, or of the length and every digit that there is."""
         if self.task == MULTICLASS:
             return self._class_loss
         if self.task == MULTILABEL:
-            return keras.losses.BinaryCrossentropy(label_smoothing=self.smoothing)
+            return self._labels_loss
         return self._number_loss
 
     def metrics(self) -> list[Any]:
@@ -51,11 +57,19 @@ class Objective:
         if self.task == MULTICLASS:
             return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
         if self.task == MULTILABEL:
-            return [keras.metrics.AUC(curve="PR", name="average_precision")]
+            return [KnownPrecision(curve="PR", name="average_precision")]
         return [keras.metrics.MeanMetricWrapper(self._number_accuracy, name="accuracy")]
 
     def _class_loss(self, truth: Any, scores: Any) -> Any:
         return _cross_entropy(keras.ops.reshape(truth, (-1,)), scores, self.smoothing)
+
+    def _labels_loss(self, truth: Any, scores: Any) -> Any:
+        """The mean over the classes of which it is known whether an image has them."""
+        ops = keras.ops
+        known = ops.cast(truth >= 0, scores.dtype)
+        wanted = ops.cast(ops.maximum(truth, 0), scores.dtype) * (1 - self.smoothing) + self.smoothing / 2
+        losses = ops.binary_crossentropy(wanted, scores) * known
+        return ops.sum(losses, axis=1) / ops.maximum(ops.sum(known, axis=1), 1)
 
     def _number_loss(self, truth: Any, scores: Any) -> Any:
         """The sum over length and digits; a place without a digit costs nothing."""
@@ -79,6 +93,15 @@ class Objective:
 
     def _split(self, scores: Any) -> tuple[Any, Any]:
         return scores[:, :LENGTHS], keras.ops.reshape(scores[:, LENGTHS:], (-1, PLACES, self.classes))
+
+
+class KnownPrecision(keras.metrics.AUC):  # type: ignore[misc]
+    """The area under the curve of precision and recall, over what is known."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch: truth (n, classes), below 0 where it is not known, and scores."""
+        known = keras.ops.cast(y_true >= 0, "float32")
+        super().update_state(keras.ops.maximum(y_true, 0), y_pred, sample_weight=known)
 
 
 def _cross_entropy(indices: Any, probabilities: Any, smoothing: float) -> Any:

@@ -35,6 +35,11 @@ class TrainSettings(Checked):
 
     labels: str = setting("human", "annotator whose labels it learns, people or another network")
     min_confidence: float = setting(0.0, "learn only labels at least this confident")
+    unknown: str = setting(
+        "auto",
+        "several labels: classes of which nothing is said of an image are absent, ignored, or auto: ignored where "
+        "the label set also says what images do not have",
+    )
     split: str = setting("train", "split it learns from")
     validation: str = setting("validation", "split that decides when to stop")
     validation_fraction: float = setting(
@@ -101,6 +106,7 @@ class TrainSettings(Checked):
             raise InputError(f"folds must be 0 (none) or at least 2, got {self.folds}")
         if self.folds and self.sweep:
             raise InputError("give either folds or a sweep, not both")
+        check_choice("unknown", self.unknown, ("auto", "absent", "ignored"))
         check_choice("schedule", self.schedule, ("constant", "cosine"))
         check_choice("class_weights", self.class_weights, ("", "balanced"))
         check_choice("precision", self.precision, _PRECISIONS)

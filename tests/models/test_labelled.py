@@ -74,7 +74,21 @@ def test_of_several_labels_an_image_a_no_is_learnt_however_unsure(tmp_path: Path
         {"image_id": IDS[3], "label": "c", "confidence": 0.8},
     ]
     found = learnt(images(tmp_path, "multilabel"), rows, least=0.5)
-    assert found == {IDS[0]: [0], IDS[1]: [0], IDS[3]: [0b10100000]}  # of the third nothing is sure enough
+    # the first byte says what it has, the second of what it is known; of the third nothing is sure enough
+    assert found == {IDS[0]: [0, 0b10000000], IDS[1]: [0, 0b01000000], IDS[3]: [0b10100000, 0b10100000]}
+
+
+def test_what_is_not_spoken_of_is_absent_where_a_label_set_denies_nothing_or_as_it_is_asked_for(tmp_path: Path) -> None:
+    found = images(tmp_path, "multilabel")
+    yes: list[dict[str, Any]] = [{"image_id": IDS[number], "label": "a", "confidence": 0.9} for number in range(20)]
+    no = [*yes, {"image_id": IDS[20], "label": "b", "confidence": 0.0}]
+    for rows, unknown, complete in (
+        *((yes, "auto", True), (yes, "ignored", False)),
+        *((no, "auto", False), (no, "absent", True), (no, "ignored", False)),
+    ):
+        people = small_dataset.write_labels(found, "train", rows, "someone")
+        targets = labelled.shard_targets(found, "train", people, unknown=unknown)
+        assert {one.values.shape[1] for one in targets} == {1 if complete else 2}, (unknown, len(rows))
 
 
 def test_what_is_held_out_is_drawn_by_the_hash_of_its_id(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from models import tasks
 from models.heads import Head
-from models.objectives import Objective
+from models.objectives import UNKNOWN, Objective
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.tasks import multilabel, sequence
@@ -115,6 +115,23 @@ def test_bits_become_the_zeros_and_ones_that_were_packed(count: int, classes: in
     assert found.dtype == tf.float32
     np.testing.assert_array_equal(found, np.unpackbits(packed, axis=1, count=classes))
     np.testing.assert_array_equal(found, multilabel.unpacked(packed, classes))
+
+
+def test_what_is_not_known_of_an_image_is_neither_learnt_nor_judged() -> None:
+    drawn = np.random.default_rng(5)
+    known, scores = drawn.random((200, 9)) < 0.4, drawn.uniform(0.05, 0.95, (200, 9)).astype(np.float32)
+    truth = (drawn.random((200, 9)) < 0.5) & known
+    packed = np.concatenate([np.packbits(truth, axis=1), np.packbits(known, axis=1)], axis=1)
+    objective = Objective("multilabel", 9)
+    targets = objective.targets(tf.constant(packed))
+    np.testing.assert_array_equal(targets, np.where(known, truth.astype(np.float32), UNKNOWN))
+    losses = -np.where(truth, np.log(scores), np.log(1 - scores))
+    by_hand = [row[there].mean() if there.any() else 0.0 for row, there in zip(losses, known, strict=True)]
+    assert loss(objective, targets, scores) == pytest.approx(np.mean(by_hand), rel=1e-5)
+    [metric] = objective.metrics()
+    metric.update_state(targets, scores)
+    expected = metrics.average_precision_score(truth[known], scores[known])
+    assert float(metric.result()) == pytest.approx(expected, abs=0.02)
 
 
 def test_the_other_targets_are_taken_as_they_are() -> None:

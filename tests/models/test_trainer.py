@@ -128,7 +128,7 @@ def test_the_process_says_what_is_wrong(root: str) -> None:
 
 def test_several_labels_get_thresholds_and_are_judged_at_them(tmp_path: Path) -> None:
     images = small_dataset.write_learnable(tmp_path, "multilabel")
-    one = training.job(tmp_path, network="logistic", epochs=3, learning_rate=0.01, evaluate=("test",))
+    one = training.job(tmp_path, network="logistic", epochs=3, learning_rate=0.01, evaluate=("test",), unknown="absent")
     told = training.told_by(one)
     found = training.card(one)
     truth, scores = judged_labels(tmp_path, images.classes, one)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 from hypothesis import given, strategies
 from hypothesis.extra import numpy as arrays
@@ -120,6 +121,36 @@ def test_figures_are_those_of_scikit_learn(count: int, seed: int, own: bool) -> 
     assert found["by_class"] == {
         CLASSES[index]: {"images": int(truth[:, index].sum()), "f1": pytest.approx(by_class[index])} for index in occurs
     }
+
+
+def test_of_a_set_that_is_not_complete_only_what_it_says_is_known() -> None:
+    rows = labels(("b", "/m/10", 1.0, None), ("b", "/m/08", 0.0, None), ("c", "/m/07", 0.9, "rejected"))
+    denied = pa.concat_tables([rows, labels(("c", "/m/99", 0.0, None))])  # what is denied need not be a class
+    found = multilabel.targets(denied, ["a", "b", "c"], CLASSES, complete=False)
+    assert found.values.shape == (3, 4)
+    assert [np.flatnonzero(row).tolist() for row in multilabel.unpacked(found.values, 11)] == [[], [10], []]
+    assert [np.flatnonzero(row).tolist() for row in multilabel.told(found.values, 11)] == [[], [8, 10], [7]]
+    assert found.known.tolist() == [False, True, True]
+    assert multilabel.told(found.values[:, :2], 11).all()
+
+
+@given(strategies.integers(1, 30), strategies.integers(0, 2**32 - 1))
+def test_what_is_not_known_counts_neither_for_nor_against(count: int, seed: int) -> None:
+    drawn = np.random.default_rng(seed)
+    known, scores = drawn.random((count, 11)) < 0.5, drawn.random((count, 11), dtype=np.float32)
+    truth = (drawn.random((count, 11)) < 0.4) & known
+    values = np.concatenate([np.packbits(truth, axis=1), np.packbits(known, axis=1)], axis=1)
+    found, said = multilabel.figures(values, scores, CLASSES), scores >= 0.5
+    flat = {"y_true": truth[known], "y_pred": said[known], "zero_division": 0.0}
+    assert found["micro_f1"] == pytest.approx(metrics.f1_score(**flat) if known.any() else 0.0)
+    assert found["hamming_loss"] == pytest.approx((truth != said)[known].sum() / max(known.sum(), 1))
+    whole = [(truth[row] == said[row])[known[row]].all() for row in range(count)]
+    assert found["subset_accuracy"] == pytest.approx(np.mean(whole))
+    for index, name in enumerate(CLASSES):
+        rows = known[:, index]
+        packed = np.packbits(truth[rows][:, [index]], axis=1)
+        [alone] = multilabel.choose_thresholds(packed, scores[rows][:, [index]], [name])
+        assert multilabel.choose_thresholds(values, scores, CLASSES)[index] == alone
 
 
 def test_no_images_have_no_labels() -> None:
