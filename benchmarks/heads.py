@@ -1,13 +1,14 @@
 """What five heads on one backbone cost, against one: features are computed once, and all heads learn from them.
 
     python -m benchmarks.heads
-    python -m benchmarks.heads --images 2000 --network xception --image-size 299
+    python -m benchmarks.heads --images 2000 --network vgg16 --image-size 150
 
 Pictures are drawn; the backbone has random weights, which cost as much as trained ones. Both sides are whole `train`
 stages on two processors, features included, each beginning with a dataset that is converted and nothing else.
 """
 
 import argparse
+import logging
 import os
 import shutil
 import time
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--network", default="xception")
     parser.add_argument("--image-size", type=int, default=299)
     given = parser.parse_args()
+    logging.disable(logging.WARNING)  # Beam's, which say nothing of the benchmark
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])
     root = converted(given.images)
     one, several = (seconds(root, heads, given.network, given.image_size) for heads in (1, HEADS))
