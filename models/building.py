@@ -1,5 +1,7 @@
 """Build the network that settings ask for: its input, the settings that it takes, and its precision."""
 
+import models.quiet  # isort: skip  # noqa: F401  (before the networks import Keras, which is not quiet by itself)
+
 import inspect
 from collections.abc import Sequence
 from contextlib import ExitStack
