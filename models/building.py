@@ -12,9 +12,10 @@ from models import networks, transfer
 from models.heads import Head
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from models.transfer import IMAGENET, Transfer
+from models.transfer import Transfer
 from schemas import plugins, storage
 from schemas.errors import InputError
+from schemas.layout import IMAGENET
 from schemas.products import MULTICLASS, ImageSet
 from schemas.train_settings import FeatureSettings, TrainSettings
 

@@ -83,13 +83,8 @@ class Stage:
 def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, stack: ExitStack) -> list[Stage]:
     """The fits of a training: of the network, or of its head on features; and of more of it, if it is fine-tuned."""
     settings = job.settings
-    first, last = (
-        (settings.epochs, settings.learning_rate),
-        (
-            settings.fine_tune_epochs,
-            settings.fine_tune_learning_rate,
-        ),
-    )
+    first = (settings.epochs, settings.learning_rate)
+    last = (settings.fine_tune_epochs, settings.fine_tune_learning_rate)
     stages = []
     if job.features:
         head = transfer.head_of(model)

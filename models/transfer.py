@@ -13,8 +13,8 @@ from keras import layers
 
 from models.heads import Head
 from schemas.errors import InputError
+from schemas.layout import IMAGENET
 
-IMAGENET = "imagenet"
 FEATURES, POOLED = "features", "pooled"
 
 

@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from models import tasks
 from pipelines import execution, heat_pictures
-from pipelines.shards import ImageShard, Rejected, ShardScorer, reject_table
+from pipelines.shards import ImageShard, Rejected, ShardScorer, damaged, reject_table
 from schemas import storage, tables
 from schemas.errors import IncompleteError
 from schemas.examples import decode_example
@@ -169,8 +169,7 @@ def read_asked(source: ImageShard, wanted: Sequence[str]) -> tuple[list[str], Ma
         for row in sorted(ids.index(image_id) for image_id in wanted):
             payload = read_payload(file, offsets[row], lengths[row])
             if payload is None:
-                detail = f"the checksum of the {lengths[row]} bytes at {offsets[row]} does not fit"
-                rejected[row] = (Reason.RECORD_DAMAGED, detail)
+                rejected[row] = damaged(offsets[row], lengths[row])
             elif decode_example(payload)[1] != ids[row]:
                 raise IncompleteError(
                     f"{source.tfrecord} holds other images than its index says: run concord convert --force"

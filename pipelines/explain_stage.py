@@ -10,11 +10,10 @@ import apache_beam as beam
 import pyarrow as pa
 
 from models import architecture
-from pipelines import execution, heat_pictures, progress
+from pipelines import execution, heat_pictures, progress, shard_sets
 from pipelines.execution import Context, StageResult
 from pipelines.explain import STAGE, AskedShard, ExplainImages, ExplainPlan, load_model
 from pipelines.rejects import check_rejects
-from pipelines.shards import ImageShard
 from schemas import cards, comparisons, hashing, layout, products, storage
 from schemas.errors import IncompleteError, InputError
 from schemas.products import ImageSet, ShardFolder
@@ -117,14 +116,11 @@ def plan(
     output = ShardFolder(layout.explanations(*name), *rest)
     rejects = ShardFolder(layout.explain_rejects(*name), *rest)
     by_shard = _by_shard(asked, images.shards)
-    missing = []
+    missing: list[AskedShard] = []
     if context.force or not _is_current(output):
         done = set(output.prepare(afresh=context.force)) & set(rejects.prepare(afresh=context.force))
-        sizes = storage.list_files(layout.images(images.root, images.dataset, images.version))
-        for shard in sorted(set(by_shard) - done):
-            path = images.tfrecord(split, shard)
-            source = ImageShard(split, shard, path, images.index(split), sizes.get(path.rsplit("/", 1)[-1], 0))
-            missing.append(AskedShard(source, by_shard[shard]))
+        sources = shard_sets.image_shards(images, split, sorted(set(by_shard) - done))
+        missing = [AskedShard(source, by_shard[source.shard]) for source in sources]
     return ExplainPlan(
         name=model,
         images=images,

@@ -49,8 +49,7 @@ def backbone_key(settings: FeatureSettings) -> str:
         del identity[key]
     if settings.weights:  # which do not depend on it
         del identity["seed"]
-    given = settings.weights not in ("", "imagenet")
-    weights = products.input_identity(settings.weights) if given else settings.weights
+    weights = products.weights_identity(settings.weights)
     return f"{settings.network}_{products.fingerprint('backbone', settings=identity, weights=weights)[:8]}"
 
 

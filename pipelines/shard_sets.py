@@ -23,9 +23,12 @@ def missing(
     if products.is_current(output.folder, output.fingerprint) and not afresh:
         return ()
     done = set(output.prepare(afresh=afresh)) & set(rejects.prepare(afresh=afresh))
-    folder = layout.images(images.root, images.dataset, images.version)
-    sizes = storage.list_files(folder)
-    wanted = [shard for shard in range(images.shards) if shard not in done]
+    return image_shards(images, split, [shard for shard in range(images.shards) if shard not in done])
+
+
+def image_shards(images: ImageSet, split: str, wanted: Sequence[int]) -> tuple[ImageShard, ...]:
+    """Some shards of a split, as elements of a pipeline."""
+    sizes = storage.list_files(layout.images(images.root, images.dataset, images.version))
     paths = {shard: images.tfrecord(split, shard) for shard in wanted}
     return tuple(
         ImageShard(split, shard, path, images.index(split), sizes.get(path.rsplit("/", 1)[-1], 0))

@@ -161,9 +161,14 @@ def read_payloads(source: ImageShard, index: pa.Table) -> tuple[list[bytes], Rej
     for row, (offset, length) in enumerate(places):
         payload = tfrecord.payload_at(shard, offset, length)
         if payload is None:
-            rejected[row] = (Reason.RECORD_DAMAGED, f"the checksum of the {length} bytes at {offset} does not fit")
+            rejected[row] = damaged(offset, length)
         payloads.append(payload or b"")
     return payloads, rejected
+
+
+def damaged(offset: int, length: int) -> tuple[Reason, str]:
+    """Why a record whose checksum does not fit is rejected."""
+    return Reason.RECORD_DAMAGED, f"the checksum of the {length} bytes at {offset} does not fit"
 
 
 def score(scorer: Any, payloads: list[bytes], split: str) -> tuple[Scores, Rejected]:

@@ -17,6 +17,7 @@ from pipelines.features import feature_folder, features
 from pipelines.train import TrainModels
 from schemas import cards, plugins, products, storage, sweeps
 from schemas.errors import InputError
+from schemas.products import ImageSet
 from schemas.train_settings import FeatureSettings, TrainSettings
 
 _log = logging.getLogger("concord")
@@ -89,22 +90,25 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     plugins.check(networks, "network", settings.network)
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    held = [settings.validation] if settings.validation in images.manifest["splits"] else []
-    learned = [(settings.labels, split) for split in (settings.split, *held)]
+    learned = [(settings.labels, split) for split in _learned(settings, images)]
     judged = [(settings.truth or settings.labels, split) for split in settings.evaluate]
     labels = [
         products.label_set(root, settings.dataset, annotator, split).fingerprint
         for annotator, split in [*learned, *judged]
     ]
-    named = settings.weights in ("", "imagenet")
-    weights = settings.weights if named else products.input_identity(settings.weights)
+    weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 
+def _learned(settings: TrainSettings, images: ImageSet) -> list[str]:
+    """The split that is learnt from, and that of validation where the dataset has it."""
+    return [settings.split, *([settings.validation] if settings.validation in images.manifest["splits"] else [])]
+
+
 def _check_validation(settings: TrainSettings, root: str) -> None:
-    splits = products.image_set(root, settings.dataset, settings.version).manifest["splits"]
-    if settings.validation not in splits and not settings.validation_fraction:
+    images = products.image_set(root, settings.dataset, settings.version)
+    if settings.validation not in _learned(settings, images) and not settings.validation_fraction:
         raise InputError(f"the sweep of {settings.name!r} has no validation to choose by: give it a validation split")
 
 
@@ -147,8 +151,7 @@ def _features_of(job: TrainJob) -> FeatureSettings | None:
     if settings.augment or not plugins.defines(networks, settings.network, "TRANSFER"):
         return None
     images = products.image_set(job.root, settings.dataset, settings.version)
-    held = [settings.validation] if settings.validation in images.manifest["splits"] else []
-    return FeatureSettings.of(settings, tuple(dict.fromkeys((settings.split, *held, *settings.evaluate))))
+    return FeatureSettings.of(settings, tuple(dict.fromkeys((*_learned(settings, images), *settings.evaluate))))
 
 
 def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:

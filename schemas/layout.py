@@ -8,6 +8,7 @@ from schemas.storage import join
 DIGITS = tuple("0123456789")
 HUMAN, MACHINE, CONFIRMED = "human", "machine", "confirmed"  # the annotators that are no model of ours
 SHEET = "sheet.png"  # beside explanations: a contact sheet of them
+IMAGENET = "imagenet"  # weights that have a name, and are no file
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

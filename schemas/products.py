@@ -17,6 +17,7 @@ import pyarrow as pa
 import schemas
 from schemas import hashing, jsonfile, layout, storage, tables
 from schemas.errors import IncompleteError, InputError
+from schemas.layout import IMAGENET
 
 MANIFEST = "_concord.json"
 # A dataset's task: one label an image, a set of them, or a number, which is a string of digits.
@@ -42,6 +43,15 @@ def input_identity(path: str) -> dict[str, Any]:
     if status.size == 0:
         raise InputError(f"{path} is empty (0 bytes): copy it again")
     return {"name": path.rsplit("/", 1)[-1], "size": status.size, "modified": status.modified}
+
+
+def weights_identity(weights: str) -> Any:
+    """What tells one choice of a network's first weights from another: none, a name, or a file's identity.
+
+    Raises:
+        InputError: there is no such file, or it is empty.
+    """
+    return weights if weights in ("", IMAGENET) else input_identity(weights)
 
 
 @dataclass(frozen=True)
