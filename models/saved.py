@@ -49,7 +49,10 @@ def weights_hash(model: keras.Model) -> str:
 
 
 def _export(model: keras.Model, folder: Path) -> None:
-    """The SavedModel: `serving_default` takes encoded images (n,), and gives scores (n, classes)."""
+    """The SavedModel: `serving_default` takes encoded images (n,), and gives scores (n, classes).
+
+    It tracks the weights alone: walking a backbone's layers, to save them as objects, took longer than the rest.
+    """
     image_shape = tuple(model.input_shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])  # type: ignore[untyped-decorator]
@@ -57,7 +60,7 @@ def _export(model: keras.Model, folder: Path) -> None:
         return {"scores": model(decode_batch(image, image_shape), training=False)}
 
     module = tf.Module()
-    module.model = model
+    module.weights = [weight.value for weight in model.weights]
     tf.saved_model.save(module, str(folder), signatures={"serving_default": scores})
 
 

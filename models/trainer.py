@@ -1,8 +1,8 @@
-"""Train one model, in a process of its own: `python -m models.trainer` with a job as JSON on its first input line.
+"""Train models, in a process of their own: `python -m models.trainer` with a job as JSON on each line of its input.
 
-One process a model, with a fixed number of threads, deterministic operations and seeds that follow (seed, epoch), makes
-training repeatable on one kind of machine. The process ends when its input closes, so that it never outlives the
-worker that started it.
+A process with a fixed number of threads, deterministic operations and seeds that follow (seed, epoch) makes training
+repeatable on one kind of machine; each model begins as if it were the only one. An empty line ends the jobs. The
+process ends when its input closes, so that it never outlives the worker that started it.
 """
 
 import json
@@ -165,20 +165,24 @@ def _end_with_input() -> None:
 
 
 def main() -> None:
-    """Read a job, train it, and say how it goes, a JSON object a line; what libraries print goes to standard error."""
+    """Read jobs, do them, and say how it goes, a JSON object a line; what libraries print goes to standard error."""
     lines, sys.stdout = sys.stdout, sys.stderr
 
     def tell(figures: dict[str, Any]) -> None:
         lines.write(json.dumps(figures) + "\n")
         lines.flush()
 
-    job = TrainJob.from_json(sys.stdin.readline())
+    jobs = []
+    while line := sys.stdin.readline().strip():
+        jobs.append(TrainJob.from_json(line))
     threading.Thread(target=_end_with_input, daemon=True).start()
-    tf.config.threading.set_intra_op_parallelism_threads(job.settings.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(jobs[0].settings.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     try:
-        tell({"metrics": train(job, tell)})
+        for job in jobs:
+            keras.utils.clear_session()
+            tell({"metrics": train(job, tell)})
     except ConcordError as error:
         tell({"error": str(error), "kind": type(error).__name__})
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Train models: one Beam element a model, each in a process of its own, side by side on GPU workers.
+"""Train models: a Beam element a model, or a few heads of one backbone; each in a process of its own, side by side.
 
 concord train --network cnn2 --dataset svhn --labels human --epochs 30 --root out
 """
@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -26,26 +27,30 @@ _HELD = "val_"
 
 @dataclass(eq=False)
 class TrainModels(beam.PTransform):  # type: ignore[misc]
-    """Train each model, on a worker with the accelerator asked for."""
+    """Train each model, on a worker with the accelerator asked for; those of a group one after the other."""
 
-    jobs: tuple[TrainJob, ...]
+    groups: tuple[tuple[TrainJob, ...], ...]
     accelerator: str
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The folder of each model, as it is written."""
         hints = {"accelerator": self.accelerator} if self.accelerator else {}
-        return begin | "Models" >> beam.Create(self.jobs) | "Fit" >> beam.Map(train_model).with_resource_hints(**hints)
+        fit = beam.FlatMap(train_models).with_resource_hints(**hints)
+        return begin | "Models" >> beam.Create(self.groups) | "Fit" >> fit
 
 
-def train_model(job: TrainJob) -> str:
-    """Train one model in a process of its own, and return its folder.
+def train_models(jobs: Sequence[TrainJob]) -> list[str]:
+    """Train models one after the other in a process of their own, and return their folders.
+
+    All of them use the same number of GPUs and of threads.
 
     Raises:
         ConcordError: what the process says of itself, or the last lines that it wrote.
     """
-    execution.count_element("train", len(job.to_json()))
+    told = "".join(job.to_json() + "\n" for job in jobs)
+    execution.count_element("train", len(told))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with tempfile.TemporaryFile("w+") as noise, gpus.claimed(job.settings.gpus) as claimed:
+    with tempfile.TemporaryFile("w+") as noise, gpus.claimed(jobs[0].settings.gpus) as claimed:
         if claimed:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, claimed))
         command = [sys.executable, "-m", "models.trainer"]
@@ -53,22 +58,25 @@ def train_model(job: TrainJob) -> str:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment
         )
         with process:
-            process.stdin.write(job.to_json() + "\n")  # type: ignore[union-attr]
+            process.stdin.write(told + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
-            last = _follow(job.title, process.stdout)  # type: ignore[arg-type]
+            last, done = _follow(jobs, process.stdout)  # type: ignore[arg-type]
             process.stdin.close()  # type: ignore[union-attr]
-        _raise_failure(job, process.returncode, last, noise)
-    return job.folder
+        if process.returncode != 0 or done < len(jobs):
+            _raise_failure(jobs[min(done, len(jobs) - 1)], process.returncode, last, noise)
+    return [job.folder for job in jobs]
 
 
-def _follow(title: str, lines: IO[str]) -> dict[str, Any]:
-    """Pass on what a training says of each epoch; return the last thing that it said."""
+def _follow(jobs: Sequence[TrainJob], lines: IO[str]) -> tuple[dict[str, Any], int]:
+    """Pass on what trainings say of each epoch; return the last thing that was said, and how many are done."""
     said: dict[str, Any] = {}
+    done = 0
     for text in lines:
         said = json.loads(text)
         if "epoch" in said:
-            _log.info("%s", epoch_line(title, said))
-    return said
+            _log.info("%s", epoch_line(jobs[done].title, said))
+        done += "metrics" in said
+    return said, done
 
 
 def epoch_line(title: str, said: dict[str, Any]) -> str:
@@ -83,7 +91,6 @@ def epoch_line(title: str, said: dict[str, Any]) -> str:
 def _raise_failure(job: TrainJob, code: int, last: dict[str, Any], noise: IO[str]) -> None:
     if "error" in last:
         raise getattr(errors, last["kind"], ConcordError)(last["error"])
-    if code != 0 or "metrics" not in last:
-        noise.seek(0)
-        tail = " | ".join(line.strip() for line in noise.readlines()[-ERROR_LINES:])
-        raise ConcordError(f"training {job.title!r} ended with status {code}: {tail}")
+    noise.seek(0)
+    tail = " | ".join(line.strip() for line in noise.readlines()[-ERROR_LINES:])
+    raise ConcordError(f"training {job.title!r} ended with status {code}: {tail}")

@@ -21,6 +21,7 @@ from schemas.products import ImageSet
 from schemas.train_settings import FeatureSettings, TrainSettings
 
 _log = logging.getLogger("concord")
+HEADS_A_PROCESS = 4
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,29 @@ def _features_of(job: TrainJob) -> FeatureSettings | None:
     return FeatureSettings.of(settings, tuple(dict.fromkeys((*_learned(settings, images), *settings.evaluate))))
 
 
+def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
+    """What one process trains: a model, or a few heads on the same features, which take less time than starting one."""
+    alike: dict[Any, list[TrainJob]] = {}
+    for number, job in enumerate(jobs):
+        alone = not job.features or bool(job.settings.fine_tune_from)
+        same = (job.settings.threads, job.settings.gpus, job.settings.accelerator, *sorted(job.features.items()))
+        alike.setdefault(number if alone else same, []).append(job)
+    groups = []
+    for found in alike.values():
+        processes = -(-len(found) // HEADS_A_PROCESS)
+        groups += [tuple(found[first::processes]) for first in range(processes)]
+    return groups
+
+
 def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:
+    groups = _grouped(jobs)
     hints = {job.settings.accelerator for job in jobs}
 
     def build(pipeline: beam.Pipeline) -> None:
         for number, hint in enumerate(sorted(hints)):
-            chosen = tuple(job for job in jobs if job.settings.accelerator == hint)
+            chosen = tuple(group for group in groups if group[0].settings.accelerator == hint)
             pipeline | f"Train{number or ''}" >> TrainModels(chosen, hint)
 
     names = ", ".join(dict.fromkeys(job.settings.name for job in jobs))
-    _log.info("train %s: %d training(s), one process each", names, len(jobs))
+    _log.info("train %s: %d training(s), in %d process(es)", names, len(jobs), len(groups))
     return execution.run(f"concord train {jobs[0].settings.dataset}", build, context.beam_flags)

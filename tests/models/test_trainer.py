@@ -110,7 +110,8 @@ def test_the_process_ends_when_its_input_closes(root: str) -> None:
 
 def test_what_libraries_print_does_not_stand_among_what_the_process_says(root: str) -> None:
     pretended = "trainer.train = lambda job, tell: print('Downloading data') or {'loss': 1}"
-    with start(job(root), "-c", f"from models import trainer; {pretended}; trainer.main()") as process:
+    program = ("-c", f"from models import trainer; {pretended}; trainer.main()")
+    with start(job(root), program=program) as process:
         assert process.stdout and process.stderr
         assert [json.loads(line) for line in process.stdout] == [{"metrics": {"loss": 1}}]
         assert "Downloading data" in process.stderr.read()

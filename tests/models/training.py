@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ def job(root: str | Path, fold: int = -1, member: str = "", **changed: Any) -> T
     return TrainJob(str(root), TrainSettings(**given), FINGERPRINT, member, fold)
 
 
-def start(one: TrainJob, *program: str) -> "subprocess.Popen[str]":
-    """The process of a training, or a program of one's own, with its job read."""
+def start(*jobs: TrainJob, program: Sequence[str] = ("-m", "models.trainer")) -> "subprocess.Popen[str]":
+    """The process of some trainings, or a program of one's own, with its jobs read."""
     process = subprocess.Popen(
-        [sys.executable, *(program or ("-m", "models.trainer"))],
+        [sys.executable, *program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -32,7 +33,7 @@ def start(one: TrainJob, *program: str) -> "subprocess.Popen[str]":
         cwd=Path(trainer.__file__).parents[1],
     )
     assert process.stdin
-    process.stdin.write(one.to_json() + "\n")
+    process.stdin.write("".join(one.to_json() + "\n" for one in jobs) + "\n")
     process.stdin.flush()
     return process
 

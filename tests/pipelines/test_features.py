@@ -254,6 +254,40 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
     assert passes == [("train", "validation")], "features were computed again"
 
 
+def test_a_few_heads_are_trained_in_a_process() -> None:
+    def of(name: str, **changed: Any) -> TrainJob:
+        features = changed.pop("features", {"train": "one"})
+        return TrainJob("out", dataclasses.replace(TRAINING, name=name, **changed), "f" * 16, features=features)
+
+    heads = [of(f"head{number}") for number in range(9)]
+    apart = [
+        of("seeing", features={}),
+        of("seeing2", features={}),
+        of("elsewhere", features={"train": "two"}),
+        of("threads", threads=2),
+        of("tuned", fine_tune_from="block2_conv1", fine_tune_epochs=1),
+    ]
+    groups = train_stage._grouped([*apart[:2], *heads, *apart[2:]])
+    assert sorted((len(group) for group in groups), reverse=True) == [3, 3, 3, 1, 1, 1, 1, 1]
+    assert [group[0] for group in groups if len(group) == 1] == apart
+    assert {one.settings.name for group in groups for one in group} == {one.settings.name for one in [*heads, *apart]}
+
+
+def test_a_head_is_the_same_alone_and_behind_another(few: str, tmp_path: Path) -> None:
+    first = dataclasses.replace(TRAINING, name="first", dropout=0.2, batch_size=12)
+    second = dataclasses.replace(TRAINING, name="second", dropout=0.5)
+    cards_of = []
+    for number, wanted in enumerate(([first, second], [second])):
+        root = str(shutil.copytree(few, tmp_path / str(number)))
+        results = train_stage.train(wanted, Context(root, ("--direct_num_workers=1",)))
+        assert results[0].counters["train.elements"] == 1
+        cards_of.append(cards.require_card(layout.model(root, "few", "second")))
+    together, alone = cards_of
+    assert together["history"] == alone["history"]
+    assert together["weights_sha256"] == alone["weights_sha256"]
+    assert together["files"].keys() == alone["files"].keys()
+
+
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The splits of each pass of a backbone."""
     passes: list[tuple[str, ...]] = []

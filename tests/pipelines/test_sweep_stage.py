@@ -35,17 +35,19 @@ FOLDS = dataclasses.replace(SWEEP, name="folded", sweep=(), folds=2, learning_ra
 failing: set[str] = set()
 
 
-def train_here(job: TrainJob) -> str:
+def train_here(jobs: Sequence[TrainJob]) -> list[str]:
     """Train in this process, which has TensorFlow already."""
+    [job] = jobs
     execution.count_element("train", 1)
     if job.member in failing:
         raise ConcordError(f"{job.title} was killed")
     trainer.train(job, lambda said: None)
-    return job.folder
+    return [job.folder]
 
 
-def pretend(job: TrainJob) -> str:
+def pretend(jobs: Sequence[TrainJob]) -> list[str]:
     """Write what a training writes, without training."""
+    [job] = jobs
     execution.count_element("train", 1)
     if job.member in failing:
         raise ConcordError(f"{job.title} was killed")
@@ -57,13 +59,13 @@ def pretend(job: TrainJob) -> str:
     files = {"files": {"model.keras": {"size": len(job.fingerprint)}}, "parameters": 1, "weights_sha256": "w"}
     evaluation = {"evaluation": {"test": {"images": 1, "accuracy": 0.5}}, "history": {"loss": [1.0]}}
     cards.write_card(job.folder, {**facts, "metrics": metrics, **evaluation, **files})
-    return job.folder
+    return [job.folder]
 
 
 @pytest.fixture
 def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root with the dataset `small`, where trainings are only pretended."""
-    monkeypatch.setattr(train, "train_model", pretend)
+    monkeypatch.setattr(train, "train_models", pretend)
     failing.clear()
     small_dataset.write_learnable(tmp_path, sizes={"train": 10, "validation": 10, "test": 10})
     return tmp_path
@@ -84,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[StageR
     failing.clear()
     small_dataset.write_learnable(root)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "train_model", train_here)
+        patched.setattr(train, "train_models", train_here)
         return root, run(root, SWEEP, FOLDS)
 
 

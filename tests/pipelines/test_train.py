@@ -18,7 +18,7 @@ from models.job import TrainJob
 from models.quiet import tensorflow as tf
 from pipelines import execution
 from pipelines.execution import Context
-from pipelines.train import TrainModels, epoch_line, train_model
+from pipelines.train import TrainModels, epoch_line, train_models
 from pipelines.train_stage import train
 from schemas import layout, products
 from schemas.errors import ConcordError, IncompleteError, InputError
@@ -173,7 +173,7 @@ def test_a_crash_shows_the_last_lines_of_the_process(
     with pytest.raises(
         ConcordError, match=r"^training 'cnn1' ended with status 3: line 26 \| .*no such thing$"
     ) as caught:
-        train_model(TrainJob(str(tmp_path), models[0], "f" * 16))
+        train_models([TrainJob(str(tmp_path), models[0], "f" * 16)])
     assert "\n" not in str(caught.value)
 
 
@@ -182,7 +182,7 @@ def test_a_killed_process_is_told_by_its_signal(
 ) -> None:
     stand_in(tmp_path, monkeypatch, "echo 'Allocator ran out of memory' >&2", "kill -9 $$")
     with pytest.raises(ConcordError, match=r"'cnn1' ended with status -9: Allocator ran out of memory"):
-        train_model(TrainJob(str(tmp_path), models[0], "f" * 16))
+        train_models([TrainJob(str(tmp_path), models[0], "f" * 16)])
 
 
 def test_an_error_that_the_process_tells_comes_back_as_itself(
@@ -191,7 +191,23 @@ def test_an_error_that_the_process_tells_comes_back_as_itself(
     told = json.dumps({"kind": "InputError", "error": "'human' labels no image"})
     stand_in(tmp_path, monkeypatch, "echo 'noise' >&2", f'echo "{told.replace(chr(34), chr(92) + chr(34))}"', "exit 1")
     with pytest.raises(InputError, match=r"^'human' labels no image$"):
-        train_model(TrainJob(str(tmp_path), models[0], "f" * 16))
+        train_models([TrainJob(str(tmp_path), models[0], "f" * 16)])
+
+
+def test_a_crash_names_the_one_of_several_that_was_at_work(
+    tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch, """echo '{"metrics": {}}'""", "exit 1")
+    with pytest.raises(ConcordError, match=r"^training 'cnn2' ended with status 1"):
+        train_models([TrainJob(str(tmp_path), one, "f" * 16) for one in models])
+
+
+def test_a_process_that_does_too_little_is_an_error(
+    tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch, """echo '{"metrics": {}}'""")
+    with pytest.raises(ConcordError, match=r"^training 'cnn2' ended with status 0"):
+        train_models([TrainJob(str(tmp_path), one, "f" * 16) for one in models])
 
 
 def test_an_epoch_is_told_in_a_line() -> None:
@@ -204,7 +220,7 @@ def test_an_epoch_is_told_in_a_line() -> None:
 
 
 def test_only_the_fit_asks_for_an_accelerator(models: Models) -> None:
-    jobs = tuple(TrainJob("out", one, "f" * 16) for one in models)
+    jobs = tuple((TrainJob("out", one, "f" * 16),) for one in models)
     pipeline = beam.Pipeline()
     pipeline | TrainModels(jobs, GPU_HINT)
     proto = pipeline.to_runner_api()
@@ -221,7 +237,7 @@ def test_only_the_fit_asks_for_an_accelerator(models: Models) -> None:
 
 def test_without_an_accelerator_nothing_is_asked_for(models: Models) -> None:
     pipeline = beam.Pipeline()
-    pipeline | TrainModels((TrainJob("out", models[0], "f" * 16),), "")
+    pipeline | TrainModels(((TrainJob("out", models[0], "f" * 16),),), "")
     environments = pipeline.to_runner_api().components.environments.values()
     assert [environment.resource_hints for environment in environments if environment.resource_hints] == []
 
