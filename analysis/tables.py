@@ -222,7 +222,9 @@ def _find_explanations(root: str, dataset: str, images: ImageSet | None) -> tupl
 
 
 def digest(pair: Pair, limit: int) -> Digest:
-    """Count the rows of a comparison, and pick its `limit` most confident disagreements."""
+    """Count the rows of a comparison, and pick its `limit` most confident disagreements; nothing where it kept none."""
+    if not pair.manifest.get("pairs", True):
+        return Digest((), ())
 
     def one(shard: int) -> tuple[pa.Table, pa.Table]:
         rows = read_shard(pair.shards, shard, _AGREE_FIRST)

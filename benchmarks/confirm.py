@@ -7,26 +7,21 @@ Every side is a process of its own, on two processors, timed from its start to i
 """
 
 import argparse
-import os
-import resource
 import shutil
 import statistics
-import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from benchmarks import open_images
-from benchmarks.common import FOLDER, PROCESSORS
+from benchmarks.common import FOLDER
+from benchmarks.processes import GIB, Run, run
 from schemas import jsonfile, layout, storage
 from schemas.products import MANIFEST
 
 NAIVE_SCALE = 0.005  # the largest at which one row an element ends soon
 WANTED_WALL, WANTED_MEMORY, WANTED_NAIVE, WANTED_GROWTH = 2.5, 3.0, 20.0, 1.15
-GIB = 2**30
 _DUCKDB = """
 import duckdb, sys
 machine, human, output = sys.argv[1:]
@@ -40,14 +35,6 @@ duckdb.connect(config={'threads': 2}).sql(f'''COPY (
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """A process that has ended: its wall time in seconds, and the most memory it held, in bytes."""
-
-    seconds: float
-    memory: int
-
-
 def drawn(scale: float) -> Path:
     """A folder with the CSV files of this scale, drawn once."""
     folder = FOLDER / f"open-images-{scale:g}"
@@ -55,21 +42,6 @@ def drawn(scale: float) -> Path:
         open_images.write(folder, open_images.scaled(scale))
         (folder / "done").touch()
     return folder
-
-
-def run(*command: str) -> Run:
-    """Run a command on two processors."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=_pin)  # noqa: PLW1509
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(command[:4])} failed:\n{process.stderr.read().decode()[-3000:] if process.stderr else ''}")
-    return Run(time.perf_counter() - began, usage.ru_maxrss * 1024)
-
-
-def _pin() -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def concord(folder: Path, label_sets: str = "none") -> Run:

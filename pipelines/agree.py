@@ -3,7 +3,7 @@
     concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
 
 Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
-side by side, writes a shard of `pairs`, and yields the counts from which the figures are computed last.
+side by side, writes a shard of `pairs` (or none), and yields the counts from which the figures are computed last.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,15 +16,20 @@ import pyarrow.compute as pc
 
 from pipelines import execution, measures
 from pipelines.measures import Counts
-from schemas import layout, plugins, tables
+from schemas import layout, plugins, products, tables
 from schemas.products import ShardFolder, ShardReport
 
 PairKey = tuple[str, str, str]
+_READ = ("image_id", "label", "confidence")
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """Two annotators to be compared on one split, perhaps against a truth."""
+    """Two annotators to be compared on one split, perhaps against a truth.
+
+    Attributes:
+        kept: whether the row of each image is written, and not only what follows from all of them.
+    """
 
     root: str
     dataset: str
@@ -36,6 +41,7 @@ class PairPlan:
     truth: ShardFolder | None
     truth_name: str
     fingerprint: str
+    kept: bool = True
 
     @property
     def key(self) -> PairKey:
@@ -80,23 +86,32 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def compare_shard(source: PairShard) -> tuple[PairKey, Counts]:
+@dataclass(frozen=True)
+class Compared:
+    """What is known of some shards of a comparison: counts of the pairs, and how many labels went in and came out."""
+
+    counts: Counts
+    report: ShardReport
+
+
+def compare_shard(source: PairShard) -> tuple[PairKey, Compared]:
     """Pair the labels of one shard, write the pairs, and count them."""
     plan, shard = source.plan, source.shard
     if source.done:
         pairs = plan.pairs.read(shard)
         execution.count_element("agree", pairs.nbytes)
-        return plan.key, measures.count(pairs)
-    a, b = plan.labels_a.read(shard), plan.labels_b.read(shard)
-    truth = plan.truth.read(shard) if plan.truth else None
+        return plan.key, Compared(measures.count(pairs), plan.pairs.report(shard))
+    a, b = plan.labels_a.read(shard, _READ), plan.labels_b.read(shard, _READ)
+    truth = plan.truth.read(shard, _READ) if plan.truth else None
     execution.count_element("agree", a.nbytes + b.nbytes + (truth.nbytes if truth else 0))
     pairs = pair(a, b, truth)
     only_a, only_b = a.num_rows - pairs.num_rows, b.num_rows - pairs.num_rows
     unpaired = {name: n for name, n in (("only_a", only_a), ("only_b", only_b)) if n}
     report = ShardReport(pairs.num_rows + only_a + only_b, pairs.num_rows, unpaired)
-    plan.pairs.write(shard, pairs, report)
+    if plan.kept:
+        plan.pairs.write(shard, pairs, report)
     execution.count("agree.images", pairs.num_rows)
-    return plan.key, measures.count(pairs)
+    return plan.key, Compared(measures.count(pairs), report)
 
 
 def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
@@ -107,9 +122,10 @@ def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
         b: labels of the other.
         truth: labels of the annotator taken as truth; None for none.
     """
-    there = pc.index_in(a["image_id"], value_set=pa.concat_arrays(b["image_id"].chunks or [pa.array([], pa.string())]))
-    known = pc.is_valid(there)
-    a, b = a.filter(known), b.take(there.filter(known))
+    if not a["image_id"].equals(b["image_id"]):  # as they are where both labelled every image
+        there = pc.index_in(a["image_id"], value_set=b["image_id"].combine_chunks())
+        known = pc.is_valid(there)
+        a, b = a.filter(known), b.take(there.filter(known))
     agree = pc.equal(a["label"], b["label"])
     true = pa.nulls(a.num_rows, pa.string()) if truth is None else _looked_up(a["image_id"], truth)
     return pa.table(
@@ -130,22 +146,24 @@ def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
 
 def _looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
     """The label of each id, null where there is none."""
-    value_set = pa.concat_arrays(labels["image_id"].chunks or [pa.array([], pa.string())])
-    return labels["label"].take(pc.index_in(ids, value_set=value_set))
+    if ids.equals(labels["image_id"]):
+        return labels["label"]
+    return labels["label"].take(pc.index_in(ids, value_set=labels["image_id"].combine_chunks()))
 
 
-def merged(parts: Iterable[Counts]) -> Counts:
+def merged(parts: Iterable[Compared]) -> Compared:
     """The sum of counts, as Beam combines them."""
-    return measures.merge(parts)
+    found = list(parts)
+    return Compared(measures.merge(one.counts for one in found), products.total([one.report for one in found]))
 
 
-def write_tables(counted: tuple[PairKey, Counts], plans: Mapping[PairKey, PairPlan]) -> str:
-    """Write the summary and the confusion of one pair of annotators."""
-    key, counts = counted
-    plan = plans[key]
+def write_tables(compared: tuple[PairKey, Compared], plans: Mapping[PairKey, PairPlan]) -> str:
+    """Write the summary and the confusion of one pair of annotators; the summary carries the count of what went in."""
+    key, found = compared
+    plan, counts = plans[key], found.counts
     keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b}
     tables.write(plan.table("confusion"), confusion(counts, keys), plan.fingerprint)
-    tables.write(plan.table("summary"), summary(counts, keys), plan.fingerprint)
+    tables.write(plan.table("summary"), summary(counts, keys), plan.fingerprint, found.report.to_json())
     return plan.table("summary")
 
 

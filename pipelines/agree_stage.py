@@ -1,6 +1,7 @@
 """The driver's side of `agree`: which pairs of annotators are to be compared, and declaring each comparison whole."""
 
 import itertools
+import logging
 import time
 from typing import Any
 
@@ -11,8 +12,10 @@ from pipelines.agree import CompareLabels, PairPlan, PairShard
 from pipelines.execution import Context, StageResult
 from schemas import products, storage, tables
 from schemas.errors import IncompleteError
-from schemas.products import ShardFolder
+from schemas.products import ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
+
+_log = logging.getLogger("concord")
 
 
 def agree(settings: AgreeSettings, context: Context) -> list[StageResult]:
@@ -52,7 +55,8 @@ def plan_pair(settings: AgreeSettings, root: str, split: str, a: str, b: str) ->
     recipe = {"labels": [labels.fingerprint for labels in sets], "names": names, "split": split}
     fingerprint = products.fingerprint("agree", dataset=settings.dataset, **recipe)
     truth = sets[2] if settings.truth else None
-    return PairPlan(root, settings.dataset, split, a, b, sets[0], sets[1], truth, settings.truth, fingerprint)
+    kept = settings.pairs == "all"
+    return PairPlan(root, settings.dataset, split, a, b, sets[0], sets[1], truth, settings.truth, fingerprint, kept)
 
 
 def _images_of(labels: ShardFolder) -> str:
@@ -60,8 +64,9 @@ def _images_of(labels: ShardFolder) -> str:
 
 
 def is_done(plan: PairPlan) -> bool:
-    """Whether the pairs are complete and every table is there, all made from just this."""
-    if not products.is_current(plan.pairs.folder, plan.fingerprint):
+    """Whether the pairs are complete, if they are asked for, and every table is there, all made from just this."""
+    manifest = products.find_manifest(plan.pairs.folder)
+    if manifest is None or manifest["fingerprint"] != plan.fingerprint or (plan.kept and not manifest.get("pairs", True)):
         return False
     paths = [plan.table(name) for name in ("summary", "confusion")]
     return all(storage.stat(path) is not None and tables.read_tags(path)[0] == plan.fingerprint for path in paths)
@@ -73,7 +78,7 @@ def _make(plans: list[PairPlan], context: Context) -> dict[str, int]:
         for name in ("summary", "confusion"):
             storage.remove(plan.table(name))
             storage.sweep_partials(plan.table(name).rpartition("/")[0])
-        done = plan.pairs.prepare(afresh=context.force)
+        done = plan.pairs.prepare(afresh=context.force or not plan.kept)
         shards += [PairShard(plan, shard, shard in done) for shard in range(plan.pairs.shards)]
 
     def build(pipeline: beam.Pipeline) -> None:
@@ -81,19 +86,22 @@ def _make(plans: list[PairPlan], context: Context) -> dict[str, int]:
 
     missing = sum(not source.done for source in shards)
     images = sum(products.require_manifest(plan.labels_a.folder, "label set", "")["rows"] for plan in plans)
+    if not any(plan.kept for plan in plans):  # then nothing is committed before the figures
+        _log.info("agree: %s images", f"{images:,}")
+        return execution.run(f"concord agree {plans[0].dataset}", build, context.beam_flags)
     with progress.shown("agree", missing, images, lambda: sum(plan.pairs.committed() for plan in plans)):
         return execution.run(f"concord agree {plans[0].dataset}", build, context.beam_flags)
 
 
 def _declare(plan: PairPlan) -> dict[str, Any]:
     done = plan.pairs.done()
-    report = products.total(list(done.values()))
-    counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
-    if len(done) < plan.pairs.shards:
+    if plan.kept and len(done) < plan.pairs.shards:
         raise IncompleteError(
             f"only {len(done)} of {plan.pairs.shards} shards of {plan.pairs.folder} were written; run again"
         )
+    report = ShardReport.from_json(tables.read_tags(plan.table("summary"))[1])
+    counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
     keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b, "truth": plan.truth_name}
     labels = {plan.a: plan.labels_a.fingerprint, plan.b: plan.labels_b.fingerprint}
-    plan.pairs.complete(**keys, labels=labels, rows=report.records_out, counts=counts)
+    plan.pairs.complete(**keys, labels=labels, pairs=plan.kept, rows=report.records_out, counts=counts)
     return counts

@@ -30,9 +30,11 @@ def most_confident(pairs: pa.Table, limit: int) -> pa.Table:
 
 
 def disagreements(root: str, dataset: str, key: tuple[str, str, str], limit: int) -> list[str]:
-    """The images of a comparison (a, b, split) that `most_confident` puts first, in that order."""
+    """The images of a comparison (a, b, split) that `most_confident` puts first, in that order; none without pairs."""
     folder = layout.pairs(root, dataset, *key)
     manifest = products.require_manifest(folder, "comparison", "run concord agree")
+    if not manifest.get("pairs", True):
+        return []
     shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
     with ThreadPoolExecutor(_READERS) as pool:
         parts = list(pool.map(lambda shard: most_confident(shards.read(shard), limit), range(shards.shards)))

@@ -7,7 +7,7 @@ complete. A stage first sweeps away whatever does not fit its fingerprint, then 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,9 +118,9 @@ class ShardFolder:
         """Write one shard, with its counts."""
         tables.write(self.path(shard), table, self.fingerprint, report.to_json())
 
-    def read(self, shard: int) -> pa.Table:
-        """Read one shard, which must carry this folder's fingerprint."""
-        return tables.read(self.path(shard), self.fingerprint)
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one shard, all of it or some columns; it must carry this folder's fingerprint."""
+        return tables.read(self.path(shard), self.fingerprint, columns)
 
     def read_part(self, shard: int, shards: int) -> pa.Table:
         """Read the rows of one shard of a finer (or the same) division into `shards`, a power of two.
@@ -134,6 +134,10 @@ class ShardFolder:
             return rows
         hashes = hashing.image_hashes(rows["image_id"].to_pylist())
         return rows.filter(pa.array(hashing.shard_of(hashes, shards) == shard))
+
+    def report(self, shard: int) -> ShardReport:
+        """The counts of one finished shard."""
+        return ShardReport.from_json(tables.read_tags(self.path(shard))[1])
 
     def done(self) -> dict[int, ShardReport]:
         """The finished shards, with their counts."""

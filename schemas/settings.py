@@ -203,9 +203,11 @@ class AgreeSettings(Checked):
     annotators: tuple[str, ...] = setting((), "two or more annotators to compare", "list")
     truth: str = setting("", "annotator taken as truth, if any")
     splits: tuple[str, ...] = setting(("test",), "splits to compare on", "list")
+    pairs: str = setting("all", "write a row for each image: all, or none for the figures alone")
 
     def check(self) -> None:
         """There are at least two annotators, and none twice."""
+        check_choice("pairs", self.pairs, ("all", "none"))
         check_distinct("annotators", self.annotators, 2)
         check_distinct("splits", self.splits, 1)
 

@@ -1,7 +1,7 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,13 @@ from schemas.errors import IncompleteError
 CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
 FINGERPRINT = b"concord.fingerprint"
 REPORT = b"concord.report"
+
+
+_UNIQUE = ("image_id", "sha256")  # a dictionary of values that hardly repeat costs time and space
+
+
+def _is_real(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_list(kind))
 
 
 def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
@@ -185,23 +192,26 @@ def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> N
     """
     tagged = table.replace_schema_metadata({FINGERPRINT: fingerprint.encode(), REPORT: report.encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(tagged, sink, compression="zstd")
+    repeating = [field.name for field in table.schema if field.name not in _UNIQUE and not _is_real(field.type)]
+    pq.write_table(tagged, sink, compression="zstd", use_dictionary=repeating or False)
     storage.write_bytes(path, memoryview(sink.getvalue()))
 
 
-def read(path: str, fingerprint: str | None = None) -> pa.Table:
+def read(path: str, fingerprint: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """Read one Parquet file.
 
     Args:
         path: where from.
         fingerprint: the one that the file has to carry; None takes any.
+        columns: which to read; None reads all.
 
     Raises:
         IncompleteError: the file was made from something else, or is damaged.
     """
     content = storage.read_bytes(path)
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        file = pq.ParquetFile(pa.BufferReader(content))
+        table = file.read(columns=list(columns) if columns else None, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
         raise IncompleteError(
             f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"

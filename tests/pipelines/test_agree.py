@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 from pipelines import execution
 from pipelines.agree_stage import agree
 from pipelines.execution import Context
-from schemas import hashing, layout, products, storage, tables
+from schemas import comparisons, hashing, layout, products, storage, tables
 from schemas.errors import IncompleteError
 from schemas.products import ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
@@ -114,6 +114,24 @@ def test_figures_are_scikit_learns(root: str) -> None:
     assert row["accuracy_a"] == pytest.approx(accuracy_score(known["truth"], known["label_a"]))
     assert row["accuracy_b"] == pytest.approx(accuracy_score(known["truth"], known["label_b"]))
     assert row["accuracy_a"] != row["accuracy_b"]
+
+
+def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> None:
+    alone = str(tmp_path / "alone")
+    for name, frame in drawn_sets(1).items():
+        write_set(alone, name, frame)
+    (whole,) = compare(root)
+    (bare,) = compare(alone, pairs="none")
+    for name in ("summary", "confusion"):
+        pd.testing.assert_frame_equal(table(alone, name), table(root, name))
+    assert bare.counts == whole.counts and bare.counts["unpaired"]
+    assert not list(pairs_folder(alone).glob("*.parquet"))
+    assert comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
+    assert not compare(alone, pairs="none")[0].made
+    assert not compare(root, pairs="none")[0].made, "pairs are more than was asked for"
+    assert compare(alone, pairs="all")[0].made
+    assert len(list(pairs_folder(alone).glob("*.parquet"))) == SHARDS
+    assert len(comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
 
 
 def test_confusion_is_the_cross_table(root: str) -> None:
