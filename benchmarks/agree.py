@@ -10,6 +10,7 @@ import argparse
 import shutil
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -112,7 +113,7 @@ def check(root: Path) -> None:
 
 def compare(root: Path, runs: int) -> dict[str, Run]:
     """Every side by turns, the median of each."""
-    sides = {
+    sides: dict[str, Callable[[], Run]] = {
         "Concord, counts": lambda: concord(root, "none"),
         "DuckDB, counts": lambda: duck(root, _COUNTED, "counted.parquet"),
         "Concord, pairs": lambda: concord(root, "all"),
@@ -123,7 +124,7 @@ def compare(root: Path, runs: int) -> dict[str, Run]:
     for _ in range(runs):
         for name, side in sides.items():
             times[name].append(side())
-        check(root) if not times["DuckDB, pairs"][1:] else None
+    check(root)
     return {
         name: Run(statistics.median(one.seconds for one in found), max(one.memory for one in found))
         for name, found in times.items()

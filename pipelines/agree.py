@@ -12,10 +12,10 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines import execution, measures
 from pipelines.measures import Counts
+from pipelines.pairing import pair
 from schemas import layout, plugins, products, tables
 from schemas.products import ShardFolder, ShardReport
 
@@ -112,43 +112,6 @@ def compare_shard(source: PairShard) -> tuple[PairKey, Compared]:
         plan.pairs.write(shard, pairs, report)
     execution.count("agree.images", pairs.num_rows)
     return plan.key, Compared(measures.count(pairs), report)
-
-
-def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
-    """The images that both annotators labelled, in the order of `a`, a row each.
-
-    Args:
-        a: labels of one annotator, a row an image.
-        b: labels of the other.
-        truth: labels of the annotator taken as truth; None for none.
-    """
-    if not a["image_id"].equals(b["image_id"]):  # as they are where both labelled every image
-        there = pc.index_in(a["image_id"], value_set=b["image_id"].combine_chunks())
-        known = pc.is_valid(there)
-        a, b = a.filter(known), b.take(there.filter(known))
-    agree = pc.equal(a["label"], b["label"])
-    true = pa.nulls(a.num_rows, pa.string()) if truth is None else _looked_up(a["image_id"], truth)
-    return pa.table(
-        {
-            "image_id": a["image_id"],
-            "label_a": a["label"],
-            "confidence_a": a["confidence"],
-            "label_b": b["label"],
-            "confidence_b": b["confidence"],
-            "agree": agree,
-            "truth": true,
-            "correct_a": pc.equal(a["label"], true),
-            "correct_b": pc.equal(b["label"], true),
-        },
-        schema=tables.PAIRS,
-    )
-
-
-def _looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
-    """The label of each id, null where there is none."""
-    if ids.equals(labels["image_id"]):
-        return labels["label"]
-    return labels["label"].take(pc.index_in(ids, value_set=labels["image_id"].combine_chunks()))
 
 
 def merged(parts: Iterable[Compared]) -> Compared:

@@ -66,7 +66,11 @@ def _images_of(labels: ShardFolder) -> str:
 def is_done(plan: PairPlan) -> bool:
     """Whether the pairs are complete, if they are asked for, and every table is there, all made from just this."""
     manifest = products.find_manifest(plan.pairs.folder)
-    if manifest is None or manifest["fingerprint"] != plan.fingerprint or (plan.kept and not manifest.get("pairs", True)):
+    if (
+        manifest is None
+        or manifest["fingerprint"] != plan.fingerprint
+        or (plan.kept and not manifest.get("pairs", True))
+    ):
         return False
     paths = [plan.table(name) for name in ("summary", "confusion")]
     return all(storage.stat(path) is not None and tables.read_tags(path)[0] == plan.fingerprint for path in paths)

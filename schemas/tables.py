@@ -56,14 +56,18 @@ LABELS = pa.schema(
 PAIRS = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image within its dataset"),
-        _field("label_a", pa.string(), "label of annotator a"),
-        _field("confidence_a", pa.float32(), "confidence of annotator a, in [0, 1]"),
-        _field("label_b", pa.string(), "label of annotator b"),
-        _field("confidence_b", pa.float32(), "confidence of annotator b, in [0, 1]"),
-        _field("agree", pa.bool_(), "whether the two labels are the same"),
+        _field(
+            "label_a", pa.string(), "label of annotator a; null where images have several and a did not give it", True
+        ),
+        _field("confidence_a", pa.float32(), "confidence of annotator a in it, in [0, 1]; null with label_a", True),
+        _field(
+            "label_b", pa.string(), "label of annotator b; null where images have several and b did not give it", True
+        ),
+        _field("confidence_b", pa.float32(), "confidence of annotator b in it, in [0, 1]; null with label_b", True),
+        _field("agree", pa.bool_(), "whether the two labels are the same; of several: both gave it, or neither"),
         _field("truth", pa.string(), "label of the annotator taken as truth; null where it gave none", True),
-        _field("correct_a", pa.bool_(), "whether a's label is the truth's; null where there is no truth", True),
-        _field("correct_b", pa.bool_(), "whether b's label is the truth's; null where there is no truth", True),
+        _field("correct_a", pa.bool_(), "whether a is right; null where the truth is not known", True),
+        _field("correct_b", pa.bool_(), "whether b is right; null where the truth is not known", True),
     ]
 )
 
