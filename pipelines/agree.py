@@ -1,34 +1,62 @@
-"""Compare label sets, shard by shard: which images two annotators agree on, and how far in all.
+"""Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
 
     concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
 
 Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
-side by side, writes a shard of `pairs` (or none), and yields the counts from which the figures are computed last.
+side by side, writes a shard of `pairs` for every two annotators (or none), and yields the counts from which the figures
+are computed last.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines import execution, measures
-from pipelines.measures import Counts
-from pipelines.pairing import pair
-from schemas import layout, plugins, products, tables
-from schemas.products import ShardFolder, ShardReport
+from pipelines import execution, measures, sureness
+from pipelines.counts import labels as label_counts
+from pipelines.counts import multilabel, ratings
+from pipelines.counts.multilabel import Told
+from pipelines.pairing import Sighted, pair, pair_labels, side_by_side
+from pipelines.sureness import Sureness
+from schemas import layout, products
+from schemas.products import MULTILABEL, SEQUENCE, ShardFolder, ShardReport
 
-PairKey = tuple[str, str, str]
-_READ = ("image_id", "label", "confidence")
+PairKey = tuple[str, str]
+_IDS = ("image_id",)
+_READ = ("image_id", "label", "confidence", "confidence_calibrated", "verdict")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One annotator's labels of a split.
+
+    Attributes:
+        index: of the images, where it has seen all of them but its rejects; None where it has seen those of its rows.
+    """
+
+    name: str
+    labels: ShardFolder
+    index: ShardFolder | None = None
+    rejects: ShardFolder | None = None
+
+    def sighted(self, shard: int, shards: int, rows: pa.Table) -> Sighted:
+        """What it says of the images of a shard of so many, where they have several labels."""
+        if self.index is None:
+            return Sighted.of(rows)
+        gone = self.rejects.read_part(shard, shards, _IDS) if self.rejects else None
+        return Sighted.of(rows, self.index.read_part(shard, shards, _IDS), gone)
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """Two annotators to be compared on one split, perhaps against a truth.
+    """Two annotators to be compared on one split.
 
     Attributes:
         kept: whether the row of each image is written, and not only what follows from all of them.
+        done: shards whose rows are written already, and only to be counted.
     """
 
     root: str
@@ -36,23 +64,16 @@ class PairPlan:
     split: str
     a: str
     b: str
-    labels_a: ShardFolder
-    labels_b: ShardFolder
-    truth: ShardFolder | None
-    truth_name: str
+    shards: int
     fingerprint: str
     kept: bool = True
-
-    @property
-    def key(self) -> PairKey:
-        """What tells it from the other comparisons of a run."""
-        return self.a, self.b, self.split
+    done: frozenset[int] = frozenset()
 
     @property
     def pairs(self) -> ShardFolder:
         """Where their pairs go."""
         folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
-        return ShardFolder(folder, self.labels_a.shards, self.fingerprint)
+        return ShardFolder(folder, self.shards, self.fingerprint)
 
     def table(self, name: str) -> str:
         """Path of an aggregated table."""
@@ -60,100 +81,161 @@ class PairPlan:
 
 
 @dataclass(frozen=True)
-class PairShard:
-    """What one Beam element stands for; `done` where its pairs are written already and only to be counted."""
+class SplitPlan:
+    """The annotators of one split, and what is to be made of them.
 
-    plan: PairPlan
+    Attributes:
+        task: of the dataset.
+        truth: the annotator taken as truth, or None.
+        whole_truth: of several labels: whether the truth says by silence, too, that an image has not a label.
+        pairs: the comparisons that are to be made.
+        shards: elements; label sets of fewer shards are read in parts.
+        several: whether the tables of all annotators together are to be made, too.
+        judged: whether any table is; if not, thresholds are chosen on this split, and no more.
+    """
+
+    root: str
+    dataset: str
+    split: str
+    task: str
+    fingerprint: str
+    annotators: tuple[LabelSet, ...]
+    truth: LabelSet | None
+    whole_truth: bool
+    pairs: tuple[PairPlan, ...]
+    shards: int
+    several: bool
+    judged: bool = True
+
+    def table(self, name: str) -> str:
+        """Path of a table of all annotators."""
+        return layout.split_table(self.root, name, self.dataset, self.split)
+
+
+@dataclass(frozen=True)
+class SplitShard:
+    """What one Beam element stands for."""
+
+    plan: SplitPlan
     shard: int
-    done: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What is known of some shards of two annotators: how they agree, how sure they are, and what went in and out."""
+
+    counts: Any
+    sure: Sureness | None
+    report: ShardReport
+
+    @classmethod
+    def merged(cls, parts: Iterable["Compared"]) -> "Compared":
+        """The sum of counts."""
+        found = list(parts)
+        sure = [one.sure for one in found if one.sure is not None]
+        whole = Sureness.merged(sure) if sure else None
+        return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
+
+
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """What is known of some shards of all annotators: how they agree, and how right each is when how sure."""
+
+    ratings: ratings.Ratings | None
+    reliability: Mapping[str, Any]
+
+    @classmethod
+    def merged(cls, parts: Iterable["Rated"]) -> "Rated":
+        """The sum of counts."""
+        found = list(parts)
+        rated = [one.ratings for one in found if one.ratings is not None]
+        names = dict.fromkeys(name for one in found for name in one.reliability)
+        sums = {name: sureness.merge_reliability([one.reliability[name] for one in found]) for name in names}
+        return cls(ratings.Ratings.merged(rated) if rated else None, sums)
 
 
 @dataclass(eq=False)
 class CompareLabels(beam.PTransform):  # type: ignore[misc]
-    """Compare every shard, and write what follows from the counts of all."""
+    """Compare every shard, and sum up the counts of all."""
 
-    shards: tuple[PairShard, ...]
+    plans: tuple[SplitPlan, ...]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
-        """The path of the summary of each comparison."""
-        plans = {source.plan.key: source.plan for source in self.shards}
+        """A pair of (split, key) and counts for each two annotators of a split (key: a, b), and for all (key: none)."""
+        shards = [SplitShard(plan, shard) for plan in self.plans for shard in range(plan.shards)]
         return (
             begin
-            | "Shards" >> beam.Create(self.shards)
-            | "Compare" >> beam.Map(compare_shard)
+            | "Shards" >> beam.Create(shards)
+            | "Compare" >> beam.FlatMap(compare_shard)
             | "Count" >> beam.CombinePerKey(merged)
-            | "Tables" >> beam.Map(write_tables, plans)
         )
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What is known of some shards of a comparison: counts of the pairs, and how many labels went in and came out."""
-
-    counts: Counts
-    report: ShardReport
-
-
-def compare_shard(source: PairShard) -> tuple[PairKey, Compared]:
-    """Pair the labels of one shard, write the pairs, and count them."""
-    plan, shard = source.plan, source.shard
-    if source.done:
-        pairs = plan.pairs.read(shard)
-        execution.count_element("agree", pairs.nbytes)
-        return plan.key, Compared(measures.count(pairs), plan.pairs.report(shard))
-    a, b = plan.labels_a.read(shard, _READ), plan.labels_b.read(shard, _READ)
-    truth = plan.truth.read(shard, _READ) if plan.truth else None
-    execution.count_element("agree", a.nbytes + b.nbytes + (truth.nbytes if truth else 0))
-    pairs = pair(a, b, truth)
-    only_a, only_b = a.num_rows - pairs.num_rows, b.num_rows - pairs.num_rows
-    unpaired = {name: n for name, n in (("only_a", only_a), ("only_b", only_b)) if n}
-    report = ShardReport(pairs.num_rows + only_a + only_b, pairs.num_rows, unpaired)
-    if plan.kept:
-        plan.pairs.write(shard, pairs, report)
-    execution.count("agree.images", pairs.num_rows)
-    return plan.key, Compared(measures.count(pairs), report)
-
-
-def merged(parts: Iterable[Compared]) -> Compared:
-    """The sum of counts, as Beam combines them."""
+def merged(parts: Iterable[Any]) -> Any:
+    """The sum of counts of one kind, as Beam combines them."""
     found = list(parts)
-    return Compared(measures.merge(one.counts for one in found), products.total([one.report for one in found]))
+    return type(found[0]).merged(found) if found else None
 
 
-def write_tables(compared: tuple[PairKey, Compared], plans: Mapping[PairKey, PairPlan]) -> str:
-    """Write the summary and the confusion of one pair of annotators; the summary carries the count of what went in."""
-    key, found = compared
-    plan, counts = plans[key], found.counts
-    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b}
-    tables.write(plan.table("confusion"), confusion(counts, keys), plan.fingerprint)
-    tables.write(plan.table("summary"), summary(counts, keys), plan.fingerprint, found.report.to_json())
-    return plan.table("summary")
+class _Shard:
+    """The label sets of one shard, read once."""
+
+    def __init__(self, source: SplitShard) -> None:
+        self.plan, self._part = source.plan, (source.shard, source.plan.shards)
+        self.rows = {one.name: one.labels.read_part(*self._part, _READ) for one in self.plan.annotators}
+        truth = self.plan.truth
+        self.truth = truth.labels.read_part(*self._part, _READ) if truth else None
+        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.truth] if truth else [])))
+
+    @cached_property
+    def sighted(self) -> dict[str, Sighted]:
+        """What each annotator says of images with several labels."""
+        return {one.name: one.sighted(*self._part, self.rows[one.name]) for one in self.plan.annotators}
+
+    @cached_property
+    def sighted_truth(self) -> Sighted | None:
+        """The same of the truth."""
+        return self.plan.truth.sighted(*self._part, self.truth) if self.plan.truth else None
+
+    def compare(self, a: str, b: str) -> tuple[pa.Table, Any, ShardReport]:
+        """The pairs of two annotators, their counts, and what went in and came out: images, or where they have several
+        labels, images that one of the two has seen."""
+        if self.plan.task == MULTILABEL:
+            one, other = self.sighted[a], self.sighted[b]
+            found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
+            told = Told(found.told, found.told_every, found.told_labels)
+            counts = multilabel.count(found.rows, found.images, told)
+            return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
+        pairs = pair(self.rows[a], self.rows[b], self.truth)
+        counts = label_counts.count(pairs)
+        if self.plan.task == SEQUENCE:
+            counts = label_counts.SequenceCounts(counts.cells)
+        return pairs, counts, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
 
 
-def summary(counts: Counts, keys: dict[str, str]) -> pa.Table:
-    """The figures of every measure, in one row of scope `all`."""
-    modules = [plugins.load(measures, "measure", name) for name in plugins.names(measures)]
-    fields = [field for module in modules for field in module.FIELDS]
-    row: dict[str, Any] = {**keys, "scope": "all", "label": None, "n": counts.n, "n_agree": counts.n_agree}
-    for module in modules:
-        row |= module.figures(counts)
-    return pa.Table.from_pylist([row], schema=tables.summary(fields))
+def _report(a: int, b: int, both: int) -> ShardReport:
+    unpaired = {name: n for name, n in (("only_a", a - both), ("only_b", b - both)) if n}
+    return ShardReport(both + sum(unpaired.values()), both, unpaired)
 
 
-def confusion(counts: Counts, keys: dict[str, str]) -> pa.Table:
-    """How often a gave one label and b another, with their mean confidence."""
-    totals = counts.cells.group_by(["label_a", "label_b"]).aggregate(
-        [("n", "sum"), ("confidence_a", "sum"), ("confidence_b", "sum")]
-    )
-    rows = [
-        {
-            **keys,
-            "label_a": cell["label_a"],
-            "label_b": cell["label_b"],
-            "n": cell["n_sum"],
-            "mean_confidence_a": cell["confidence_a_sum"] / measures.CONFIDENCE_UNIT / cell["n_sum"],
-            "mean_confidence_b": cell["confidence_b_sum"] / measures.CONFIDENCE_UNIT / cell["n_sum"],
-        }
-        for cell in totals.sort_by([("label_a", "ascending"), ("label_b", "ascending")]).to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, schema=tables.CONFUSION)
+def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, PairKey | None], Any]]:
+    """Pair the labels of every two annotators in one shard, write the pairs, and count them."""
+    plan, labels = source.plan, _Shard(source)
+    execution.count_element("agree", labels.bytes)
+    for one in plan.pairs:
+        pairs, counts, report = labels.compare(one.a, one.b)
+        if one.kept and source.shard not in one.done:
+            one.pairs.write(source.shard, pairs, report)
+        execution.count("agree.images", report.records_out)
+        sure = sureness.count(pairs, plan.truth is not None and plan.task != MULTILABEL)
+        yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
+    if plan.several:
+        several = len(plan.annotators) > 2 and plan.task != MULTILABEL
+        rated = ratings.count(side_by_side(labels.rows)) if several else None
+        judged = {} if labels.truth is None or plan.task == MULTILABEL else _reliability(labels)
+        yield (plan.split, None), Rated(rated, judged)
+
+
+def _reliability(labels: _Shard) -> dict[str, Any]:
+    """How right each annotator is when it is how sure."""
+    return {name: sureness.count_reliability(rows, labels.truth) for name, rows in labels.rows.items()}

@@ -1,5 +1,6 @@
-"""The driver's side of `agree`: which pairs of annotators are to be compared, and declaring each comparison whole."""
+"""The driver's side of `agree`: which annotators are to be compared on which splits, and declaring each pair whole."""
 
+import dataclasses
 import itertools
 import logging
 import time
@@ -7,12 +8,14 @@ from typing import Any
 
 import apache_beam as beam
 
+from models import labelled
 from pipelines import execution, progress
-from pipelines.agree import CompareLabels, PairPlan, PairShard
+from pipelines.agree import LabelSet, PairPlan, SplitPlan
+from pipelines.agreement_tables import PAIR_TABLES, SPLIT_TABLES, WriteAgreement
 from pipelines.execution import Context, StageResult
-from schemas import products, storage, tables
-from schemas.errors import IncompleteError
-from schemas.products import ShardFolder, ShardReport
+from schemas import layout, products, storage, tables
+from schemas.errors import IncompleteError, InputError
+from schemas.products import MULTICLASS, MULTILABEL, ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
 
 _log = logging.getLogger("concord")
@@ -23,89 +26,188 @@ def agree(settings: AgreeSettings, context: Context) -> list[StageResult]:
 
     Raises:
         IncompleteError: a label set is not there, or two speak of different images.
+        InputError: two annotators cannot be compared.
     """
-    plans = [
-        plan_pair(settings, context.root, split, a, b)
-        for split in settings.splits
-        for a, b in itertools.combinations(settings.annotators, 2)
-    ]
-    fresh = [plan for plan in plans if context.force or not is_done(plan)]
+    tuning = _tuning(settings, context.root)
+    plans = [plan_split(settings, context.root, split, tuning) for split in settings.splits]
+    fresh = [missing for plan in plans if (missing := _missing(plan, context.force))]
     began = time.monotonic()
-    counters = _make(fresh, context) if fresh else {}
+    counters = _make(fresh, tuning, settings, context) if fresh else {}
     seconds = time.monotonic() - began
+    made = {(one.split, one.a, one.b) for plan in fresh for one in plan.pairs}
     results = []
     for plan in plans:
-        made = plan in fresh
-        counts = _declare(plan) if made else products.require_manifest(plan.pairs.folder, "pairs", "")["counts"]
-        product = f"{plan.dataset}/{plan.a}-{plan.b}/{plan.split}"
-        results.append(StageResult("agree", product, made, seconds if made else 0.0, counts, counters if made else {}))
+        for one in plan.pairs:
+            new = (one.split, one.a, one.b) in made
+            counts = _declare(one, plan) if new else products.require_manifest(one.pairs.folder, "pairs", "")["counts"]
+            product = f"{one.dataset}/{one.a}-{one.b}/{one.split}"
+            results.append(StageResult("agree", product, new, seconds if new else 0.0, counts, counters if new else {}))
     return results
 
 
-def plan_pair(settings: AgreeSettings, root: str, split: str, a: str, b: str) -> PairPlan:
-    """The comparison of two annotators on one split."""
-    names = [a, b, *([settings.truth] if settings.truth else [])]
-    sets = [products.label_set(root, settings.dataset, name, split) for name in names]
-    images = {name: _images_of(labels) for name, labels in zip(names, sets, strict=True)}
-    if len(set(images.values())) > 1 or len({labels.shards for labels in sets}) > 1:
+def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan | None = None) -> SplitPlan:
+    """The comparisons of every two annotators on one split.
+
+    Args:
+        tuning: the split by which thresholds are chosen, if it is another one.
+    """
+    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    sets = {name: products.label_set(root, settings.dataset, name, split) for name in names}
+    facts = {name: products.require_manifest(labels.folder, "label set", "") for name, labels in sets.items()}
+    homes = _homes(root, settings.dataset)
+    _check_same_images(settings, split, {name: str(one["images"]) for name, one in facts.items()}, homes)
+    task = next((str(one["task"]) for one in (*homes, *facts.values()) if "task" in one), MULTICLASS)
+    found = {name: _label_set(root, settings.dataset, split, name, sets[name], facts[name], task) for name in sets}
+    whole = {name: task != MULTILABEL or labelled.is_complete(labels) for name, labels in sets.items()}
+    _check_known(settings, whole)
+    fingerprints = {name: labels.fingerprint for name, labels in sets.items()}
+    chosen = {"tuned": tuning.fingerprint, "targets": settings.targets} if tuning and tuning.split != split else {}
+    truth = [fingerprints[settings.truth], settings.truth] if settings.truth else []
+
+    def made_of(*annotators: str) -> str:
+        recipe = {"labels": [fingerprints[name] for name in annotators], "names": annotators, "truth": truth}
+        return products.fingerprint("agree", dataset=settings.dataset, split=split, **recipe, **chosen)
+
+    kept, shards = settings.pairs == "all", max(labels.shards for labels in sets.values())
+    pairs = tuple(
+        PairPlan(root, settings.dataset, split, a, b, shards, made_of(a, b), kept)
+        for a, b in itertools.combinations(settings.annotators, 2)
+    )
+    return SplitPlan(
+        root=root,
+        dataset=settings.dataset,
+        split=split,
+        task=task,
+        fingerprint=made_of(*settings.annotators),
+        annotators=tuple(found[name] for name in settings.annotators),
+        truth=found[settings.truth] if settings.truth else None,
+        whole_truth=bool(settings.truth) and whole[settings.truth],
+        pairs=pairs,
+        shards=shards,
+        several=True,
+    )
+
+
+def _homes(root: str, dataset: str) -> list[dict[str, Any]]:
+    """The manifests that say what a dataset is: of its images, and of what people confirmed."""
+    versions = storage.parent(layout.images(root, dataset, "version"))
+    folders = [layout.images(root, dataset, version) for version in storage.list_folders(versions)]
+    found = [products.find_manifest(folder) for folder in (*folders, layout.confirmation(root, dataset))]
+    return [manifest for manifest in found if manifest is not None]
+
+
+def _check_same_images(
+    settings: AgreeSettings, split: str, images: dict[str, str], homes: list[dict[str, Any]]
+) -> None:
+    """Sets of the dataset as it is now go together, whether of its images or of ids alone; others only if all alike."""
+    now = {str(home["fingerprint"]) for home in homes}
+    if len({"now" if one in now else one for one in images.values()}) > 1:
         raise IncompleteError(
-            f"the label sets of {', '.join(names)} for split {split!r} of {settings.dataset!r} were made from "
+            f"the label sets of {', '.join(images)} for split {split!r} of {settings.dataset!r} were made from "
             "different conversions of the dataset: run concord label again"
         )
-    recipe = {"labels": [labels.fingerprint for labels in sets], "names": names, "split": split}
-    fingerprint = products.fingerprint("agree", dataset=settings.dataset, **recipe)
-    truth = sets[2] if settings.truth else None
-    kept = settings.pairs == "all"
-    return PairPlan(root, settings.dataset, split, a, b, sets[0], sets[1], truth, settings.truth, fingerprint, kept)
 
 
-def _images_of(labels: ShardFolder) -> str:
-    return str(products.require_manifest(labels.folder, "label set", "run concord label")["images"])
+def _label_set(
+    root: str, dataset: str, split: str, name: str, labels: ShardFolder, facts: dict[str, Any], task: str
+) -> LabelSet:
+    """A label set; where images have several labels, with what tells which of them the annotator has seen."""
+    if task != MULTILABEL or not facts.get("seen_all"):
+        return LabelSet(name, labels)
+    index = ShardFolder(layout.index(root, dataset, split), labels.shards, str(facts["images"]))
+    rejects = ShardFolder(layout.label_rejects(root, dataset, name, split), labels.shards, labels.fingerprint)
+    return LabelSet(name, labels, index, rejects if storage.list_files(rejects.folder) else None)
+
+
+def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
+    """Of several labels, an annotator that says no to some leaves others open, and can only be taken as truth."""
+    for name in settings.annotators:
+        if not whole[name]:
+            raise InputError(
+                f"{name!r} also says which labels images have not, and leaves others open: what it did not say is not "
+                f"known; take it as the truth (--truth {name}), or compare others"
+            )
+
+
+def _tuning(settings: AgreeSettings, root: str) -> SplitPlan | None:
+    """The split by which thresholds are chosen; None where there is no truth, or not every annotator labelled it."""
+    split = settings.tuned_on
+    names = [*settings.annotators, settings.truth]
+    folders = [layout.labels(root, settings.dataset, name, split) for name in names] if settings.truth and split else []
+    if not folders or any(products.find_manifest(folder) is None for folder in folders):
+        if folders:
+            _log.info("agree: not all label split %r, so no thresholds of confidence are chosen", split)
+        return None
+    plan = plan_split(settings, root, split)
+    if plan.task == MULTILABEL:
+        return None
+    bare = tuple(dataclasses.replace(one, kept=False) for one in plan.pairs)
+    return dataclasses.replace(plan, pairs=bare, several=False, judged=False)
 
 
 def is_done(plan: PairPlan) -> bool:
     """Whether the pairs are complete, if they are asked for, and every table is there, all made from just this."""
     manifest = products.find_manifest(plan.pairs.folder)
-    if (
-        manifest is None
-        or manifest["fingerprint"] != plan.fingerprint
-        or (plan.kept and not manifest.get("pairs", True))
-    ):
+    if manifest is None or manifest["fingerprint"] != plan.fingerprint:
         return False
-    paths = [plan.table(name) for name in ("summary", "confusion")]
+    return (not plan.kept or manifest.get("pairs", True)) and _there(plan, PAIR_TABLES)
+
+
+def _there(plan: PairPlan | SplitPlan, names: tuple[str, ...]) -> bool:
+    paths = [plan.table(name) for name in names]
     return all(storage.stat(path) is not None and tables.read_tags(path)[0] == plan.fingerprint for path in paths)
 
 
-def _make(plans: list[PairPlan], context: Context) -> dict[str, int]:
-    shards: list[PairShard] = []
-    for plan in plans:
-        for name in ("summary", "confusion"):
-            storage.remove(plan.table(name))
-            storage.sweep_partials(plan.table(name).rpartition("/")[0])
-        done = plan.pairs.prepare(afresh=context.force or not plan.kept)
-        shards += [PairShard(plan, shard, shard in done) for shard in range(plan.pairs.shards)]
+def _missing(plan: SplitPlan, force: bool) -> SplitPlan | None:
+    """What is still to be made of a split's comparisons; None where nothing is."""
+    pairs = tuple(one for one in plan.pairs if force or not is_done(one))
+    several = force or not _there(plan, SPLIT_TABLES)
+    return dataclasses.replace(plan, pairs=pairs, several=several) if pairs or several else None
+
+
+def _make(
+    plans: list[SplitPlan], tuning: SplitPlan | None, settings: AgreeSettings, context: Context
+) -> dict[str, int]:
+    prepared = [_prepared(plan, context.force) for plan in plans]
+    asked = {(one.a, one.b) for plan in plans for one in plan.pairs}
+    if tuning and asked and tuning.split not in {plan.split for plan in plans}:
+        wanted = tuple(one for one in tuning.pairs if (one.a, one.b) in asked)
+        prepared.append(dataclasses.replace(tuning, pairs=wanted))
 
     def build(pipeline: beam.Pipeline) -> None:
-        pipeline | "Agree" >> CompareLabels(tuple(shards))
+        pipeline | "Agree" >> WriteAgreement(tuple(prepared), settings.tuned_on, settings.targets)
 
-    missing = sum(not source.done for source in shards)
-    images = sum(products.require_manifest(plan.labels_a.folder, "label set", "")["rows"] for plan in plans)
-    if not any(plan.kept for plan in plans):  # then nothing is committed before the figures
-        _log.info("agree: %s images", f"{images:,}")
-        return execution.run(f"concord agree {plans[0].dataset}", build, context.beam_flags)
-    with progress.shown("agree", missing, images, lambda: sum(plan.pairs.committed() for plan in plans)):
-        return execution.run(f"concord agree {plans[0].dataset}", build, context.beam_flags)
+    kept = [one for plan in prepared for one in plan.pairs if one.kept]
+    images = sum(plan.annotators[0].labels.rows() for plan in prepared)
+    title = f"concord agree {settings.dataset}"
+    if not kept:  # then nothing is committed before the figures
+        _log.info("agree: %s labels of each annotator", f"{images:,}")
+        return execution.run(title, build, context.beam_flags)
+    missing = sum(one.shards - len(one.done) for one in kept)
+    with progress.shown("agree", missing, images, lambda: sum(one.pairs.committed() for one in kept)):
+        return execution.run(title, build, context.beam_flags)
 
 
-def _declare(plan: PairPlan) -> dict[str, Any]:
+def _prepared(plan: SplitPlan, force: bool) -> SplitPlan:
+    """The same, with whatever stands in its way swept away, and the shards of pairs that are there already."""
+    for one, names in [(plan, SPLIT_TABLES), *((pair, PAIR_TABLES) for pair in plan.pairs)]:
+        for name in names if plan.several or one is not plan else ():
+            storage.remove(one.table(name))  # type: ignore[attr-defined]
+            storage.sweep_partials(storage.parent(one.table(name)))  # type: ignore[attr-defined]
+    pairs = tuple(
+        dataclasses.replace(one, done=frozenset(one.pairs.prepare(afresh=force or not one.kept))) for one in plan.pairs
+    )
+    return dataclasses.replace(plan, pairs=pairs)
+
+
+def _declare(plan: PairPlan, split: SplitPlan) -> dict[str, Any]:
     done = plan.pairs.done()
-    if plan.kept and len(done) < plan.pairs.shards:
-        raise IncompleteError(
-            f"only {len(done)} of {plan.pairs.shards} shards of {plan.pairs.folder} were written; run again"
-        )
+    if plan.kept and len(done) < plan.shards:
+        raise IncompleteError(f"only {len(done)} of {plan.shards} shards of {plan.pairs.folder} were written; run again")
     report = ShardReport.from_json(tables.read_tags(plan.table("summary"))[1])
     counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
-    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b, "truth": plan.truth_name}
-    labels = {plan.a: plan.labels_a.fingerprint, plan.b: plan.labels_b.fingerprint}
-    plan.pairs.complete(**keys, labels=labels, pairs=plan.kept, rows=report.records_out, counts=counts)
+    truth = split.truth.name if split.truth else ""
+    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b, "truth": truth}
+    labels = {one.name: one.labels.fingerprint for one in split.annotators if one.name in (plan.a, plan.b)}
+    plan.pairs.complete(**keys, labels=labels, pairs=plan.kept, task=split.task, rows=report.records_out, counts=counts)
     return counts

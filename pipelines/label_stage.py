@@ -33,7 +33,7 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
 
 def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:
     """What the manifest of a label set says of its making."""
-    known = {"annotator": model}
+    known = {"annotator": model, "seen_all": True}
     if "thresholds" not in card:
         return known
     return {**known, "thresholds": dict(zip(card["classes"], card["thresholds"], strict=True))}

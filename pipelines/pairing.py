@@ -1,6 +1,6 @@
 """Pair the labels of two annotators in one shard: a row an image, or where images have several, an image and label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +26,16 @@ def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
         there = pc.index_in(a["image_id"], value_set=_whole(b["image_id"]))
         known = pc.is_valid(there)
         a, b = a.filter(known), b.take(there.filter(known))
-    true = pa.nulls(a.num_rows, pa.string()) if truth is None else _looked_up(a["image_id"], truth)
+    true = pa.nulls(a.num_rows, pa.string()) if truth is None else looked_up(a["image_id"], truth)
     return pa.table(
         {
             "image_id": a["image_id"],
             "label_a": a["label"],
             "confidence_a": a["confidence"],
+            "confidence_calibrated_a": a["confidence_calibrated"],
             "label_b": b["label"],
             "confidence_b": b["confidence"],
+            "confidence_calibrated_b": b["confidence_calibrated"],
             "agree": pc.equal(a["label"], b["label"]),
             "truth": true,
             "correct_a": pc.equal(a["label"], true),
@@ -47,11 +49,18 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks or [_NO_IDS])
 
 
-def _looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
+def looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
     """The label of each id, null where there is none."""
     if ids.equals(labels["image_id"]):
         return labels["label"]
     return labels["label"].take(pc.index_in(ids, value_set=_whole(labels["image_id"])))
+
+
+def side_by_side(rows: Mapping[str, pa.Table]) -> pa.Table:
+    """The label that each annotator gave each image that any of them labelled: a column an annotator, null for none."""
+    ids = pa.concat_arrays([_whole(one["image_id"]) for one in rows.values()]).unique()
+    whole = pa.chunked_array([ids])
+    return pa.table({name: looked_up(whole, one) for name, one in rows.items()})
 
 
 @dataclass(frozen=True)
@@ -124,8 +133,10 @@ def pair_labels(a: Sighted, b: Sighted, truth: Sighted | None, whole_truth: bool
         "image_id": images.take(pa.array(row)),
         "label_a": named(given_a),
         "confidence_a": key_a.confidence(keys, given_a),
+        "confidence_calibrated_a": key_a.calibrated(keys, given_a),
         "label_b": named(given_b),
         "confidence_b": key_b.confidence(keys, given_b),
+        "confidence_calibrated_b": key_b.calibrated(keys, given_b),
         "agree": pa.array(given_a == given_b),
         "truth": named(true & known),
         "correct_a": pa.array(given_a == true, mask=~known),
@@ -138,16 +149,21 @@ def pair_labels(a: Sighted, b: Sighted, truth: Sighted | None, whole_truth: bool
 
 @dataclass(frozen=True)
 class _Keyed:
-    """Rows by key: image * labels + label, sorted, each once; and how sure each is."""
+    """Rows by key: image * labels + label, sorted, each once."""
 
     there: Codes
-    sure: npt.NDArray[np.float32]
+    rows: pa.Table
 
-    def confidence(self, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.Array:
+    def confidence(self, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
         """Of each key that is given here; null elsewhere."""
-        found = np.zeros(len(keys), np.float32)
-        found[given] = self.sure[np.searchsorted(self.there, keys[given])]
-        return pa.array(found, mask=~given)
+        return self._taken("confidence", keys, given)
+
+    def calibrated(self, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+        """The same after calibration."""
+        return self._taken("confidence_calibrated", keys, given)
+
+    def _taken(self, column: str, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+        return self.rows[column].take(pa.array(np.searchsorted(self.there, keys), mask=~given))
 
 
 def _present(rows: pa.Table) -> pa.Table:
@@ -164,14 +180,14 @@ def _keys(rows: pa.Table, images: pa.Array, names: pa.Array) -> _Keyed:
     keys, sure = image * max(len(names), 1) + label, rows["confidence"].to_numpy()
     order = np.lexsort((-sure, keys))
     there, first = np.unique(keys[order], return_index=True)
-    return _Keyed(there, sure[order][first])
+    return _Keyed(there, rows.take(pa.array(order[first])))
 
 
 def _judged(truth: Sighted | None, images: pa.Array, names: pa.Array) -> tuple[_Keyed, Codes, npt.NDArray[np.bool_]]:
     """Keys that the truth affirms, keys that it denies, and of which images it tells anything, (images,)."""
     if truth is None:
         nothing = np.zeros(0, np.int64)
-        return _Keyed(nothing, np.zeros(0, np.float32)), nothing, np.zeros(len(images), np.bool_)
+        return _Keyed(nothing, tables.LABELS.empty_table()), nothing, np.zeros(len(images), np.bool_)
     there = tables.present(truth.rows)
     yes = _keys(truth.rows.filter(there), images, names)
     no = _keys(truth.rows.filter(pc.invert(there)), images, names).there

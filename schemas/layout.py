@@ -72,6 +72,11 @@ def agreement_table(root: str, table: str, dataset: str, a: str, b: str, split: 
     return join(root, "agreement", table, f"{dataset}-{a}-{b}-{split}.parquet")
 
 
+def split_table(root: str, table: str, dataset: str, split: str) -> str:
+    """Path of an agreement table of all annotators of a split (`annotators`, `calibration`)."""
+    return join(root, "agreement", table, f"{dataset}-{split}.parquet")
+
+
 def convert_rejects(root: str, dataset: str, split: str) -> str:
     """Folder of the records that `convert` turned away."""
     return join(root, "rejects", "convert", f"dataset={dataset}", f"split={split}")

@@ -122,14 +122,14 @@ class ShardFolder:
         """Read one shard, all of it or some columns; it must carry this folder's fingerprint."""
         return tables.read(self.path(shard), self.fingerprint, columns)
 
-    def read_part(self, shard: int, shards: int) -> pa.Table:
+    def read_part(self, shard: int, shards: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of one shard of a finer (or the same) division into `shards`, a power of two.
 
-        Rows lie in hash order of their `image_id`, so a finer shard is a part of one of these.
+        Columns, if not all, are to hold `image_id`. Rows lie in hash order of their `image_id`, so a finer shard is a part of one of these.
         """
         if shards < self.shards:
             raise InputError(f"{self.folder} has {self.shards} shards, and cannot be read as {shards}")
-        rows = self.read(shard * self.shards // shards)
+        rows = self.read(shard * self.shards // shards, columns)
         if shards == self.shards:
             return rows
         hashes = hashing.image_hashes(rows["image_id"].to_pylist())

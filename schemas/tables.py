@@ -60,10 +60,12 @@ PAIRS = pa.schema(
             "label_a", pa.string(), "label of annotator a; null where images have several and a did not give it", True
         ),
         _field("confidence_a", pa.float32(), "confidence of annotator a in it, in [0, 1]; null with label_a", True),
+        _field("confidence_calibrated_a", pa.float32(), "the same after calibration; null where not calibrated", True),
         _field(
             "label_b", pa.string(), "label of annotator b; null where images have several and b did not give it", True
         ),
         _field("confidence_b", pa.float32(), "confidence of annotator b in it, in [0, 1]; null with label_b", True),
+        _field("confidence_calibrated_b", pa.float32(), "the same after calibration; null where not calibrated", True),
         _field("agree", pa.bool_(), "whether the two labels are the same; of several: both gave it, or neither"),
         _field("truth", pa.string(), "label of the annotator taken as truth; null where it gave none", True),
         _field("correct_a", pa.bool_(), "whether a is right; null where the truth is not known", True),

@@ -1,0 +1,80 @@
+"""How sure annotators are, in counts: where they agree and differ, and where thresholds would lie."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.confidence import confidences, coverage, joint, marks, reliability
+from pipelines.pairing import looked_up
+
+RAW, CALIBRATED = "raw", "calibrated"
+_COLUMNS = {RAW: "confidence", CALIBRATED: "confidence_calibrated"}
+
+
+@dataclass(frozen=True, eq=False)
+class Sureness:
+    """Counts of two annotators' confidences, by kind: raw, and calibrated where both have it.
+
+    Attributes:
+        joint: how often both are how sure.
+        coverage: how right they are from which threshold on; empty without a truth.
+    """
+
+    joint: dict[str, joint.Counts]
+    coverage: dict[str, coverage.PairCounts]
+
+    @classmethod
+    def merged(cls, parts: Iterable["Sureness"]) -> "Sureness":
+        """The sum of counts; a kind that some parts lack is left out."""
+        found = [part for part in parts if part.joint]
+        kinds = [kind for kind in _COLUMNS if found and all(kind in part.joint for part in found)]
+        return cls(
+            {kind: joint.merge(part.joint[kind] for part in found) for kind in kinds},
+            {
+                kind: coverage.merge_pairs(part.coverage[kind] for part in found)
+                for kind in kinds
+                if all(kind in part.coverage for part in found)
+            },
+        )
+
+
+def count(pairs: pa.Table, coverage_too: bool) -> Sureness:
+    """Count the confidences of a table of pairs.
+
+    Args:
+        pairs: of schema `PAIRS`.
+        coverage_too: whether thresholds are asked for, which takes a truth.
+    """
+    if not pairs.num_rows:
+        return Sureness({}, {})
+    agree = pairs["agree"].to_numpy()
+    right = [marks(pairs[f"correct_{annotator}"]) for annotator in "ab"]
+    joints, coverages = {}, {}
+    for kind, name in _COLUMNS.items():
+        columns = [pairs[f"{name}_{annotator}"] for annotator in "ab"]
+        if kind == CALIBRATED and any(column.null_count == len(column) for column in columns):
+            continue
+        sure = [confidences(column) for column in columns]
+        joints[kind] = joint.count(*sure, agree, *right)
+        if coverage_too:
+            coverages[kind] = coverage.count_pair(*sure, agree, *right)
+    return Sureness(joints, coverages)
+
+
+def count_reliability(labels: pa.Table, truth: pa.Table) -> reliability.Counts:
+    """Count how often an annotator is right when it is how sure.
+
+    Args:
+        labels: its labels, a row an image.
+        truth: those of the annotator taken as truth.
+    """
+    correct = marks(pc.equal(labels["label"], looked_up(labels["image_id"], truth)))
+    return reliability.count(confidences(labels["confidence"]), confidences(labels["confidence_calibrated"]), correct)
+
+
+def merge_reliability(parts: Iterable[Any]) -> reliability.Counts:
+    """The sum of counts."""
+    return reliability.merge(parts)
