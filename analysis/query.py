@@ -161,14 +161,15 @@ def tell_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
 
 def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str, str, str]]:
     """Name, type, unit and description of each column of a view."""
-    connection = duckdb.connect()
     known: dict[str, pa.Field] = {}
-    for table in _used(view.sql, tables)[0]:
-        connection.register(table.name, table.columns.empty_table())
-        known = {field.name: field for field in table.columns} | known
-    connection.execute(view.sql)
+    with duckdb.connect() as connection:
+        for table in _used(view.sql, tables)[0]:
+            connection.register(table.name, table.columns.empty_table())
+            known = {field.name: field for field in table.columns} | known
+        connection.execute(view.sql)
+        made = connection.execute(f"DESCRIBE {view.name}").fetchall()
     columns = []
-    for name, kind, *_ in connection.execute(f"DESCRIBE {view.name}").fetchall():
+    for name, kind, *_ in made:
         units = describe.unit(known[name]) if name in known else ""
         said = view.said.get(name) or describe.description(known[name])
         columns.append((name, describe.kind(known[name]) if name in known else kind.lower(), units, said))

@@ -166,7 +166,8 @@ def _query(given: argparse.Namespace, rest: list[str]) -> None:
         elif given.sql.strip():
             written = query.run(given.root, given.sql, tables, sys.stdout, given.format, given.limit)
             if written < 0:
-                print(f"the first {-written} rows; --limit gives more, --limit 0 all", file=sys.stderr)
+                shown = f"only the first {-written} rows are shown: --limit N shows more, --limit 0 all"
+                print(shown, file=sys.stderr)
         else:
             raise ConcordError('needs SQL, such as "select * from summary", or --tables')
         sys.stdout.flush()
