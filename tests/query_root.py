@@ -81,9 +81,13 @@ def _confirm(root: str, folder: Path) -> None:
     for name, rows in files.items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-    paths = {name: str(folder / f"{name}.csv") for name in files}
-    sides = {side: (paths[side],) for side in ("machine", "human")}
+    machine_file, human_file, classes_file = (str(folder / f"{name}.csv") for name in files)
     settings = ConfirmSettings(
-        dataset="open_images", **sides, classes=paths["classes"], shards=4, max_reject_fraction=1.0
+        dataset="open_images",
+        machine=(machine_file,),
+        human=(human_file,),
+        classes=classes_file,
+        shards=4,
+        max_reject_fraction=1.0,
     )
     confirm(settings, Context(root))

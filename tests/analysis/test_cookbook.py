@@ -97,3 +97,11 @@ def test_answers_are_those_of_a_plain_loop(query_root: str) -> None:
 def test_names_hold_what_would_break_a_row(query_root: str) -> None:
     rows = by_sql(query_root, "SELECT DISTINCT label, display_name FROM verdicts ORDER BY label")
     assert {row["label"]: row["display_name"] for row in rows} == NAMES
+
+
+def test_the_lines_of_the_readme_find_the_disagreements(query_root: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    lines = [line for line in text.splitlines() if line.endswith(("# pandas", "# Polars"))]
+    [expected] = by_sql(query_root, "SELECT count(*) AS n FROM disagreements")
+    found = [len(eval(line.replace('"out/', f'"{query_root}/'), {"pd": pd, "pl": pl})) for line in lines]
+    assert found == [expected["n"]] * 2

@@ -92,8 +92,9 @@ def test_a_table_of_settings_has_the_columns_of_all_of_its_files(tmp_path: Path)
     for model, more in settings.items():
         path = storage.join(layout.model(root, "svhn", model), layout.SWEEP_TABLE)
         tables.write(path, pa.table({"run": ["run-0"], "best": [True], **more}), "f")
+    expected: list[dict[str, Any]]
     expected = [{"seed": 1.0, "augment": None, "model": "cnn1"}, {"seed": 0.5, "augment": "flip", "model": "cnn2"}]
-    shared = {"run": "run-0", "best": True, "dataset": "svhn"}
+    shared: dict[str, Any] = {"run": "run-0", "best": True, "dataset": "svhn"}
     assert sweep.open(root).to_table().to_pylist() == [{**shared, **row} for row in expected]
 
 
