@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := schemas models pipelines analysis tests benchmarks setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install run-pipeline test test-long lint format bench lock clean
+.PHONY: help install run-pipeline test test-long lint format docs bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ lint: $(VENV)/.installed ## Check style and types
 format: $(VENV)/.installed ## Put the code into the house's format
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+docs: $(VENV)/.installed ## Write what is generated: docs/tables.md, docs/bigquery.sql, analysis/views.sql
+	$(BIN)/python -m pipelines.describe
 
 bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.convert

@@ -2,6 +2,7 @@
 
 concord run --root out --runner=DirectRunner
 concord convert --source svhn_h5 --input SVHN_single_grey1.h5 --dataset svhn --root out
+concord query "select a, b, split, kappa from summary" --root out
 """
 
 import argparse
@@ -44,6 +45,7 @@ REQUIRED = {
     "explain": ("dataset", "models"),
     "report": ("dataset",),
 }
+QUERY_FORMS = ("table", "csv", "json", "markdown")
 BEAM_NOTE = "Any other flag goes to Beam, such as --runner=FlinkRunner or --direct_num_workers=4."
 
 
@@ -61,22 +63,40 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind, REQUIRED[verb])
+    _add_query(verbs)
     return parser
+
+
+def _add_query(verbs: Any) -> None:
+    purpose = "Ask the tables of a root, in SQL."
+    own = verbs.add_parser("query", help=purpose, description=purpose, allow_abbrev=False)
+    own.add_argument("sql", nargs="?", default="", metavar="SQL", help="one statement of DuckDB's SQL, in quotes")
+    _add_root(own)
+    own.add_argument("--tables", action="store_true", help="list the tables and their columns instead")
+    own.add_argument("--format", default="table", choices=QUERY_FORMS, help="how rows are written (default: table)")
+    own.add_argument(
+        "--limit", type=int, metavar="N", help="rows at most, 0 for all (default: 100 of table and markdown, else all)"
+    )
+    own.add_argument("--verbose", action="store_true", help="show full tracebacks")
 
 
 def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
     own: argparse.ArgumentParser = verbs.add_parser(
         verb, help=purpose, description=purpose, epilog=BEAM_NOTE, allow_abbrev=False
     )
+    _add_root(own)
+    own.add_argument("--force", action="store_true", help="make everything again, even what is already there")
+    own.add_argument("--verbose", action="store_true", help="show Beam's log and full tracebacks")
+    return own
+
+
+def _add_root(own: argparse.ArgumentParser) -> None:
     own.add_argument(
         "--root",
         default="out",
         metavar="DIR",
         help="where everything is kept: a folder, gs://... or s3://... (default: out)",
     )
-    own.add_argument("--force", action="store_true", help="make everything again, even what is already there")
-    own.add_argument("--verbose", action="store_true", help="show Beam's log and full tracebacks")
-    return own
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given, rest = parser.parse_known_args(arguments)
     _set_up_logging(given.verbose)
     try:
+        if given.verb == "query":
+            _query(given, rest)
+            return
         own = parser._subparsers._group_actions[0].choices[given.verb]  # type: ignore[union-attr, index, call-overload]
         _run(given, flags.check_beam_flags(rest, own) if rest else ())
     except ConcordError as error:
@@ -128,6 +151,28 @@ def _set_up_logging(verbose: bool) -> None:
     _log.setLevel(logging.INFO)
     if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+
+
+def _query(given: argparse.Namespace, rest: list[str]) -> None:
+    from analysis import query
+    from pipelines import describe
+
+    if rest:
+        raise ConcordError(f"unexpected argument {rest[0]!r}; put the SQL in quotes, and see concord query --help")
+    tables = describe.every_table()
+    try:
+        if given.tables:
+            query.tell_tables(tables, sys.stdout)
+        elif given.sql.strip():
+            written = query.run(given.root, given.sql, tables, sys.stdout, given.format, given.limit)
+            if written < 0:
+                shown = f"only the first {-written} rows are shown: --limit N shows more, --limit 0 all"
+                print(shown, file=sys.stderr)
+        else:
+            raise ConcordError('needs SQL, such as "select * from summary", or --tables')
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:

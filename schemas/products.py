@@ -120,12 +120,13 @@ class ShardFolder:
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one shard, all of it or some columns; it must carry this folder's fingerprint."""
-        return tables.read(self.path(shard), self.fingerprint, columns)
+        return tables.read(self.path(shard), self.fingerprint, columns=columns)
 
     def read_part(self, shard: int, shards: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the rows of one shard of a finer (or the same) division into `shards`, a power of two.
 
-        Columns, if not all, are to hold `image_id`. Rows lie in hash order of their `image_id`, so a finer shard is a part of one of these.
+        Columns, if not all, are to hold `image_id`. Rows lie in hash order of it, so a finer shard is a part of one of
+        these.
         """
         if shards < self.shards:
             raise InputError(f"{self.folder} has {self.shards} shards, and cannot be read as {shards}")

@@ -204,7 +204,9 @@ class AgreeSettings(Checked):
     truth: str = setting("", "annotator taken as truth, if any")
     splits: tuple[str, ...] = setting(("test",), "splits to compare on", "list")
     pairs: str = setting("all", "write a row for each image: all, or none for the figures alone")
-    tuned_on: str = setting("validation", "split by which thresholds of confidence are chosen; none where it is missing")
+    tuned_on: str = setting(
+        "validation", "split by which thresholds of confidence are chosen; none where it is missing"
+    )
     targets: tuple[float, ...] = setting(
         (0.9, 0.95, 0.98, 0.99, 0.995), "accuracies for which thresholds are chosen", "shape"
     )

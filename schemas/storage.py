@@ -82,6 +82,11 @@ def _locate(path: str) -> tuple[fs.FileSystem, str]:
     return _remote(scheme), key
 
 
+def arrow_place(path: str) -> tuple[fs.FileSystem, str]:
+    """Arrow's file system that a path lies in, and the path within it, for readers that open many files themselves."""
+    return _locate(path) if is_remote(path) else (fs.LocalFileSystem(), os.path.abspath(path))
+
+
 @contextlib.contextmanager
 def explained(action: str, path: str) -> Iterator[None]:
     """Turn an operating system's error into one that says what to do."""
@@ -247,6 +252,11 @@ def _walk(folder: str) -> Iterator[tuple[str, FileStat]]:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a local folder here, or anything in an object store whose name begins so."""
+    return bool(list_folders(path) or list_files(path)) if is_remote(path) else os.path.isdir(path)
 
 
 def list_folders(folder: str) -> list[str]:

@@ -23,21 +23,27 @@ def _is_real(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_list(kind))
 
 
-def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+def described(name: str, kind: pa.DataType, description: str, nullable: bool = True, unit: str = "") -> pa.Field:
+    """A column that says what it holds, and in which unit; `1` is the unit of shares and other plain figures."""
+    said = {"description": description} | ({"unit": unit} if unit else {})
+    return pa.field(name, kind, nullable=nullable, metadata=said)
+
+
+def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False, unit: str = "") -> pa.Field:
+    return described(name, kind, description, nullable, unit)
 
 
 INDEX = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image within its dataset"),
         _field("shard", pa.int32(), "number of the TFRecord shard that holds it"),
-        _field("offset", pa.int64(), "where its record's payload begins in that shard, in bytes"),
-        _field("length", pa.int64(), "length of the record's payload, in bytes"),
+        _field("offset", pa.int64(), "where its record's payload begins in that shard, in bytes", unit="bytes"),
+        _field("length", pa.int64(), "length of the record's payload, in bytes", unit="bytes"),
         _field("sha256", pa.string(), "SHA-256 of the encoded image, in hexadecimal"),
         _field("format", pa.string(), "how it is encoded: png or jpeg"),
-        _field("height", pa.int32(), "height in pixels"),
-        _field("width", pa.int32(), "width in pixels"),
-        _field("channels", pa.int32(), "1 for grey, 3 for colour"),
+        _field("height", pa.int32(), "height in pixels", unit="pixels"),
+        _field("width", pa.int32(), "width in pixels", unit="pixels"),
+        _field("channels", pa.int32(), "1 for grey, 3 for colour", unit="channels"),
         _field("reencoded", pa.string(), "why it is not stored as it came; null where it is, or came as pixels", True),
     ]
 )
@@ -46,10 +52,24 @@ LABELS = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image within its dataset"),
         _field("label", pa.string(), "class name, or the digits of a number"),
-        _field("confidence", pa.float32(), "how sure the annotator was, in [0, 1]; people: 1 present, 0 absent"),
-        _field("confidence_calibrated", pa.float32(), "confidence after calibration; null where not calibrated", True),
+        _field(
+            "confidence", pa.float32(), "how sure the annotator was, in [0, 1]; people: 1 present, 0 absent", unit="1"
+        ),
+        _field(
+            "confidence_calibrated",
+            pa.float32(),
+            "confidence after calibration; null where not calibrated",
+            True,
+            unit="1",
+        ),
         _field("verdict", pa.string(), "confirmed or rejected by people; null but in a confirmed set", True),
-        _field("scores", pa.list_(pa.float32()), "score of each class, in class order; null unless asked for", True),
+        _field(
+            "scores",
+            pa.list_(pa.float32()),
+            "score of each class, in class order; null unless asked for",
+            True,
+            unit="1",
+        ),
     ]
 )
 
@@ -59,13 +79,13 @@ PAIRS = pa.schema(
         _field(
             "label_a", pa.string(), "label of annotator a; null where images have several and a did not give it", True
         ),
-        _field("confidence_a", pa.float32(), "confidence of annotator a in it, in [0, 1]; null with label_a", True),
-        _field("confidence_calibrated_a", pa.float32(), "the same after calibration; null where not calibrated", True),
+        _field("confidence_a", pa.float32(), "confidence of a in it, in [0, 1]; null with label_a", True, unit="1"),
+        _field("confidence_calibrated_a", pa.float32(), "the same, calibrated; null where it is not", True, unit="1"),
         _field(
             "label_b", pa.string(), "label of annotator b; null where images have several and b did not give it", True
         ),
-        _field("confidence_b", pa.float32(), "confidence of annotator b in it, in [0, 1]; null with label_b", True),
-        _field("confidence_calibrated_b", pa.float32(), "the same after calibration; null where not calibrated", True),
+        _field("confidence_b", pa.float32(), "confidence of b in it, in [0, 1]; null with label_b", True, unit="1"),
+        _field("confidence_calibrated_b", pa.float32(), "the same, calibrated; null where it is not", True, unit="1"),
         _field("agree", pa.bool_(), "whether the two labels are the same; of several: both gave it, or neither"),
         _field("truth", pa.string(), "label of the annotator taken as truth; null where it gave none", True),
         _field("correct_a", pa.bool_(), "whether a is right; null where the truth is not known", True),
@@ -85,9 +105,9 @@ CONFUSION = pa.schema(
         *_PAIR_KEYS,
         _field("label_a", pa.string(), "label of annotator a"),
         _field("label_b", pa.string(), "label of annotator b"),
-        _field("n", pa.int64(), "images that a and b gave these labels"),
-        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them, in [0, 1]"),
-        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them, in [0, 1]"),
+        _field("n", pa.int64(), "images that a and b gave these labels", unit="images"),
+        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them, in [0, 1]", unit="1"),
+        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them, in [0, 1]", unit="1"),
     ]
 )
 
@@ -104,7 +124,9 @@ REJECTS = pa.schema(
 FEATURES = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image"),
-        _field("features", pa.list_(pa.float32()), "output of the backbone, of one length in the whole folder"),
+        _field(
+            "features", pa.list_(pa.float32()), "output of the backbone, of one length in the whole folder", unit="1"
+        ),
     ]
 )
 
@@ -112,7 +134,7 @@ EXPLANATIONS = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image"),
         _field("label", pa.string(), "most probable label, for which the network was asked"),
-        _field("confidence", pa.float32(), "how sure the network was of it, in [0, 1]"),
+        _field("confidence", pa.float32(), "how sure the network was of it, in [0, 1]", unit="1"),
         _field("picture", pa.binary(), "the image as the network saw it, a PNG file; small ones enlarged"),
         _field("heat", pa.binary(), "where the network looked, laid over the picture, a PNG file of the same size"),
     ]
@@ -130,15 +152,20 @@ LABEL_STATISTICS = pa.schema(
             "tenth of the machine's confidence: 0 for [0, 0.1), 9 for [0.9, 1]; null for all",
             True,
         ),
-        _field("machine_rows", pa.int64(), "rows of the machine, well-formed and of interest"),
-        _field("confirmed", pa.int64(), "of them, images and labels that people confirmed"),
-        _field("rejected", pa.int64(), "of them, images and labels that people rejected"),
-        _field("verified", pa.int64(), "confirmed + rejected"),
-        _field("left_out", pa.int64(), "repeated rows of verified images and labels, and conflicts that were dropped"),
-        _field("without_verdict", pa.int64(), "machine_rows - verified - left_out: nobody has looked"),
-        _field("precision", pa.float64(), "confirmed / verified; null where nothing is verified", True),
-        _field("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)", True),
-        _field("precision_high", pa.float64(), "upper end of its 95 % interval (Wilson)", True),
+        _field("machine_rows", pa.int64(), "rows of the machine, well-formed and of interest", unit="rows"),
+        _field("confirmed", pa.int64(), "of them, images and labels that people confirmed", unit="rows"),
+        _field("rejected", pa.int64(), "of them, images and labels that people rejected", unit="rows"),
+        _field("verified", pa.int64(), "confirmed + rejected", unit="rows"),
+        _field(
+            "left_out",
+            pa.int64(),
+            "repeated rows of verified images and labels, and conflicts that were dropped",
+            unit="rows",
+        ),
+        _field("without_verdict", pa.int64(), "machine_rows - verified - left_out: nobody has looked", unit="rows"),
+        _field("precision", pa.float64(), "confirmed / verified; null where nothing is verified", True, unit="1"),
+        _field("precision_low", pa.float64(), "lower end of its 95 % interval (Wilson)", True, unit="1"),
+        _field("precision_high", pa.float64(), "upper end of its 95 % interval (Wilson)", True, unit="1"),
     ]
 )
 
@@ -146,8 +173,8 @@ LABELS_PER_IMAGE = pa.schema(
     [
         _PAIR_KEYS[0],
         _field("annotator", pa.string(), "whose labels"),
-        _field("labels", pa.int32(), "labels an image"),
-        _field("images", pa.int64(), "images that have so many"),
+        _field("labels", pa.int32(), "labels an image", unit="labels"),
+        _field("images", pa.int64(), "images that have so many", unit="images"),
     ]
 )
 
@@ -155,8 +182,24 @@ VERDICT_SOURCES = pa.schema(
     [
         _PAIR_KEYS[0],
         _field("source", pa.string(), "where people's verdicts come from, as the file says"),
-        _field("confirmed", pa.int64(), "rows with confidence 1"),
-        _field("rejected", pa.int64(), "rows with confidence 0"),
+        _field("confirmed", pa.int64(), "rows with confidence 1", unit="rows"),
+        _field("rejected", pa.int64(), "rows with confidence 0", unit="rows"),
+    ]
+)
+
+TALLY = pa.schema(
+    [
+        _field("what", pa.string(), "what is counted"),
+        _field("name", pa.string(), "of whom or of what: a side, a class, an annotator; empty for all"),
+        _field("number", pa.int32(), "of which: a decile of confidence, a number of labels; 0 for all"),
+        _field("n", pa.int64(), "how many", unit="rows"),
+    ]
+)
+
+SWEEP = pa.schema(
+    [
+        _field("run", pa.string(), "name of the run, a folder beside the table", True),
+        _field("best", pa.bool_(), "whether it was the best by validation, and became the model", True),
     ]
 )
 
@@ -165,8 +208,8 @@ def summary(figures: list[pa.Field]) -> pa.Schema:
     """The schema of the summary table: its keys and counts, then the figures of every measure."""
     scope = _field("scope", pa.string(), "all, or class for the figures of one label")
     label = _field("label", pa.string(), "the label of a class scope; null for all", True)
-    n = _field("n", pa.int64(), "images that both annotators labelled")
-    n_agree = _field("n_agree", pa.int64(), "images that both gave the same label")
+    n = _field("n", pa.int64(), "images that both annotators labelled", unit="images")
+    n_agree = _field("n_agree", pa.int64(), "images that both gave the same label", unit="images")
     return pa.schema([*_PAIR_KEYS, scope, label, n, n_agree, *figures])
 
 
@@ -203,28 +246,78 @@ def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> N
     storage.write_bytes(path, memoryview(sink.getvalue()))
 
 
-def read(path: str, fingerprint: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def read(
+    path: str,
+    fingerprint: str | None = None,
+    schema: pa.Schema | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
     """Read one Parquet file.
 
     Args:
         path: where from.
         fingerprint: the one that the file has to carry; None takes any.
+        schema: the columns that the file has to have; None takes any.
         columns: which to read; None reads all.
 
     Raises:
-        IncompleteError: the file was made from something else, or is damaged.
+        IncompleteError: the file was made from something else, is damaged, or has other columns.
     """
     content = storage.read_bytes(path)
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         table = file.read(columns=list(columns) if columns else None, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
-        raise IncompleteError(
-            f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"
-        ) from error
+        raise _damaged(path, error) from error
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
+    if schema is not None:
+        check_schema(path, table.schema, schema)
     return table
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The columns of a Parquet file, from its footer; IncompleteError where it is damaged."""
+    with storage.open_input(path) as file:
+        try:
+            return pq.read_schema(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: str, error: Exception) -> IncompleteError:
+    return IncompleteError(
+        f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"
+    )
+
+
+def check_schema(path: str, found: pa.Schema, stated: pa.Schema, others: bool = False) -> None:
+    """Check the columns of a file, in any order, against those that its table has.
+
+    Args:
+        path: of the file.
+        found: its columns.
+        stated: the columns of the table.
+        others: whether the file may have more columns than these.
+
+    Raises:
+        IncompleteError: a column is missing, unknown or of another type; the message names file and column.
+    """
+    for field in stated:
+        if field.name not in found.names:
+            raise _unfit(path, f"has no column {field.name!r}")
+        if found.field(field.name).type != field.type:
+            raise _unfit(path, f"has column {field.name!r} as {found.field(field.name).type} instead of {field.type}")
+    unknown = [name for name in found.names if name not in stated.names]
+    if unknown and not others:
+        raise _unfit(path, f"has a column {unknown[0]!r} that its table does not know")
+
+
+def _unfit(path: str, what: str) -> IncompleteError:
+    return IncompleteError(
+        f"{path} {what}: another version of Concord wrote it, or something else; "
+        "move it away, or run the stage that writes it again with --force"
+    )
 
 
 def read_tags(path: str) -> tuple[str, str]:

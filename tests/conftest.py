@@ -98,3 +98,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "place")
     return str(request.getfixturevalue(f"{request.param}_place"))
+
+
+@pytest.fixture(scope="session")
+def query_root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A root with agreement tables, label statistics and rejects. Read it only."""
+    from tests import query_root
+
+    return query_root.build(tmp_path_factory.mktemp("query"))

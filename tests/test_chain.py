@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.describe import every_table
+from schemas import tables
 from tests import chain_run
 
 
@@ -33,13 +35,24 @@ def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_tables_are_there_and_close(finished: tuple[Path, Path]) -> None:
     root, _ = finished
-    tables = chain_run.rows(root)
-    assert len(tables["index/**"]) == 560
-    assert len(tables["labels/**"]) == 560 + 2 * 240
-    assert len(tables["agreement/pairs/**"]) == 240
-    assert len(tables["agreement/summary"]) == 2
-    assert tables["rejects/**"] == []
+    rows = chain_run.rows(root)
+    assert len(rows["index/**"]) == 560
+    assert len(rows["labels/**"]) == 560 + 2 * 240
+    assert len(rows["agreement/pairs/**"]) == 240
+    assert len(rows["agreement/summary"]) == 2
+    assert rows["rejects/**"] == []
     assert (root / "report" / "index.html").exists()
+
+
+def test_every_parquet_file_is_of_a_table_and_describes_its_columns(finished: tuple[Path, Path]) -> None:
+    root, _ = finished
+    known = {path: table for table in every_table().values() for path in table.files(str(root))}
+    written = {str(path) for path in root.rglob("*.parquet")}
+    assert written == set(known)
+    assert {table.name for table in known.values()} >= {"index", "labels", "pairs", "summary", "confusion"}
+    for path, table in known.items():
+        found = tables.read(path, schema=table.schema).schema
+        assert [field.metadata for field in found] == [field.metadata for field in table.schema], path
 
 
 def test_the_manifest_of_the_run_holds_configuration_inputs_counts_and_seconds(finished: tuple[Path, Path]) -> None:
@@ -87,7 +100,7 @@ def test_a_changed_model_redoes_only_what_depends_on_it(copied: tuple[Path, Path
     text = run_file.read_text().replace('network = "cnn2"', 'network = "cnn2"\nseed = 5')
     changed = tmp_path / "changed.toml"
     changed.write_text(text)
-    before, tables = chain_run.modified(root, "**/*"), chain_run.rows(root)
+    before, rows = chain_run.modified(root, "**/*"), chain_run.rows(root)
     printed = chain_run.finish(root, changed)
     after = chain_run.modified(root, "**/*")
     written = {path for path in after if after[path] != before.get(path) and not path.startswith("runs/")}
@@ -97,8 +110,8 @@ def test_a_changed_model_redoes_only_what_depends_on_it(copied: tuple[Path, Path
     assert {path.split("/")[2] for path in written if path.startswith("models/")} == {"cnn2"}
     assert {path.split("/")[2] for path in written if path.startswith("labels/")} == {"annotator=cnn2"}
     assert any(path.startswith("agreement/pairs/") for path in written)
-    assert chain_run.rows(root)["index/**"] == tables["index/**"]
-    assert chain_run.rows(root)["agreement/pairs/**"] != tables["agreement/pairs/**"]
+    assert chain_run.rows(root)["index/**"] == rows["index/**"]
+    assert chain_run.rows(root)["agreement/pairs/**"] != rows["agreement/pairs/**"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas import tables
+
 CONFIDENCE_UNIT = 2**32  # a confidence of 1, in the fixed-point sums: exact up to 2**31 images
 CELLS = pa.schema(
     [
@@ -27,9 +29,12 @@ CELLS = pa.schema(
 _KEYS, _SUMS = CELLS.names[:3], CELLS.names[3:]
 
 
-def field(name: str, kind: pa.DataType, description: str) -> pa.Field:
-    """A column of the summary table; null where the figure is not defined."""
-    return pa.field(name, kind, nullable=True, metadata={"description": description})
+def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
+    """A column of the summary table; null where the figure is not defined.
+
+    Its unit, if none is given, is images for whole numbers, and 1 for all others.
+    """
+    return tables.described(name, kind, description, unit=unit or ("images" if pa.types.is_integer(kind) else "1"))
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.batches import from_ipc, to_ipc
+from schemas import tables
 
-SCHEMA = pa.schema(
-    [
-        pa.field("what", pa.string(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("number", pa.int32(), nullable=False),
-        pa.field("n", pa.int64(), nullable=False),
-    ]
-)
+SCHEMA = tables.TALLY
 _KEYS = ["what", "name", "number"]
 _HELD = 32  # tables a worker holds before it adds them up
 Key = tuple[str, str, int]
@@ -43,15 +37,15 @@ def of_grid(what: str, names: pa.Array, counts: "np.ndarray[tuple[int, int], np.
     return pa.table(columns, schema=SCHEMA)
 
 
-def to_bytes(tables: Iterable[pa.Table]) -> bytes:
+def to_bytes(parts: Iterable[pa.Table]) -> bytes:
     """The sum of tallies, as Arrow IPC."""
-    summed = add(tables).combine_chunks().to_batches()
+    summed = add(parts).combine_chunks().to_batches()
     return to_ipc(summed[0] if summed else pa.RecordBatch.from_pylist([], SCHEMA))
 
 
-def add(tables: Iterable[pa.Table]) -> pa.Table:
+def add(parts: Iterable[pa.Table]) -> pa.Table:
     """The sum of tallies, in order of their keys."""
-    together = pa.concat_tables([SCHEMA.empty_table(), *tables])
+    together = pa.concat_tables([SCHEMA.empty_table(), *parts])
     summed = together.group_by(_KEYS, use_threads=False).aggregate([("n", "sum")])
     summed = summed.sort_by([(key, "ascending") for key in _KEYS])
     return pa.table([*(summed[key] for key in _KEYS), summed["n_sum"]], schema=SCHEMA)

@@ -1,0 +1,185 @@
+"""SQL over the tables of a root, by DuckDB: `concord query "select ..."`.
+
+DuckDB reads through Arrow's file systems, so a root may be local, `gs://` or `s3://` without any of DuckDB's
+extensions. Rows are read in batches, and only of the columns and partitions that the query asks for.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import IO
+
+import duckdb
+import pyarrow as pa
+
+from analysis import rows
+from analysis.rows import Column
+from schemas import describe, storage
+from schemas.errors import InputError
+from schemas.registry import Table
+
+SHOWN = 100  # rows of a table that people are to read, unless more are asked for
+_FETCHED = 4096  # rows at once
+_VIEW = re.compile(r"((?:^-- [^\n]*\n)+)CREATE OR REPLACE TEMP VIEW (\w+) AS\n(.*?);\n", re.MULTILINE | re.DOTALL)
+_UNKNOWN = re.compile(r"Table with name (\S+) does not exist")
+
+
+@dataclass(frozen=True)
+class View:
+    """A view that joins tables.
+
+    Attributes:
+        row: what a row is.
+        said: what its columns are that no table has.
+        sql: the statement that makes it.
+    """
+
+    name: str
+    row: str
+    said: Mapping[str, str]
+    sql: str
+
+
+def views() -> list[View]:
+    """The views of `joined.sql`."""
+    text = resources.files("analysis").joinpath("joined.sql").read_text()
+    found = []
+    for match in _VIEW.finditer(text):
+        row, *columns = (line.removeprefix("-- ") for line in match[1].splitlines())
+        said = dict(line.strip().split(": ", 1) for line in columns)
+        found.append(View(match[2], row, said, match[0]))
+    return found
+
+
+def run(
+    root: str, sql: str, tables: Mapping[str, Table], out: IO[str], form: str = "table", limit: int | None = None
+) -> int:
+    """Run a query on the tables of a root, and write what it finds.
+
+    Args:
+        root: local, `gs://` or `s3://`.
+        sql: one statement of DuckDB's SQL.
+        tables: every table, by its name.
+        out: where to.
+        form: one of `rows.FORMS`.
+        limit: rows at most; 0 for all, None for as many as can be read at a glance, or all in the other forms.
+
+    Returns:
+        how many rows were written, negative where there would have been more.
+
+    Raises:
+        InputError: the query is wrong, or there is no such root.
+        IncompleteError: a file of a table that the query mentions is damaged or does not fit.
+    """
+    most = (SHOWN if form in rows.READ else 0) if limit is None else limit
+    if most < 0:
+        raise InputError(f"limit must be 0 or more rows, got {most}")
+    with opened(root, sql, tables) as connection:
+        with _explained(tables):
+            connection.execute(sql)
+        columns = [Column(name, str(kind)) for name, kind, *_ in connection.description or ()]
+        batches = rows.Limited(_batches(connection, tables), most)
+        rows.FORMS[form](columns, batches, out)
+    return -batches.taken if batches.more else batches.taken
+
+
+def opened(root: str, sql: str, tables: Mapping[str, Table]) -> duckdb.DuckDBPyConnection:
+    """A connection that knows the tables that a query mentions, over a root, and the views that join them.
+
+    A name that is mentioned as a column alone counts as well: its table is looked up in vain.
+
+    Raises:
+        InputError: it is not one statement, or there is no such root.
+        IncompleteError: a file is damaged or does not fit.
+    """
+    connection = duckdb.connect(config={"python_enable_replacements": False})
+    with _explained(tables):
+        statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise InputError(f"give one statement of SQL, not {len(statements)}")
+    used, joined = _used(sql, tables)
+    found = 0
+    for table in used:
+        files = table.files(root)
+        connection.register(table.name, table.open(root, files))
+        found += len(files)
+    if used and not found and not storage.is_folder(root):
+        raise InputError(f"there is nothing in {root}: name the folder of a run with --root, or run concord run first")
+    for view in joined:
+        connection.execute(view.sql)
+    return connection
+
+
+def _used(sql: str, tables: Mapping[str, Table]) -> tuple[list[Table], list[View]]:
+    """The tables and the views that a query mentions, and the tables that these views are made of."""
+    joined = [view for view in views() if view.name in _words(sql)]
+    words = _words(" ".join([sql, *(view.sql for view in joined)]))
+    return [table for name, table in tables.items() if name in words], joined
+
+
+def _words(sql: str) -> set[str]:
+    return set(re.findall(r"\w+", sql.lower()))
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> Iterator[list[rows.Values]]:
+    with _explained(tables):
+        while batch := connection.fetchmany(_FETCHED):
+            yield batch
+
+
+@contextmanager
+def _explained(tables: Mapping[str, Table]) -> Iterator[None]:
+    """Turn DuckDB's error into one that says what to do."""
+    try:
+        yield
+    except duckdb.Error as error:
+        unknown = _UNKNOWN.search(str(error))
+        if unknown:
+            known = [*tables, *(view.name for view in views())]
+            near = difflib.get_close_matches(unknown[1].lower(), known, 3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise InputError(f"there is no table {unknown[1]!r}: {hint}concord query --tables lists all") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise InputError("; ".join(lines[:2])) from error
+
+
+def tell_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
+    """Write every table and view: what a row is, where its files lie, and its columns with their units."""
+    for table in tables.values():
+        columns = [
+            (field.name, describe.kind(field), describe.unit(field), describe.description(field))
+            for field in table.columns
+        ]
+        more = [("...", "", "", table.others)] if table.others else []
+        _tell(out, f"{table.name}: a row is {table.row}\n  {table.pattern}", [*columns, *more])
+    for view in views():
+        _tell(out, f"{view.name}: a row is {view.row}\n  a view of other tables", _columns_of(view, tables))
+
+
+def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str, str, str]]:
+    """Name, type, unit and description of each column of a view."""
+    known: dict[str, pa.Field] = {}
+    with duckdb.connect() as connection:
+        for table in _used(view.sql, tables)[0]:
+            connection.register(table.name, table.columns.empty_table())
+            known = {field.name: field for field in table.columns} | known
+        connection.execute(view.sql)
+        made = connection.execute(f"DESCRIBE {view.name}").fetchall()
+    columns = []
+    for name, kind, *_ in made:
+        units = describe.unit(known[name]) if name in known else ""
+        said = view.said.get(name) or describe.description(known[name])
+        columns.append((name, describe.kind(known[name]) if name in known else kind.lower(), units, said))
+    return columns
+
+
+def _tell(out: IO[str], heading: str, columns: list[tuple[str, str, str, str]]) -> None:
+    widths = [max(len(column[place]) for column in columns) for place in range(3)]
+    print(heading, file=out)
+    for column in columns:
+        cells = [cell.ljust(width) for cell, width in zip(column, widths, strict=False)]
+        print("   ", "  ".join([*cells, column[3]]).rstrip(), file=out)
+    print(file=out)

@@ -1,0 +1,44 @@
+"""Write what is generated from the tables' definitions: their page, their views and their BigQuery tables.
+
+    python -m pipelines.describe
+
+It is no stage: it belongs to the sources, and writes into `docs/` and `analysis/`. It stands here because only here the
+measures are known, which add columns to the summary.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipelines import measures
+from schemas import describe, plugins
+from schemas.registry import Table, registry
+
+SOURCES = Path(__file__).resolve().parents[1]
+
+
+def every_table() -> dict[str, Table]:
+    """Every table by its name, the figures of every measure among the summary's columns."""
+    return registry(figures())
+
+
+def figures() -> list[pa.Field]:
+    """The columns that measures add to the summary."""
+    modules = [plugins.load(measures, "measure", name) for name in plugins.names(measures)]
+    return [field for module in modules for field in module.FIELDS]
+
+
+def files() -> dict[Path, str]:
+    """Path and content of each generated file."""
+    tables = every_table().values()
+    joined = (SOURCES / "analysis" / "joined.sql").read_text()
+    return {
+        SOURCES / "docs" / "tables.md": describe.page(tables),
+        SOURCES / "docs" / "bigquery.sql": describe.bigquery_tables(tables),
+        SOURCES / "analysis" / "views.sql": describe.duckdb_views(tables, joined),
+    }
+
+
+if __name__ == "__main__":
+    for path, content in files().items():
+        path.write_text(content)
