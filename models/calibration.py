@@ -5,6 +5,10 @@ logits z; softmax(z / T) has the same order, and T is the one of the least negat
 scores p are log p, up to a number that softmax does not see. Logits are never below the logarithm of float32's smallest
 normal number, so that one image that was surely wrong does not outweigh all others.
 
+A temperature is fitted at the end of a training, on its validation split or else the share that was held out, and
+towards the labels that taught; never on images that were learnt from. Models that Concord did not train, or trained
+before, have none, and label without a calibrated confidence. Labels stay those of the scores as they come.
+
 What cannot be told is not made up:
 
 - Fewer than `LEAST_IMAGES` images have no temperature.

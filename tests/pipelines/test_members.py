@@ -153,9 +153,10 @@ def test_a_fold_that_saw_no_images_does_not_hide_the_others() -> None:
     assert found == {"test": {"images": 20, "accuracy": pytest.approx(0.2)}}
 
 
-@pytest.mark.parametrize(
-    "missing", [{}, {"temperatures": None, "reason": "few"}, {"temperatures": {}, "held_out": 0.1}]
-)
+NO_TEMPERATURE = [{}, {"temperatures": None, "reason": "few"}, {"temperatures": {"label": 3.0}, "held_out": 0.1}]
+
+
+@pytest.mark.parametrize("missing", NO_TEMPERATURE)
 def test_folds_without_a_validation_split_in_common_have_no_temperature_together(
     tmp_path: Path, missing: dict[str, Any]
 ) -> None:
@@ -167,8 +168,5 @@ def test_folds_without_a_validation_split_in_common_have_no_temperature_together
     cards_of["fold/002"]["calibration"] = missing or None
     found = members.fold_calibration(folds, cards_of)
     assert found["temperatures"] is None and "validation split" in found["reason"]
-    assert [fold["temperatures"] for fold in found["folds"]] == [
-        {"label": 2.0},
-        missing.get("temperatures"),
-        {"label": 2.0},
-    ]
+    own, other = told["temperatures"], missing.get("temperatures")
+    assert [fold["temperatures"] for fold in found["folds"]] == [own, other, own]

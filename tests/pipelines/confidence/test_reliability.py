@@ -60,11 +60,11 @@ def test_figures_are_those_of_scikit_learn(some: list[Any], bins: int) -> None:
 
 @given(images, st.integers(0, 2**32 - 1))
 def test_counts_merge_bit_for_bit_in_any_order(some: list[Any], seed: int) -> None:
-    columns = arrays(some)
-    whole, drawn = reliability.count(*columns), random.Random(seed)
+    raw, calibrated, correct = arrays(some)
+    whole, drawn = reliability.count(raw, calibrated, correct), random.Random(seed)
     cuts = sorted(drawn.randint(0, len(some)) for _ in range(3))
     parts = [
-        reliability.count(*(column[low:high] for column in columns))
+        reliability.count(raw[low:high], calibrated[low:high], correct[low:high])
         for low, high in zip([0, *cuts], [*cuts, len(some)], strict=True)
     ]
     drawn.shuffle(parts)
