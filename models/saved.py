@@ -1,7 +1,8 @@
 """The model folder: `model.keras`, `serving/`, and `model.json`, which is written last and declares it whole.
 
 `model.keras` maps uint8 pixels to scores, preprocessing inside; `serving/` is the same with decoding before it, from
-encoded image bytes, for TensorFlow Serving and its like. Labelling loads `model.keras`, in Keras' safe mode.
+encoded image bytes, for TensorFlow Serving and its like. Labelling loads `model.keras`, in Keras' safe mode. Both give
+scores as they come: the temperatures of `calibration` in `model.json` are applied by labelling alone, to confidence.
 """
 
 import hashlib

@@ -15,10 +15,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
+
 import schemas
-from models import building, checkpoints, data, fitting, labelled, saved, tasks, transfer
+from models import building, calibration, checkpoints, data, fitting, labelled, saved, tasks, transfer
 from models.checkpoints import State
-from models.data import Data, Source, scored
+from models.data import Data, Part, Source, scored
 from models.fitting import EVALUATION_BATCH, Lesson, Record
 from models.heads import Head
 from models.inputs import Batches, balanced_weights
@@ -26,7 +28,8 @@ from models.job import TrainJob
 from models.objectives import Objective
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from schemas import products
+from models.tasks import Scores
+from schemas import products, storage
 from schemas.errors import ConcordError, InputError
 from schemas.products import MULTILABEL, ImageSet
 
@@ -56,7 +59,7 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
         stages = _stages(job, images, model, found, stack)
         try:
             state = _fit(stages, job, objective, tell)
-            judged = _judge(stages[-1], images, objective)
+            judged = _judge(stages[-1], images, objective, job)
         except tf.errors.DataLossError as error:
             places = (labelled.damaged_record(images, split) for split in found.splits)
             remedy = "remake the dataset with concord convert --force"
@@ -116,19 +119,34 @@ def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -
     return state
 
 
-def _judge(stage: Stage, images: ImageSet, objective: Objective) -> dict[str, Any]:
-    """How right the trained model is on the splits asked for; and for several labels, the threshold of each class."""
+def _judge(stage: Stage, images: ImageSet, objective: Objective, job: TrainJob) -> dict[str, Any]:
+    """How sure and how right the trained model is: temperatures, thresholds, and figures of the splits asked for."""
     task, classes = tasks.load(objective.task), images.classes
-    chosen: dict[str, Any] = {}
+    held = scored(stage.model, stage.data.validation, stage.source, objective)
+    chosen: dict[str, Any] = {"calibration": _calibration(stage.data.validation, held, objective.task, images, job)}
     if objective.task == MULTILABEL:
-        part = stage.data.validation if len(stage.data.validation) else stage.data.train
-        chosen["thresholds"] = task.choose_thresholds(*scored(stage.model, part, stage.source, objective), classes)
+        shown = held if len(held[0]) else scored(stage.model, stage.data.train, stage.source, objective)
+        chosen["thresholds"] = task.choose_thresholds(*shown, classes)
     figures = {}
     for name, part in stage.data.judged.items():
         values, scores = scored(stage.model, part, stage.source, objective)
         found = task.figures(values, scores, classes, chosen.get("thresholds")) if len(values) else {}
         figures[name] = {"images": len(values), **found}
     return {**chosen, "evaluation": figures} if figures else chosen
+
+
+def _calibration(
+    part: Part, held: tuple[npt.NDArray[Any], Scores], task: str, images: ImageSet, job: TrainJob
+) -> dict[str, Any]:
+    """The temperatures of a trained model, by the validation images alone; a fold also keeps what it said of them."""
+    settings, (values, scores) = job.settings, held
+    if not len(values):
+        return calibration.none("no images were held out for validation, and those of training do not tell")
+    share = {"held_out": settings.validation_fraction} if part.split != settings.validation else {}
+    if job.fold >= 0 and not share:
+        storage.write_bytes(storage.join(job.folder, calibration.HELD_FILE), calibration.packed(values, scores))
+    found = calibration.fit(tasks.load(task).choices(values, scores, images.classes), len(values))
+    return {**found, "split": part.split, **share, "labels": settings.labels}
 
 
 def _metrics(state: State, found: Data) -> dict[str, Any]:

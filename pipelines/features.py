@@ -79,7 +79,7 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
         rejects=rejects,
         missing=tuple(source for found in absent for source in found),
         load=partial(load_backbone, settings),
-        table=feature_table,
+        table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,
         one_model=settings.one_model,
     )

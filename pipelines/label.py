@@ -3,15 +3,16 @@
 concord label --models cnn1,cnn2 --dataset svhn --splits test --root out
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from models import tasks
+from models import calibration, tasks
 from pipelines.shards import Scores
-from schemas import tables
+from schemas import hashing, tables
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Answers:
         classes: names, in the order of the scores.
         thresholds: of several labels, the score at or above which an image has each class.
         keep_scores: whether a label set holds the scores as well.
+        temperatures: by which confidence is calibrated, as `models.calibration` names them: none, those of all images,
+            or those of each fold, where an image has those of the fold that did not see it.
     """
 
     task: str
     classes: tuple[str, ...]
     thresholds: tuple[float, ...] | None = None
     keep_scores: bool = False
+    temperatures: tuple[Mapping[str, float] | None, ...] = ()
 
 
 def load_model(folder: str, batch: int) -> Any:
@@ -45,11 +49,18 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
         scores: (n, k), in [0, 1].
         answers: what they mean.
     """
-    reading = tasks.load(answers.task).read(scores, answers.classes, answers.thresholds)
-    columns = {
+    task = tasks.load(answers.task)
+    reading = task.read(scores, answers.classes, answers.thresholds)
+    columns: dict[str, Any] = {
         "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
         "label": pa.array(reading.labels, pa.string()),
         "confidence": reading.confidences,
     }
+    if any(answers.temperatures):
+        alike = len(answers.temperatures) == 1
+        folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
+        found = calibration.of_images(answers.temperatures, folds)
+        calibrated = task.calibrated(scores, reading, answers.classes, found)
+        columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
     kept = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
     return tables.label_rows(columns | kept)

@@ -33,10 +33,24 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
 
 def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:
     """What the manifest of a label set says of its making."""
-    known = {"annotator": model, "seen_all": True}
-    if "thresholds" not in card:
-        return known
-    return {**known, "thresholds": dict(zip(card["classes"], card["thresholds"], strict=True))}
+    known: dict[str, Any] = {"annotator": model, "seen_all": True}
+    if "calibration" in card:
+        known["calibration"] = card["calibration"]
+    if "thresholds" in card:
+        known["thresholds"] = dict(zip(card["classes"], card["thresholds"], strict=True))
+    return known
+
+
+def temperatures(card: dict[str, Any], split: str) -> tuple[dict[str, float] | None, ...]:
+    """By which the labels of a split are calibrated, as `Answers` takes them; none for models that have none.
+
+    Of a model of folds, each image of the divided split is labelled by one fold, and has that fold's own; images of
+    other splits get the mean of all folds' scores, which has temperatures of its own.
+    """
+    found = card.get("calibration", {})
+    if "folds" in found and split == card["settings"]["split"]:
+        return tuple(fold["temperatures"] for fold in found["folds"])
+    return (found["temperatures"],) if found.get("temperatures") else ()
 
 
 def plan_labels(
@@ -51,14 +65,16 @@ def plan_labels(
     }
     limits = tuple(card["thresholds"]) if "thresholds" in card else None
     recipe |= {"thresholds": limits} if limits else {}
-    outputs, rejects = {}, {}
+    outputs, rejects, answers = {}, {}, {}
     for split in settings.splits:
         name = (context.root, images.dataset, model, split)
-        rest = (images.shards, products.fingerprint("label", split=split, **recipe))
+        degrees = temperatures(card, split)
+        answers[split] = Answers(card["task"], tuple(images.classes), limits, settings.scores, degrees)
+        followed = {**recipe, "temperatures": degrees} if any(degrees) else recipe
+        rest = (images.shards, products.fingerprint("label", split=split, **followed))
         outputs[split] = ShardFolder(layout.labels(*name), *rest)
         rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
     absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
-    answers = Answers(card["task"], tuple(images.classes), limits, settings.scores)
     return ScorePlan(
         stage="label",
         name=model,
@@ -67,7 +83,7 @@ def plan_labels(
         rejects=rejects,
         missing=tuple(source for found in absent for source in found),
         load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
-        table=partial(label_table, answers=answers),
+        table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
         one_model=settings.one_model,
     )

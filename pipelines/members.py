@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from models import calibration, tasks
 from models.job import TrainJob
 from schemas import cards, layout, products, storage, tables
 from schemas.errors import InputError
@@ -23,7 +25,7 @@ def gather(settings: TrainSettings, fingerprint: str, jobs: Sequence[TrainJob], 
     """
     found = {job.member: cards.require_card(job.folder) for job in jobs}
     if settings.folds:
-        cards.write_card(folder, fold_card(fingerprint, found))
+        cards.write_card(folder, {**fold_card(fingerprint, found), "calibration": fold_calibration(jobs, found)})
         return
     figures = {member: watched(card) for member, card in found.items()}
     if None in figures.values():
@@ -78,6 +80,24 @@ def fold_card(fingerprint: str, found: Mapping[str, Mapping[str, Any]]) -> dict[
         "files": {},
         "versions": first["versions"],
     }
+
+
+def fold_calibration(jobs: Sequence[TrainJob], found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The temperatures of the mean of all folds' scores, by the validation images; and those of each fold.
+
+    The mean is less sure than its members, so that it is calibrated for itself (Rahaman and Thiery 2021, "Uncertainty
+    quantification and deep ensembles", https://arxiv.org/abs/2007.08792).
+    """
+    each = [card.get("calibration") or calibration.none("trained before there was any") for card in found.values()]
+    paths = [storage.join(job.folder, calibration.HELD_FILE) for job in jobs]
+    if any(fold["temperatures"] is None or "held_out" in fold for fold in each) or not all(map(storage.stat, paths)):
+        absent = calibration.none("the mean of folds is calibrated on a validation split, which they must share")
+        return {**absent, "folds": each}
+    held = [calibration.unpacked(storage.read_bytes(path)) for path in paths]
+    card = next(iter(found.values()))
+    mean = np.asarray(np.stack([scores for _, scores in held]).mean(axis=0), dtype=np.float32)
+    fitted = calibration.fit(tasks.load(card["task"]).choices(held[0][0], mean, card["classes"]), len(mean))
+    return {**fitted, "split": each[0]["split"], "labels": each[0]["labels"], "folds": each}
 
 
 def _pooled(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class ScorePlan:
         rejects: where the rejects of each split go.
         missing: the shards still to be made, of all splits.
         load: gives the network, ready to score, on a worker.
-        table: from image ids and scores to the rows that are kept.
+        table: of each split, from image ids and scores to the rows that are kept.
     """
 
     stage: str
@@ -56,7 +56,7 @@ class ScorePlan:
     rejects: Mapping[str, ShardFolder]
     missing: tuple[ImageShard, ...]
     load: Callable[[], Any]
-    table: Callable[[Sequence[str], Scores], pa.Table]
+    table: Mapping[str, Callable[[Sequence[str], Scores], pa.Table]]
     accelerator: str
     one_model: bool = False
 
@@ -209,7 +209,7 @@ def write_shard(scored: ScoredShard, plan: ScorePlan) -> tuple[str, int]:
     reasons = tables.reject_counts(rejects)
     report = ShardReport(images + rejects.num_rows, images, reasons, scored.source.payload_bytes)
     plan.rejects[split].write(shard, rejects, report)
-    plan.outputs[split].write(shard, plan.table(scored.ids, scored.scores), report)
+    plan.outputs[split].write(shard, plan.table[split](scored.ids, scored.scores), report)
     execution.count(f"{plan.stage}.images", images)
     execution.count(f"{plan.stage}.rejected", rejects.num_rows)
     return split, shard

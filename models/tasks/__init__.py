@@ -5,7 +5,9 @@ Each module has
 - `scores(classes)`: how many scores a network gives an image of so many classes;
 - `targets(labels, ids, classes)`: what a network should learn of each image, from the rows of a label set;
 - `read(scores, classes, thresholds)`: the labels that scores stand for;
-- `figures(targets, scores, classes, thresholds)`: how right they are.
+- `figures(targets, scores, classes, thresholds)`: how right they are;
+- `choices(targets, scores, classes)`: what temperatures are fitted on, by the name of each (see models/calibration.py);
+- `calibrated(scores, reading, classes, temperatures)`: the confidences of labels at those temperatures.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from models.calibration import Choices, Floats, Temperatures, highest
 from models.tasks import Reading, Scores, Targets, class_rows, places
 
 
@@ -45,3 +46,13 @@ def figures(
         if (truth == index).any()
     }
     return {"accuracy": float(correct.mean()), "by_class": per_class}
+
+
+def choices(values: npt.NDArray[Any], given: Scores, classes: Sequence[str]) -> dict[str, Choices]:
+    """A choice an image: of its class."""
+    return {"label": Choices(given, values[:, 0].astype(np.int64))}
+
+
+def calibrated(given: Scores, reading: Reading, classes: Sequence[str], temperatures: Temperatures) -> Floats:
+    """The confidence of each label at the temperature of its image."""
+    return highest(given, np.reshape(temperatures["label"], (-1, 1)))

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import special
 
+from models.calibration import Choices, Floats, Temperatures
 from models.tasks import Reading, Scores, Targets, class_rows, places
 from schemas import tables
 
 THRESHOLD = 0.5
+_SUREST = np.float32(1 - 2**-24)  # of what float32 has below 1: a sigmoid rounds up to 1 from a logit of 17 on
 
 
 def scores(classes: int) -> int:
@@ -125,3 +128,18 @@ def figures(
 
 def _limits(classes: Sequence[str], thresholds: Sequence[float] | None) -> npt.NDArray[np.float32]:
     return np.array(thresholds if thresholds is not None else [THRESHOLD] * len(classes), dtype=np.float32)
+
+
+def choices(values: npt.NDArray[Any], given: Scores, classes: Sequence[str]) -> dict[str, Choices]:
+    """A choice a class and image of which it is known: whether the image has it; the logit is that of the sigmoid."""
+    known = told(values, len(classes))
+    yes = np.minimum(given[known], _SUREST)
+    truth = unpacked(values, len(classes))[known].astype(np.int64)
+    return {"label": Choices(np.stack([1 - yes, yes], axis=1), truth)}
+
+
+def calibrated(given: Scores, reading: Reading, classes: Sequence[str], temperatures: Temperatures) -> Floats:
+    """The confidence of each label at the temperature of its image; thresholds are of scores as they come."""
+    each = np.broadcast_to(np.asarray(temperatures["label"], dtype=np.float64), len(given))[reading.rows]
+    yes = np.clip(reading.confidences, np.finfo(np.float32).tiny, _SUREST).astype(np.float64)
+    return np.asarray(special.expit(special.logit(yes) / each), dtype=np.float32)

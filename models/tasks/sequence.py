@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from models.calibration import Choices, Floats, Temperatures, highest
 from models.tasks import Reading, Scores, Targets, places
 from schemas.layout import DIGITS
 
@@ -100,3 +101,26 @@ def figures(
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {"images": len(right), "accuracy": float(right.mean()) if len(right) else 0.0}
+
+
+def choices(values: npt.NDArray[Any], given: Scores, classes: Sequence[str]) -> dict[str, Choices]:
+    """A choice an image, of its length, and one a digit that there is."""
+    truth = values[:, 1:].astype(np.int64)
+    there = truth >= 0
+    of_place = given[:, LENGTHS:].reshape(-1, PLACES, len(classes))
+    return {
+        "length": Choices(given[:, :LENGTHS], values[:, 0].astype(np.int64)),
+        "digits": Choices(of_place[there], truth[there]),
+    }
+
+
+def calibrated(given: Scores, reading: Reading, classes: Sequence[str], temperatures: Temperatures) -> Floats:
+    """The probability of each reading, its length and its digits each at the temperature of its image."""
+    lengths, _, _ = most_probable(given, len(classes))
+    of_length, of_digits = (np.asarray(temperatures[name], dtype=np.float32) for name in ("length", "digits"))
+    scores = np.maximum(given[:, :LENGTHS], np.finfo(np.float32).tiny)
+    logits = np.log(scores / scores.max(axis=1, keepdims=True)) / of_length.reshape(-1, 1)
+    length = np.exp(logits[np.arange(len(given)), lengths]) / np.exp(logits).sum(axis=1)
+    digits = highest(given[:, LENGTHS:].reshape(-1, PLACES, len(classes)), of_digits.reshape(-1, 1, 1))
+    read_out = np.arange(PLACES) < lengths[:, None]
+    return np.asarray(length * np.where(read_out, digits, np.float32(1)).prod(axis=1), dtype=np.float32)

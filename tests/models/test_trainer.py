@@ -8,13 +8,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from scipy import optimize, special
 from sklearn import metrics
 
 from models import saved, trainer
 from models.job import TrainJob
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from schemas import layout, products, storage
+from schemas import cards, layout, products, storage
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
 from tests import small_dataset
@@ -92,6 +93,44 @@ def test_with_nothing_held_out_the_last_epoch_counts(root: str) -> None:
     assert found["loss"] == told[-1]["loss"] != told[0]["loss"]
 
 
+def calibration_of(root: str, name: str = "cnn1") -> dict[str, Any]:
+    found: dict[str, Any] = cards.require_card(layout.model(root, "drawn", name))["calibration"]
+    return found
+
+
+def test_a_trained_model_has_the_temperature_of_its_validation_images(root: str, sample_h5: str) -> None:
+    trainer.train(job(root, epochs=6, batch_size=16, learning_rate=0.01), silent)
+    found = calibration_of(root)
+    with h5py.File(sample_h5) as file:
+        pixels = np.clip(np.rint(file["X_val"][:]), 0, 255).astype(np.uint8)[..., None]
+        labels = file["y_val"][:].astype(np.int64)
+    scores = saved.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0).astype(np.float64)
+
+    def loss(degree: float) -> float:
+        scaled = special.log_softmax(np.log(np.maximum(scores, np.finfo(np.float32).tiny)) / degree, axis=1)
+        return float(-scaled[np.arange(len(labels)), labels].mean())
+
+    least = optimize.minimize_scalar(lambda log: loss(np.exp(log)), bounds=(-2.9, 2.9), method="bounded")
+    degree = found["temperatures"]["label"]
+    assert (found["images"], found["split"], found["labels"]) == (80, "validation", "human")
+    assert degree == pytest.approx(np.exp(least.x), rel=1e-2) and abs(degree - 1) > 0.01
+    assert found["nll_before"]["label"] == pytest.approx(loss(1), rel=1e-4)
+    assert found["nll_after"]["label"] == pytest.approx(loss(degree), rel=1e-4)
+    assert found["nll_after"]["label"] < found["nll_before"]["label"]
+
+
+def test_no_temperature_comes_from_images_of_training(root: str) -> None:
+    trainer.train(job(root, validation="dev", validation_fraction=0.0), silent)
+    found = calibration_of(root)
+    assert found["temperatures"] is None and "no images were held out" in found["reason"]
+    told = trainer.train(job(root, name="held", validation="dev", validation_fraction=0.25), silent)
+    found = calibration_of(root, "held")
+    assert (found["split"], found["held_out"], found["images"]) == ("train", 0.25, told["validation_images"])
+    trainer.train(job(root, name="few", validation="dev", validation_fraction=0.02), silent)
+    found = calibration_of(root, "few")
+    assert found["temperatures"] is None and "fewer than 30" in found["reason"]
+
+
 def test_everything_held_out_is_an_error(root: str) -> None:
     with pytest.raises(InputError, match=r"'human' labels no image of split 'train' of 'drawn'"):
         trainer.train(job(root, validation="dev", validation_fraction=1.0), silent)
@@ -140,6 +179,9 @@ def test_several_labels_get_thresholds_and_are_judged_at_them(tmp_path: Path) ->
     assert stated["macro_f1"] == pytest.approx(metrics.f1_score(truth, said, average="macro"))
     assert stated["hamming_loss"] == pytest.approx(metrics.hamming_loss(truth, said))
     assert len(set(found["thresholds"])) == 4 and 0.5 not in found["thresholds"]
+    calibrated = found["calibration"]
+    assert list(calibrated["temperatures"]) == ["label"] and calibrated["images"] == 64
+    assert calibrated["nll_after"]["label"] <= calibrated["nll_before"]["label"]
     best = max(range(3), key=lambda epoch: float(told[epoch]["val_average_precision"]))
     assert found["metrics"]["best_epoch"] == best + 1
 
@@ -170,6 +212,10 @@ def test_numbers_are_learnt_and_judged_by_length_and_place(tmp_path: Path) -> No
     stated = found["evaluation"]["validation"]
     assert stated["images"] == 64 == sum(of["images"] for of in stated["by_length"].values())
     assert stated["accuracy"] == pytest.approx(found["metrics"]["val_accuracy"])
+    calibrated = found["calibration"]
+    assert set(calibrated["temperatures"]) == {"length", "digits"} and calibrated["images"] == 64
+    for name in ("length", "digits"):
+        assert calibrated["nll_after"][name] <= calibrated["nll_before"][name]
 
 
 def test_a_split_without_labels_is_judged_as_empty(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import xxhash
 from PIL import Image
+from scipy import optimize, special
 
 from models import saved, trainer
 from models.gradcam import Looker
@@ -118,6 +119,36 @@ def test_each_fold_learnt_from_the_others_alone(folded: str) -> None:
         unseen = int((unseen_by(ids) == fold).sum())
         assert card["metrics"]["train_images"] == 400 - unseen
         assert card["evaluation"]["unseen_fold"]["images"] == unseen
+
+
+def degree_by_scipy(scores: Array, right: Array) -> float:
+    """The temperature of the least NLL."""
+
+    def loss(log: float) -> float:
+        scaled = special.log_softmax(np.log(scores.astype(np.float64)) / np.exp(log), axis=1)
+        return float(-scaled[np.arange(len(right)), right].mean())
+
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def test_each_image_is_calibrated_as_what_labels_it(folded: str) -> None:
+    """By the temperature of the fold that did not see it; of other splits, by that of the mean of folds."""
+    ids, pixels = stored(folded, "validation")
+    truth = rows_of(layout.labels(folded, "drawn", "human", "validation")).set_index("image_id").label[ids]
+    said = np.stack([model.predict(pixels, verbose=0) for model in networks(folded)])
+    right = truth.astype(int).to_numpy()
+    own = [min(degree_by_scipy(scores, right), 20) for scores in said]
+    together = min(degree_by_scipy(said.mean(axis=0), right), 20)
+    card = cards.require_card(layout.model(folded, "drawn", "folded"))["calibration"]
+    assert card["temperatures"]["label"] == pytest.approx(together, rel=0.02)
+    assert [fold["temperatures"]["label"] for fold in card["folds"]] == pytest.approx(own, rel=0.02)
+    assert np.ptp([*own, together]) > 0.1, "a wrong choice would not show"
+    for split in ("train", "test"):
+        found = rows_of(layout.labels(folded, "drawn", "folded", split))
+        folds = unseen_by(found.image_id.tolist())
+        degrees = np.array(own)[folds] if split == "train" else np.full(len(found), together)
+        logits = np.log(np.stack(found.scores.tolist()).astype(np.float64)) / degrees[:, None]
+        np.testing.assert_allclose(found.confidence_calibrated, special.softmax(logits, axis=1).max(axis=1), rtol=0.01)
 
 
 def test_the_card_sums_up_the_folds(folded: str) -> None:

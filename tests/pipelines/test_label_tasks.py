@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import special
 
 from models import saved
 from models.decoding import decode_image
@@ -177,3 +178,43 @@ def test_other_thresholds_label_again(tmp_path: Path) -> None:
     cards.write_card(folder, {**cards.require_card(folder), "thresholds": [0.0] * 4})
     assert run(images).made is True
     assert len(rows_of(images)) == 80 != before
+
+
+DEGREES = {"multilabel": {"label": 2.0}, "sequence": {"length": 1.5, "digits": 3.0}}
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_calibration_adds_a_column_and_changes_nothing_else(tmp_path: Path, task: str) -> None:
+    images = dataset(tmp_path, task, 40)
+    write_model(images, task)
+    run(images, scores=True)
+    before = rows_of(images)
+    assert {row["confidence_calibrated"] for row in before} == {None}  # a card without `calibration`, as of old
+    folder = layout.model(images.root, "small", "mine")
+    card = cards.require_card(folder)
+    assert "calibration" not in card
+    cards.write_card(folder, {**card, "calibration": {"temperatures": None, "reason": "too few"}})
+    assert run(images, scores=True).made is False
+    cards.write_card(folder, {**card, "calibration": {"temperatures": DEGREES[task]}})
+    assert run(images, scores=True).made is True
+    after = rows_of(images)
+    for old, new in zip(before, after, strict=True):
+        assert {**new, "confidence_calibrated": None} == old
+        assert new["confidence_calibrated"] == pytest.approx(cooled(new, task), rel=1e-4)
+    assert run(images, scores=True).made is False
+    manifest = jsonfile.find(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
+    assert manifest is not None and manifest["calibration"]["temperatures"] == DEGREES[task]
+    cards.write_card(folder, {**card, "calibration": {"temperatures": dict.fromkeys(DEGREES[task], 1.0)}})
+    assert run(images, scores=True).made is True  # another temperature is another label set
+
+
+def cooled(row: dict[str, Any], task: str) -> float:
+    """The confidence of a row at the temperatures, from its scores, by SciPy alone."""
+    scores = np.array(row["scores"], np.float64)
+    if task == "multilabel":
+        return float(special.expit(special.logit(row["confidence"]) / 2))
+    digits = row["label"].rstrip("+")
+    lengths = special.softmax(np.log(scores[:7]) / 1.5)
+    places = special.softmax(np.log(scores[7:].reshape(5, 10)) / 3, axis=1)
+    read = math.prod(float(places[place, int(digit)]) for place, digit in enumerate(digits))
+    return float(lengths[len(digits) + row["label"].endswith("+")]) * read

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from models import calibration
 from models.job import TrainJob
 from pipelines import members
-from schemas import cards, layout
+from schemas import cards, layout, storage
 from schemas.errors import IncompleteError, InputError
 from schemas.train_settings import TrainSettings
 
@@ -150,3 +151,22 @@ def test_a_fold_that_saw_no_images_does_not_hide_the_others() -> None:
     cards_of["fold/1"]["evaluation"] = {"test": {"images": 0}}
     found = members.fold_card(WHOLE, cards_of)["evaluation"]
     assert found == {"test": {"images": 20, "accuracy": pytest.approx(0.2)}}
+
+
+NO_TEMPERATURE = [{}, {"temperatures": None, "reason": "few"}, {"temperatures": {"label": 3.0}, "held_out": 0.1}]
+
+
+@pytest.mark.parametrize("missing", NO_TEMPERATURE)
+def test_folds_without_a_validation_split_in_common_have_no_temperature_together(
+    tmp_path: Path, missing: dict[str, Any]
+) -> None:
+    folds = jobs(tmp_path, "fold")
+    for job in folds:
+        storage.write_bytes(f"{job.folder}/{calibration.HELD_FILE}", b"not to be read")
+    told = {"temperatures": {"label": 2.0}, "split": "validation", "labels": "human"}
+    cards_of = {job.member: card(1, {}, calibration=told) for job in folds}
+    cards_of["fold/002"]["calibration"] = missing or None
+    found = members.fold_calibration(folds, cards_of)
+    assert found["temperatures"] is None and "validation split" in found["reason"]
+    own, other = told["temperatures"], missing.get("temperatures")
+    assert [fold["temperatures"] for fold in found["folds"]] == [own, other, own]

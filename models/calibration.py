@@ -1,0 +1,160 @@
+"""Temperature scaling: one number that makes a network as sure as it is right, fitted on images it did not learn from.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks" (https://arxiv.org/abs/1706.04599): scores are a softmax of
+logits z; softmax(z / T) has the same order, and T is the one of the least negative log likelihood (NLL). The logits of
+scores p are log p, up to a number that softmax does not see. Logits are never below the logarithm of float32's smallest
+normal number, so that one image that was surely wrong does not outweigh all others.
+
+A temperature is fitted at the end of a training, on its validation split or else the share that was held out, and
+towards the labels that taught; never on images that were learnt from. Models that Concord did not train, or trained
+before, have none, and label without a calibrated confidence. Labels stay those of the scores as they come.
+
+What cannot be told is not made up:
+
+- Fewer than `LEAST_IMAGES` images have no temperature.
+- Where every choice is right, NLL falls with T for ever, and would have the network be sure of everything; where the
+  least lies below `LOWEST`, T is 1, and confidence is left as it is.
+- Scores that say next to nothing have their least above `HIGHEST`; they get `HIGHEST`, close to even scores.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+LEAST_IMAGES = 30
+LOWEST, HIGHEST = 0.05, 20.0
+HELD_FILE = "validation.npz"  # what a fold said of the validation images, for the temperature of the mean of folds
+_TINY = np.finfo(np.float32).tiny
+_CHUNK = 1 << 20  # scores that are computed with in float64 at once
+_CLOSE = 1e-10  # of the logarithm of T
+
+Floats = npt.NDArray[np.float32]
+Temperatures = Mapping[str, Any]  # by what they are of; each a number, or (n,) one an image
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Choices between classes, each of which is right or wrong.
+
+    Attributes:
+        scores: (k, c) probabilities.
+        right: (k,) the index of the right class.
+    """
+
+    scores: Floats
+    right: npt.NDArray[np.int64]
+
+
+def none(reason: str) -> dict[str, Any]:
+    """What a model's card says where there is no temperature."""
+    return {"temperatures": None, "reason": reason}
+
+
+def fit(choices: Mapping[str, Choices], images: int) -> dict[str, Any]:
+    """The temperature of each kind of choice, as a model's card keeps it.
+
+    Args:
+        choices: what a network said of the images it is calibrated on, by the name of the temperature.
+        images: how many images these are.
+
+    Returns:
+        `temperatures`; `nll_before` and `nll_after`, mean NLL of a choice in nats; `images`; `at_bound`, the names of
+        those whose NLL is least beyond the bounds. Or no temperatures, and the `reason`.
+    """
+    if images < LEAST_IMAGES:
+        return none(f"{images} images to calibrate on, and fewer than {LEAST_IMAGES} tell too little")
+    temperatures, at_bound = {}, []
+    for name, some in choices.items():
+        temperatures[name], bounded = temperature(some)
+        at_bound += [name] if bounded else []
+    return {
+        "temperatures": temperatures,
+        "nll_before": {name: nll(some) for name, some in choices.items()},
+        "nll_after": {name: nll(some, temperatures[name]) for name, some in choices.items()},
+        "images": images,
+        "at_bound": at_bound,
+    }
+
+
+def temperature(choices: Choices) -> tuple[float, bool]:
+    """The temperature of the least NLL, and whether it lies beyond the bounds.
+
+    NLL is convex in 1 / T, so that its slope has one root: mean logit by softmax(z / T) = logit of what is right.
+    """
+
+    def slope(log: float) -> float:
+        inverse, found = np.exp(-log), 0.0
+        for logits, right in _chunks(choices):
+            weights = np.exp(logits * inverse)
+            mean = (weights * logits).sum(axis=1) / weights.sum(axis=1)
+            found += float((mean - logits[np.arange(len(right)), right]).sum())
+        return found
+
+    lowest, highest = float(np.log(LOWEST)), float(np.log(HIGHEST))
+    if slope(lowest) <= 0:
+        return 1.0, True
+    if slope(highest) >= 0:
+        return HIGHEST, True
+    return float(np.exp(optimize.brentq(slope, lowest, highest, xtol=_CLOSE))), False
+
+
+def nll(choices: Choices, temperature: float = 1.0) -> float | None:
+    """Mean negative log likelihood of a choice, in nats; None without any."""
+    total = 0.0
+    for logits, right in _chunks(choices):
+        scaled = logits / temperature
+        total += float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(right)), right]).sum())
+    return total / len(choices.right) if len(choices.right) else None
+
+
+def _chunks(choices: Choices) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]]:
+    """Logits, the highest of each choice 0, and what is right, some choices at a time."""
+    size = max(1, _CHUNK // max(1, choices.scores.shape[1]))
+    for start in range(0, len(choices.right), size):
+        logits = np.log(np.maximum(choices.scores[start : start + size], _TINY, dtype=np.float64))
+        yield logits - logits.max(axis=1, keepdims=True), choices.right[start : start + size]
+
+
+def highest(scores: Floats, temperature: Any) -> Floats:
+    """The highest probability of each choice at a temperature; its class is the same at every one.
+
+    Args:
+        scores: (..., c) probabilities.
+        temperature: a number, or an array that broadcasts to (..., 1).
+
+    Returns:
+        (...) probabilities; NaN where the temperature is.
+    """
+    logits = np.log(np.maximum(scores, _TINY))
+    logits -= logits.max(axis=-1, keepdims=True)
+    logits /= np.asarray(temperature, dtype=np.float32)
+    return np.asarray(1 / np.exp(logits, out=logits).sum(axis=-1), dtype=np.float32)
+
+
+def of_images(found: tuple[Mapping[str, float] | None, ...], folds: npt.NDArray[np.int64]) -> Temperatures:
+    """The temperatures (n,) of images, each that of its fold; NaN where the fold has none.
+
+    Args:
+        found: the temperatures of each fold.
+        folds: (n,) the fold of each image.
+    """
+    names = dict.fromkeys(name for one in found if one for name in one)
+    return {name: np.array([one[name] if one else np.nan for one in found], np.float32)[folds] for name in names}
+
+
+def packed(values: npt.NDArray[Any], scores: Floats) -> bytes:
+    """Targets and scores of validation images, as a fold keeps them."""
+    kept = io.BytesIO()
+    np.savez(kept, values=values, scores=scores)
+    return kept.getvalue()
+
+
+def unpacked(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
+    """What `packed` kept."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        return kept["values"], kept["scores"]
