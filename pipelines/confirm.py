@@ -24,9 +24,9 @@ from apache_beam.utils import shared
 
 from pipelines import execution
 from pipelines.batches import from_ipc, to_ipc
+from pipelines.csv_ranges import Layout as CsvLayout
+from pipelines.csv_ranges import Range, blocks
 from pipelines.verdicts import bloom, tallies
-from pipelines.verdicts.csv_ranges import Layout as CsvLayout
-from pipelines.verdicts.csv_ranges import Range, blocks
 from pipelines.verdicts.join import DECILES, SIDE, Rules, deciles, join, label_table
 from pipelines.verdicts.label_rows import LabelRows, listed_ids, parse
 from pipelines.verdicts.tallies import AddTallies, Key
