@@ -1,5 +1,7 @@
 """Arrow batches on their way between workers."""
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 
@@ -14,3 +16,10 @@ def to_ipc(batch: pa.RecordBatch) -> bytes:
 def from_ipc(content: bytes) -> pa.Table:
     """The batch that `to_ipc` wrote, as a table."""
     return pa.ipc.open_stream(content).read_all()
+
+
+def only_used(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:
+    """Labels with a dictionary of just those that occur."""
+    used = np.bincount(codes, minlength=len(names)) > 0
+    numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
+    return pa.DictionaryArray.from_arrays(pa.array(numbers[codes]), names.filter(pa.array(used)))
