@@ -121,7 +121,7 @@ def find_home(settings: ImportSettings, root: str) -> Home:
         images = products.image_set(root, dataset, settings.version)
         images.images_in(settings.split)
         facts = images.fingerprint, images.shards, str(images.manifest["task"]), tuple(images.classes)
-        return Home(*facts, images.index(settings.split), "the images")
+        return Home(*facts, images.index(settings.split), "the manifest of its images")
     for folder in (layout.confirmation(root, dataset), layout.label_sets(root, dataset, HUMAN)):
         manifest = products.find_manifest(folder)
         if manifest:
@@ -152,12 +152,11 @@ def _check_fit(settings: ImportSettings, home: Home) -> None:
     """Raise InputError where the settings say otherwise than the dataset."""
     for key, given, found in (("shards", settings.shards, home.shards), ("task", settings.task, home.task)):
         if given and found and given != found:
-            raise InputError(
-                f"{key} must be {found}, as {home.said_by} has it, got {given}: leave out --{key}, or import all label "
-                "sets of it anew as another dataset"
-            )
+            raise InputError(f"{key} must be {found}, by {home.said_by}, got {given}: leave out --{key}")
     if home.index and settings.classes and set(settings.classes) != set(home.classes or ()):
-        raise InputError(f"classes are those of dataset {settings.dataset!r}, by {home.said_by}: leave out --classes")
+        raise InputError(
+            f"classes must be those of dataset {settings.dataset!r}, by {home.said_by}: leave out --classes"
+        )
     if settings.classes and SEQUENCE in (home.task, settings.task):
         raise InputError("leave out --classes: the labels of a sequence are numbers, of the digits 0 to 9")
 

@@ -210,7 +210,9 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     """
     folder = layout.labels(root, dataset, annotator, split)
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
-    manifest = require_manifest(folder, what, "run concord convert (people's labels) or concord label (a model's)")
+    manifest = require_manifest(
+        folder, what, "run concord convert (people's labels), concord label (a model's) or concord import (anybody's)"
+    )
     return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
 
 
