@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 
-def to_ipc(batch: pa.RecordBatch) -> bytes:
-    """A batch as Arrow IPC: a slice sent any other way would drag its whole parent along."""
+def to_ipc(batch: pa.RecordBatch, compression: str | None = None) -> bytes:
+    """A batch as Arrow IPC, perhaps compressed: a slice sent any other way would drag its whole parent along."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
         writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
 

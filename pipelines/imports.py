@@ -109,7 +109,7 @@ def by_shard(rows: pa.Table, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
     for shard in sorted(plan.missing):
         if bounds[shard] < bounds[shard + 1]:
             some = batch.take(pa.array(order[bounds[shard] : bounds[shard + 1]]))
-            yield shard, to_ipc(_lean(some))
+            yield shard, to_ipc(_lean(some), "zstd")  # a local runner holds all of it in memory
 
 
 def _lean(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -174,7 +174,8 @@ def _make(plan: ImportPlan, context: Context) -> dict[str, int]:
         pipeline | "Import" >> ImportLabels(plan)
 
     title = f"import {plan.dataset}/{plan.annotator}"
-    with progress.shown(title, len(plan.missing), 0, plan.labels.committed):
+    rows = int(sum(map(import_files.likely_rows, plan.files)) * len(plan.missing) / plan.shards)
+    with progress.shown(title, len(plan.missing), rows, plan.labels.committed):
         return execution.run(f"concord import {plan.dataset}", build, context.beam_flags)
 
 

@@ -44,7 +44,8 @@ def label_set(root: Path | str, annotator: str = "vendor", dataset: str = "d") -
         hashes = hashing.image_hashes(part["image_id"].to_pylist())
         assert set(hashing.shard_of(hashes, folder.shards)) <= {shard}
         assert (np.diff(hashes.astype(object)) >= 0).all()
-    return pa.concat_tables(parts).to_pandas()[["image_id", "label", "confidence"]]
+    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
+    return frame[["image_id", "label", "confidence"]]
 
 
 def rejects(root: Path | str, annotator: str = "vendor") -> pd.DataFrame:
@@ -142,6 +143,12 @@ def test_numbers_as_ids_and_labels_and_no_confidence(tmp_path: Path, kind: str) 
     assert "9007199254740993" in set(rejects(tmp_path)["image_id"])
 
 
+def test_a_label_that_is_no_number_is_none(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": ["a", "b"], "label": [2.0, math.nan]}), tmp_path / "f")
+    assert run(tmp_path, tmp_path / "f").counts == {"in": 2, "out": 1, "rejected": {"label_missing": 1}}
+    assert label_set(tmp_path).values.tolist() == [["a", "2", 1.0]]
+
+
 def test_the_first_row_of_the_first_file_wins_whoever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 700)
     monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 300)
@@ -224,7 +231,7 @@ def test_bad_values_of_parquet(tmp_path: Path) -> None:
 
 
 def test_numbers_have_one_to_five_digits(tmp_path: Path) -> None:
-    labels = ["135", "007", "12345", "123456", "", "1a", "١"]
+    labels = ["135", "007", "12345", "123456", "", "1a", "\u0661"]  # the last is a digit, but none of ours
     frame = pd.DataFrame({"image_id": [f"i{number}" for number in range(len(labels))], "label": labels})
     (tmp_path / "f").write_bytes(csv_of(frame))
     result = run(tmp_path, tmp_path / "f", task="sequence")
@@ -292,7 +299,7 @@ def test_a_column_of_another_type_is_named(tmp_path: Path, column: str, values: 
 
 def test_files_that_are_not_there_or_there_twice(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("image_id,label\na,b\n")
-    with pytest.raises(InputError, match="--input: no file .*/g"):
+    with pytest.raises(InputError, match=r"--input: no file .*/g"):
         run(tmp_path, tmp_path / "g")
-    with pytest.raises(InputError, match="names .*/f twice"):
+    with pytest.raises(InputError, match=r"names .*/f twice"):
         run(tmp_path, tmp_path / "f", tmp_path / "?")

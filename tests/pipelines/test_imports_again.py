@@ -8,12 +8,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines import cli, imports
+from pipelines import cli
 from pipelines.agree_stage import agree
 from pipelines.execution import Context, StageResult
 from pipelines.imports_stage import import_labels
 from schemas import cards, layout, products, runfile, storage
 from schemas.errors import IncompleteError, InputError
+from schemas.products import ShardFolder
 from schemas.settings import AgreeSettings, ImportSettings
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -74,7 +75,7 @@ def test_only_missing_shards_are_made(tmp_path: Path, lost: str) -> None:
 
 
 def test_a_killed_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, write = rows(tmp_path / "f.csv"), imports.ShardFolder.write
+    file, write = rows(tmp_path / "f.csv"), ShardFolder.write
     run(tmp_path / "whole", file)
 
     def failing(self: Any, shard: int, *rest: Any) -> None:
@@ -83,7 +84,7 @@ def test_a_killed_import_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         write(self, shard, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(imports.ShardFolder, "write", failing)
+        patch.setattr(ShardFolder, "write", failing)
         with pytest.raises(Exception, match="killed"):
             run(tmp_path, file)
     there = len(content(tmp_path)) if Path(layout.labels(str(tmp_path), "d", "vendor", "test")).exists() else 0
@@ -179,7 +180,7 @@ def test_an_imported_set_beside_the_images_and_people_of_a_dataset(root: str, tm
 
 def test_annotators_of_other_stages_are_not_overwritten(root: str, tmp_path: Path) -> None:
     file = rows(tmp_path / "f.csv")
-    with pytest.raises(InputError, match="annotator 'human' is taken: .* give --annotator another name"):
+    with pytest.raises(InputError, match=r"annotator 'human' is taken: .* give --annotator another name"):
         run(root, file, dataset="drawn", annotator="human")
     with pytest.raises(InputError, match="annotator 'human' is taken"):  # of another split
         storage.remove(storage.join(layout.labels(root, "drawn", "human", "test"), products.MANIFEST))
