@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import cli
@@ -213,6 +214,21 @@ def test_beside_what_confirm_wrote(tmp_path: Path) -> None:
     assert result.counts == {"in": 200, "out": 80, "rejected": {"label_outside_classes": 120}}
     with pytest.raises(InputError, match="has no split 'train'; its splits are test"):
         run(tmp_path, rows(tmp_path / "f.csv"), split="train")
+
+
+def test_files_and_root_in_every_kind_of_place(place: str, tmp_path: Path) -> None:
+    local = rows(tmp_path / "f.csv")
+    storage.write_bytes(storage.join(place, "in", "1.csv"), local.read_bytes())
+    more = pd.DataFrame({"image_id": ["new", "i0"], "label": ["y", "y"], "confidence": [0.5, 1.0]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pandas(more), sink)
+    storage.write_bytes(storage.join(place, "in", "2.parquet"), sink.getvalue().to_pybytes())
+    given: dict[str, Any] = {"dataset": "d", "annotator": "vendor", "split": "test", "max_reject_fraction": 1.0}
+    settings = ImportSettings(input=(f"{place}/in/*",), **given)
+    made = [import_labels(settings, Context(place, ("--direct_num_workers=1",))) for _ in range(2)]
+    assert made[0].counts == {"in": 202, "out": 201, "rejected": {"image_repeated": 1}}
+    assert [one.made for one in made] == [True, False]
+    assert labels_of(place, "vendor", "d")["confidence"].sum() == 200.5
 
 
 # --- The command and run files ------------------------------------------------------------------
