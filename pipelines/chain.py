@@ -22,6 +22,7 @@ _STAGES = {  # in order, each with the module whose function of the same name it
     "draw": "pipelines.draw",
     "confirm": "pipelines.confirm_stage",
     "convert": "pipelines.convert_stage",
+    "imports": "pipelines.imports_stage",
     "features": "pipelines.features",
     "train": "pipelines.train_stage",
     "label": "pipelines.label_stage",
@@ -85,6 +86,7 @@ def _inputs(configuration: dict[str, Any]) -> list[str]:
     """The input files of a run's stages."""
     convert, confirm = (configuration.get(stage) or {} for stage in ("convert", "confirm"))
     patterns = [*confirm.get("machine", ()), *confirm.get("human", ()), confirm.get("classes"), confirm.get("images")]
+    patterns += [pattern for one in configuration.get("imports") or () for pattern in one["input"]]
     return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in storage.glob(pattern))]
 
 

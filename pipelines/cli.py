@@ -27,6 +27,7 @@ VERBS: dict[str, type] = {
     "draw": settings.DrawSettings,
     "confirm": settings.ConfirmSettings,
     "convert": settings.ConvertSettings,
+    "import": settings.ImportSettings,
     "train": TrainSettings,
     "features": FeatureSettings,
     "label": settings.LabelSettings,
@@ -38,6 +39,7 @@ REQUIRED = {
     "draw": ("output",),
     "confirm": ("dataset", "machine", "human"),
     "convert": ("dataset", "source"),
+    "import": ("dataset", "annotator", "split", "input"),
     "train": ("dataset", "network"),
     "features": ("dataset", "network"),
     "label": ("dataset",),
@@ -228,8 +230,9 @@ def _stage(given: argparse.Namespace) -> RunFile:
     if absent:
         raise ConcordError(f"needs {', '.join(absent)}; see concord {given.verb} --help")
     made: Any = runfile.make(kind, values, given.verb)
-    stages: dict[str, Any] = dict.fromkeys(VERBS) | {"train": ()}
-    return RunFile(**{**stages, given.verb: (made,) if given.verb == "train" else made})
+    stages: dict[str, Any] = {entry.name: None for entry in dataclasses.fields(RunFile)} | {"train": (), "imports": ()}
+    verb = runfile.field(given.verb)
+    return RunFile(**{**stages, verb: made if stages[verb] is None else (made,)})
 
 
 def _headline(root: str, dataset: str) -> list[str]:

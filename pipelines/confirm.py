@@ -23,10 +23,10 @@ import xxhash
 from apache_beam.utils import shared
 
 from pipelines import execution
-from pipelines.batches import from_ipc, to_ipc
+from pipelines.batches import from_ipc, only_used, to_ipc
+from pipelines.csv_ranges import Layout as CsvLayout
+from pipelines.csv_ranges import Range, blocks
 from pipelines.verdicts import bloom, tallies
-from pipelines.verdicts.csv_ranges import Layout as CsvLayout
-from pipelines.verdicts.csv_ranges import Range, blocks
 from pipelines.verdicts.join import DECILES, SIDE, Rules, deciles, join, label_table
 from pipelines.verdicts.label_rows import LabelRows, listed_ids, parse
 from pipelines.verdicts.tallies import AddTallies, Key
@@ -338,13 +338,6 @@ class Reader:
             self._names = rows.rows.label_names
             self._hashes = hashing.image_hashes(self._names.to_pylist())
         return rows.rows.images ^ self._hashes[rows.rows.labels]
-
-
-def only_used(codes: npt.NDArray[np.int32], names: pa.Array) -> pa.Array:
-    """Labels with a dictionary of just those that occur."""
-    used = np.bincount(codes, minlength=len(names)) > 0
-    numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
-    return pa.DictionaryArray.from_arrays(pa.array(numbers[codes]), names.filter(pa.array(used)))
 
 
 def write_tally(summed: bytes, plan: ConfirmPlan) -> None:

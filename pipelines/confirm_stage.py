@@ -6,17 +6,18 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipelines import execution, progress
+from pipelines import csv_ranges, execution, progress
 from pipelines.confirm import ConfirmLabels, ConfirmPlan, Narrowing
+from pipelines.csv_ranges import Range
 from pipelines.execution import Context, StageResult
+from pipelines.inputs import input_files
 from pipelines.rejects import check_rejects
-from pipelines.verdicts import bloom, csv_ranges, statistics, tallies
+from pipelines.verdicts import bloom, statistics, tallies
 from pipelines.verdicts.class_names import read_class_names
-from pipelines.verdicts.csv_ranges import Range
 from pipelines.verdicts.join import Rules
 from pipelines.verdicts.statistics import Counts
 from schemas import hashing, layout, products, storage, tables
-from schemas.errors import IncompleteError, InputError
+from schemas.errors import IncompleteError
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder
 from schemas.settings import ConfirmSettings
@@ -34,7 +35,7 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
         InputError: a file cannot be what it should.
         TooManyRejectsError: more rows were malformed than the settings allow.
     """
-    machine, human = _files(MACHINE, settings.machine), _files(HUMAN, settings.human)
+    machine, human = input_files(MACHINE, settings.machine), input_files(HUMAN, settings.human)
     others = {"classes": [settings.classes], "images": [settings.images]}
     inputs = {
         name: [products.input_identity(path) for path in paths if path]
@@ -51,18 +52,6 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
     counters = _make(plan, context)
     counts = _declare(plan, settings, names)
     return StageResult("confirm", settings.dataset, True, time.monotonic() - began, counts, counters)
-
-
-def _files(side: str, patterns: Sequence[str]) -> list[str]:
-    matches = {pattern: storage.glob(pattern) for pattern in patterns}
-    for pattern in patterns:
-        if not matches[pattern]:
-            raise InputError(f"--{side}: no file {pattern}")
-    found = [path for pattern in patterns for path in matches[pattern]]
-    if len(set(found)) < len(found):
-        twice = next(path for path in found if found.count(path) > 1)
-        raise InputError(f"--{side} names {twice} twice: its rows would all be duplicates")
-    return found
 
 
 def shard_count(settings: ConfirmSettings, machine: int, human: int) -> int:

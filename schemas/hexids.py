@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.xxh64 import P1, P2, P4, P5, avalanche, rotated
+
 Words = npt.NDArray[np.uint64]
 DIGITS = 16
 
@@ -63,31 +65,13 @@ def texts(numbers: Words) -> pa.Array:
     return pa.Array.from_buffers(pa.string(), len(numbers), [None, offsets, data])
 
 
-_P1, _P2, _P3, _P4, _P5 = (
-    np.uint64(prime)
-    for prime in (
-        0x9E3779B185EBCA87,
-        0xC2B2AE3D27D4EB4F,
-        0x165667B19E3779F9,
-        0x85EBCA77C2B2AE63,
-        0x27D4EB2F165667C5,
-    )
-)
-
-
-def _rotated(words: Words, bits: int) -> Words:
-    return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
-
-
 def hashes(numbers: Words, seed: int) -> Words:
     """XXH64 of the ids of numbers (n,): what `hashing.image_hashes` gives for their texts.
 
     https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, for an input of 16 bytes.
     """
     lanes = _digits(numbers).byteswap()  # the specification reads words little-endian
-    state = np.full(len(numbers), np.uint64(seed) + _P5 + np.uint64(DIGITS), dtype=np.uint64)
+    state = np.full(len(numbers), np.uint64(seed) + P5 + np.uint64(DIGITS), dtype=np.uint64)
     for lane in (lanes[:, 0], lanes[:, 1]):
-        state = _rotated(state ^ (_rotated(lane * _P2, 31) * _P1), 27) * _P1 + _P4
-    state = (state ^ (state >> np.uint64(33))) * _P2
-    state = (state ^ (state >> np.uint64(29))) * _P3
-    return state ^ (state >> np.uint64(32))
+        state = rotated(state ^ (rotated(lane * P2, 31) * P1), 27) * P1 + P4
+    return avalanche(state)

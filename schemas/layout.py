@@ -87,6 +87,11 @@ def label_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
     return join(root, "rejects", "label", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 
+def import_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Folder of the rows of somebody's labels that `import` turned away."""
+    return join(root, "rejects", "import", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+
+
 def features(root: str, dataset: str, backbone: str, split: str) -> str:
     """Folder of the features that a backbone gives the images of one split."""
     return join(root, "features", f"dataset={dataset}", f"backbone={backbone}", f"split={split}")

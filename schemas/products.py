@@ -22,6 +22,8 @@ from schemas.layout import IMAGENET
 MANIFEST = "_concord.json"
 # A dataset's task: one label an image, a set of them, or a number, which is a string of digits.
 MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
+NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
+IMPORT = "import"  # the stage that a manifest of somebody's labels names
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 
@@ -213,7 +215,9 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     """
     folder = layout.labels(root, dataset, annotator, split)
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
-    manifest = require_manifest(folder, what, "run concord convert (people's labels) or concord label (a model's)")
+    manifest = require_manifest(
+        folder, what, "run concord convert (people's labels), concord label (a model's) or concord import (anybody's)"
+    )
     return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
 
 

@@ -10,6 +10,11 @@ class Reason(StrEnum):
     PIXELS_OUT_OF_RANGE = "pixels_out_of_range"
     LABEL_MISSING = "label_missing"
     LABEL_OUTSIDE_CLASSES = "label_outside_classes"
+    LABEL_NOT_DIGITS = "label_not_digits"
+    LABEL_REPEATED = "label_repeated"
+    IMAGE_REPEATED = "image_repeated"
+    IMAGE_UNKNOWN = "image_unknown"
+    IMAGE_ID_MISSING = "image_id_missing"
     RECORD_DAMAGED = "record_damaged"
     IMAGE_UNDECODABLE = "image_undecodable"
     SCORES_NOT_FINITE = "scores_not_finite"
@@ -37,6 +42,12 @@ REMEDIES = {
     Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: give the true one with --value-range",
     Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): mend the input",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
+    Reason.LABEL_NOT_DIGITS: "a number has one to five digits, and nothing else: mend the file, or give another --task",
+    Reason.LABEL_REPEATED: "the image has this label already, and the first row counts: leave the others out",
+    Reason.IMAGE_REPEATED: "the image has a label already, and the first row counts: leave the others out, or, where "
+    "images have several labels, give --task multilabel",
+    Reason.IMAGE_UNKNOWN: "the dataset has no such image in that split: give the right --split, or leave the row out",
+    Reason.IMAGE_ID_MISSING: "there is no image id: mend the file, or name its columns with --columns",
     Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
     Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: copy it again, or remake the shard with convert --force",
     Reason.SCORES_NOT_FINITE: "the network's scores are NaN or infinite: train it again",

@@ -12,6 +12,7 @@ from schemas.errors import InputError
 from schemas.train_settings import FeatureSettings, TrainSettings
 
 Settings = TypeVar("Settings")
+_KEYS = {"imports": "import"}  # the chain's field of each key of a run file that is a word of Python's
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class RunFile:
     draw: settings.DrawSettings | None
     confirm: settings.ConfirmSettings | None
     convert: settings.ConvertSettings | None
+    imports: tuple[settings.ImportSettings, ...]
     train: tuple[TrainSettings, ...]
     features: FeatureSettings | None
     label: settings.LabelSettings | None
@@ -47,22 +49,22 @@ def load(path: str, root: str, data: str = "") -> RunFile:
 
 def parse(content: Mapping[str, Any]) -> RunFile:
     """The chain that the content of a run file describes; stages inherit `dataset` and what follows from others."""
-    stages = [entry.name for entry in dataclasses.fields(RunFile)]
+    stages = [_KEYS.get(entry.name, entry.name) for entry in dataclasses.fields(RunFile)]
     _check_keys("the run file", content, ["dataset", *stages])
     dataset = {"dataset": content["dataset"]} if "dataset" in content else {}
-    trainings = content.get("train", [])
-    if not isinstance(trainings, list) or not all(isinstance(one, dict) for one in trainings):
-        raise InputError("train is a list of models: write [[train]], with two brackets")
-    train = tuple(make(TrainSettings, {**dataset, **one}, "train") for one in trainings)
+    train = _several(TrainSettings, content, "train", dataset, "models")
+    imports = _several(settings.ImportSettings, content, "import", dataset, "label sets")
     models = {"models": [one.name for one in train]} if train else {}
     label = _optional(settings.LabelSettings, content, "label", {**dataset, **models})
     named = [*label.models, *([label.annotator] if label.annotator else [])] if label else []
-    annotators = {"annotators": named} if named else {}
+    theirs = dict.fromkeys(one.annotator for one in imports)
+    annotators = {"annotators": [*theirs, *named]} if theirs or named else {}
     asked = {"models": named} if named else models
     return RunFile(
         draw=_optional(settings.DrawSettings, content, "draw", {}),
         confirm=_optional(settings.ConfirmSettings, content, "confirm", dataset),
         convert=_optional(settings.ConvertSettings, content, "convert", dataset),
+        imports=imports,
         train=train,
         features=_optional(FeatureSettings, content, "features", dataset),
         label=label,
@@ -81,6 +83,21 @@ def make(kind: type[Settings], values: Mapping[str, Any], where: str) -> Setting
     hints = get_type_hints(kind)
     _check_keys(f"[{where}]", values, list(hints))
     return kind(**{key: _fit(f"{where}.{key}", value, hints[key]) for key, value in values.items()})
+
+
+def field(verb: str) -> str:
+    """The chain's field that holds what a verb is asked to do."""
+    return next((name for name, key in _KEYS.items() if key == verb), verb)
+
+
+def _several(
+    kind: type[Settings], content: Mapping[str, Any], stage: str, given: Mapping[str, Any], what: str
+) -> tuple[Settings, ...]:
+    """The settings of a stage that a run file may ask for several times."""
+    asked = content.get(stage, [])
+    if not isinstance(asked, list) or not all(isinstance(one, dict) for one in asked):
+        raise InputError(f"{stage} is a list of {what}: write [[{stage}]], with two brackets")
+    return tuple(make(kind, {**given, **one}, stage) for one in asked)
 
 
 def _optional(

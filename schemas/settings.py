@@ -19,6 +19,8 @@ from schemas.fields import (
     setting,
 )
 from schemas.layout import CONFIRMED, HUMAN, MACHINE, check_name, check_split
+from schemas.products import MULTICLASS, MULTILABEL, SEQUENCE
+from schemas.tables import IMPORTED
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,40 @@ class ConfirmSettings(Checked):
         check_choice("label_sets", self.label_sets, ("images", "all", "none"))
         if not 0 <= self.min_confidence <= 1:
             raise InputError(f"min_confidence must lie in [0, 1], got {self.min_confidence}")
+
+
+@dataclass(frozen=True)
+class ImportSettings(Checked):
+    """Take anybody's labels, from CSV or Parquet files of image_id, label and perhaps confidence, as a label set."""
+
+    dataset: str = setting("", "name of the dataset, of images or of label sets alone")
+    annotator: str = setting("", "whose labels they are: the name of the label set")
+    split: str = setting("", "split of the images")
+    input: tuple[str, ...] = setting((), "CSV or Parquet files; local, gs:// or s3://; may hold * and ?", "paths")
+    columns: Mapping[str, str] = setting(
+        None, "columns that the files call otherwise: image_id=ImageID,label=LabelName,confidence=Confidence", "columns"
+    )
+    version: str = setting("1.0.0", "version of the dataset, where it has images")
+    task: str = setting("", "multiclass, multilabel or sequence (default: the dataset's own, else multiclass)")
+    classes: tuple[str, ...] = setting((), "labels to take (default: the dataset's classes, else every label)", "list")
+    shards: int = setting(0, "shards of label sets alone, a power of two; 0 chooses by size, at least 8")
+    max_reject_fraction: float = setting(0.01, "share of rows that may be rejected before the stage fails")
+
+    def check(self) -> None:
+        """Names can be names, and columns are renamed to what there is."""
+        check_name("annotator", self.annotator)
+        check_split(self.split)
+        check_shards(self.shards)
+        check_distinct("classes", self.classes, 0)
+        check_choice("task", self.task, ("", MULTICLASS, MULTILABEL, SEQUENCE))
+        for key in self.columns or {}:
+            check_choice("columns", key, IMPORTED)
+        check_distinct("columns", self.column_names, 0)
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """What the files call image_id, label and confidence."""
+        return tuple((self.columns or {}).get(name, name) for name in IMPORTED)
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ LABELS = pa.schema(
     ]
 )
 
+IMPORTED = ("image_id", "label", "confidence")  # columns that anybody's labels have; the last may be left out
+
 PAIRS = pa.schema(
     [
         _field("image_id", pa.string(), "identity of the image within its dataset"),

@@ -15,7 +15,16 @@ FORBIDDEN = {
     "analysis": {"models", "pipelines", "apache_beam", "tensorflow"},
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-STAGES = {"draw", "confirm_stage", "convert_stage", "train_stage", "label_stage", "agree_stage", "explain_stage"}
+STAGES = {
+    "draw",
+    "confirm_stage",
+    "convert_stage",
+    "imports_stage",
+    "train_stage",
+    "label_stage",
+    "agree_stage",
+    "explain_stage",
+}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

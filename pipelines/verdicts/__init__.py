@@ -1,6 +1,6 @@
 """What `confirm` is made of: rows of label CSVs, a filter, a join, and what the counts tell.
 
-`csv_ranges` cuts files into ranges of lines, `label_rows` turns lines into checked rows, `bloom` keeps what cannot
-match out of the shuffle, `join` gives a shard's machine rows people's verdicts, `tallies` adds counts up, and
-`statistics` makes tables of them. `class_names` reads what classes are called.
+`label_rows` turns lines into checked rows, `bloom` keeps what cannot match out of the shuffle, `join` gives a shard's
+machine rows people's verdicts, `tallies` adds counts up, and `statistics` makes tables of them. `class_names` reads
+what classes are called.
 """

@@ -6,9 +6,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines import confirm_stage
+from pipelines import confirm_stage, csv_ranges
 from pipelines.execution import Context, StageResult
-from pipelines.verdicts import csv_ranges
 from schemas import layout, products, tables
 from schemas.settings import ConfirmSettings
 from tests import label_files

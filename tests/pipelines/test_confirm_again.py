@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import confirm_stage
+from pipelines import confirm_stage, csv_ranges
 from pipelines.execution import Context, StageResult
-from pipelines.verdicts import csv_ranges
 from schemas import layout, products, storage
 from schemas.errors import InputError, StorageError, TooManyRejectsError
 from schemas.settings import ConfirmSettings

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pipelines import csv_ranges
 from pipelines.confirm_stage import confirm
 from pipelines.execution import Context
-from pipelines.verdicts import csv_ranges
 from schemas import layout, products
 from schemas.errors import ConcordError
 from schemas.settings import ConfirmSettings

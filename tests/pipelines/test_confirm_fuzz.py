@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines import confirm_stage
+from pipelines import confirm_stage, csv_ranges
 from pipelines.execution import Context
-from pipelines.verdicts import csv_ranges, label_rows
+from pipelines.verdicts import label_rows
 from schemas.csvfile import BOM
 from schemas.errors import ConcordError
 from schemas.settings import ConfirmSettings

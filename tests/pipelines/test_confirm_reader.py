@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipelines import csv_ranges
 from pipelines.batches import from_ipc
 from pipelines.confirm import ConfirmPlan, Narrowing, Reader, listed_images
-from pipelines.verdicts import bloom, csv_ranges, label_rows
-from pipelines.verdicts.csv_ranges import Block, Layout
+from pipelines.csv_ranges import Block, Layout
+from pipelines.verdicts import bloom, label_rows
 from pipelines.verdicts.join import Rules
 from schemas import hashing
 from schemas.layout import MACHINE

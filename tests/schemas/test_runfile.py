@@ -103,7 +103,10 @@ def test_stages_left_out_are_none(tmp_path: Path) -> None:
     [
         ('datset = "d"', "the run file has an unknown key 'datset'; did you mean 'dataset'?"),
         ("[covert]", "the run file has an unknown key 'covert'; did you mean 'convert'?"),
-        ("[zzz]", "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, train, "),
+        (
+            "[zzz]",
+            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, train, ",
+        ),
         ('[convert]\ndataset = "d"\nshard = 8', "[convert] has an unknown key 'shard'; did you mean 'shards'?"),
         ('[[train]]\nnetwrok = "cnn1"', "[train] has an unknown key 'netwrok'; did you mean 'network'?"),
         ('dataset = "d"\n[convert]\nshards = "8"', "convert.shards must be int, got '8'"),

@@ -11,16 +11,18 @@ from schemas.settings import (
     ConfirmSettings,
     ConvertSettings,
     DrawSettings,
+    ImportSettings,
     LabelSettings,
     ReportSettings,
 )
 from schemas.train_settings import TrainSettings
 
-KINDS = {"text", "list", "path", "paths", "fractions", "counts", "keys", "shape", "amounts", "tables"}
+KINDS = {"text", "list", "path", "paths", "fractions", "counts", "keys", "columns", "shape", "amounts", "tables"}
 GOOD: dict[type[Any], dict[str, Any]] = {
     DrawSettings: {"output": "sample.h5"},
     ConfirmSettings: {"dataset": "svhn"},
     ConvertSettings: {"dataset": "svhn"},
+    ImportSettings: {"dataset": "svhn", "annotator": "vendor", "split": "test"},
     TrainSettings: {"dataset": "svhn", "network": "cnn2"},
     LabelSettings: {"dataset": "svhn", "models": ("cnn1",)},
     AgreeSettings: {"dataset": "svhn", "annotators": ("cnn1", "cnn2")},
@@ -124,6 +126,13 @@ BAD: list[tuple[type[Any], dict[str, Any], str]] = [
     (AgreeSettings, {"annotators": ("cnn1", "cnn1")}, "annotators must be 2 or more distinct names, got cnn1, cnn1"),
     (AgreeSettings, {"annotators": ("cnn1", "Ann")}, f"annotators must be {NAMED} 'Ann'"),
     (AgreeSettings, {"splits": ("test", "test")}, "splits must be 1 or more distinct names, got test, test"),
+    (ImportSettings, {"annotator": "a-b"}, f"annotator must be {NAMED} 'a-b'"),
+    (ImportSettings, {"split": ""}, f"split must be {NAMED} ''"),
+    (ImportSettings, {"shards": 3}, "shards must be a power of two, got 3"),
+    (ImportSettings, {"task": "regression"}, "task must be one of multiclass, multilabel, sequence; got 'regression'"),
+    (ImportSettings, {"classes": ("a", "a")}, "classes must be 0 or more distinct names, got a, a"),
+    (ImportSettings, {"columns": {"id": "x"}}, "columns must be one of image_id, label, confidence; got 'id'"),
+    (ImportSettings, {"columns": {"image_id": "label"}}, "columns must be 0 or more distinct names, got label, label"),
     (ReportSettings, {"dataset": "a-b"}, f"dataset must be {NAMED} 'a-b'"),
     (ReportSettings, {"models": ("a.b",)}, f"models must be {NAMED} 'a.b'"),
 ]
@@ -163,6 +172,7 @@ def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
         },
         ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
+        ImportSettings: {"input", "max_reject_fraction"},
         TrainSettings: {"weights", "accelerator"},
         LabelSettings: {"accelerator", "max_reject_fraction", "model_file", "one_model"},
         AgreeSettings: set(),

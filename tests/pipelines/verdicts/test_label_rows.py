@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipelines import csv_lines
+from pipelines.csv_ranges import Block, Layout
 from pipelines.verdicts import label_rows
-from pipelines.verdicts.csv_ranges import Block, Layout
 from schemas import tables
 from schemas.csvfile import BOM
 from schemas.errors import InputError
@@ -299,7 +300,7 @@ def test_one_bad_row_takes_no_other_with_it() -> None:
 def test_pieces_are_of_bounded_size_and_share_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
     data = b"".join(b'%016x,s%d,"/m/%d",0.%d\n' % (n, n % 3, n % 7, n) for n in range(300))
     expected = plain_rows.read(data, STANDARD, False)[0]
-    monkeypatch.setattr(label_rows, "_PARSE_BYTES", 1000)
+    monkeypatch.setattr(csv_lines, "PARSE_BYTES", 1000)
     for careful in (False, True):
         if careful:
             monkeypatch.setattr(label_rows, "_as_it_should_be", lambda *_: None)

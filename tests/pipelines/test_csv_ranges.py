@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.verdicts import csv_ranges
-from pipelines.verdicts.csv_ranges import Block, Layout, Range
+from pipelines import csv_ranges
+from pipelines.csv_ranges import Block, Layout, Range
 from schemas.csvfile import BOM
 from schemas.errors import InputError
 

@@ -25,6 +25,10 @@ _LOOKS = 16  # such reads at once
 _LOOK_BYTES = 16 << 10
 _LINE_END = re.compile(rb"\n|\r(?!\n)")
 _GZIP_MAGIC = b"\x1f\x8b"
+_NAMELESS = (
+    "If that is a row of data, the file has no header: name its columns with "
+    "--columns ImageID,Source,LabelName,Confidence"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,11 @@ class Block:
 
 
 def plan(
-    paths: Sequence[str], wanted: Sequence[str], optional: Sequence[str] = (), columns: Sequence[str] = ()
+    paths: Sequence[str],
+    wanted: Sequence[str],
+    optional: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    remedy: str = _NAMELESS,
 ) -> tuple[Range, ...]:
     """The ranges of some files.
 
@@ -81,13 +89,14 @@ def plan(
         wanted: names of the columns that each must have.
         optional: names of columns that it may have; their number is -1 where it has not.
         columns: the columns of files whose first line does not name them.
+        remedy: what to do about a file that lacks a column.
 
     Raises:
         InputError: a file is missing, is no text, or lacks a column.
     """
     ranges: list[Range] = []
     for path in paths:
-        zipped, layout, start, size = _look(path, wanted, optional, columns)
+        zipped, layout, start, size = _look(path, wanted, optional, columns, remedy)
         stops = [start + size] if zipped else _cuts(path, start, size)
         for stop in stops:
             if start < stop:
@@ -97,7 +106,7 @@ def plan(
 
 
 def _look(
-    path: str, wanted: Sequence[str], optional: Sequence[str], columns: Sequence[str]
+    path: str, wanted: Sequence[str], optional: Sequence[str], columns: Sequence[str], remedy: str
 ) -> tuple[bool, Layout, int, int]:
     """Whether a file is zipped, its layout, where its rows begin (unzipped), and its size."""
     status = storage.stat(path)
@@ -112,8 +121,8 @@ def _look(
     line = _first_line(path, text)
     names = _header(path, line)
     if columns and not set(wanted) <= set(names):
-        return zipped, _layout(path, list(columns), wanted, optional), marked, status.size
-    return zipped, _layout(path, names, wanted, optional), marked + len(line), status.size
+        return zipped, _layout(path, list(columns), wanted, optional, remedy), marked, status.size
+    return zipped, _layout(path, names, wanted, optional, remedy), marked + len(line), status.size
 
 
 def _unzipped_head(path: str, file: IO[bytes]) -> bytes:
@@ -141,16 +150,13 @@ def _header(path: str, line: bytes) -> list[str]:
         ) from error
 
 
-def _layout(path: str, names: list[str], wanted: Sequence[str], optional: Sequence[str]) -> Layout:
-    absent = [name for name in wanted if names.count(name) != 1]
-    if absent:
+def _layout(path: str, names: list[str], wanted: Sequence[str], optional: Sequence[str], remedy: str) -> Layout:
+    absent = [name for name in wanted if name not in names]
+    twice = [name for name in (*wanted, *optional) if names.count(name) > 1]
+    if absent or twice:
         found = ", ".join(ascii(name[:40])[1:-1] for name in names[:12]) or "nothing"
-        twice = [name for name in absent if name in names]
         trouble = f"has the column {twice[0]} more than once" if twice else f"has no column {', '.join(absent)}"
-        raise InputError(
-            f"{path} {trouble}; its columns are: {found}. If that is a row of data, the file has no header: "
-            "name its columns with --columns ImageID,Source,LabelName,Confidence"
-        )
+        raise InputError(f"{path} {trouble}; its columns are: {found}. {remedy}")
     numbers = [names.index(name) if name in names else -1 for name in (*wanted, *optional)]
     return Layout(len(names), tuple(numbers))
 
