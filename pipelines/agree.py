@@ -6,9 +6,8 @@ Shard *k* of every label set speaks of the same images, so nothing is shuffled b
 side by side, writes a shard of `pairs`, and yields the counts from which the figures are computed last.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -16,7 +15,8 @@ import pyarrow.compute as pc
 
 from pipelines import execution, measures
 from pipelines.measures import Counts
-from schemas import layout, plugins, tables
+from pipelines.summaries import write_tables
+from schemas import layout, tables
 from schemas.products import ShardFolder, ShardReport
 
 PairKey = tuple[str, str, str]
@@ -136,43 +136,5 @@ def _looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
 
 def merged(parts: Iterable[Counts]) -> Counts:
     """The sum of counts, as Beam combines them."""
-    return measures.merge(parts)
-
-
-def write_tables(counted: tuple[PairKey, Counts], plans: Mapping[PairKey, PairPlan]) -> str:
-    """Write the summary and the confusion of one pair of annotators."""
-    key, counts = counted
-    plan = plans[key]
-    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b}
-    tables.write(plan.table("confusion"), confusion(counts, keys), plan.fingerprint)
-    tables.write(plan.table("summary"), summary(counts, keys), plan.fingerprint)
-    return plan.table("summary")
-
-
-def summary(counts: Counts, keys: dict[str, str]) -> pa.Table:
-    """The figures of every measure, in one row of scope `all`."""
-    modules = [plugins.load(measures, "measure", name) for name in plugins.names(measures)]
-    fields = [field for module in modules for field in module.FIELDS]
-    row: dict[str, Any] = {**keys, "scope": "all", "label": None, "n": counts.n, "n_agree": counts.n_agree}
-    for module in modules:
-        row |= module.figures(counts)
-    return pa.Table.from_pylist([row], schema=tables.summary(fields))
-
-
-def confusion(counts: Counts, keys: dict[str, str]) -> pa.Table:
-    """How often a gave one label and b another, with their mean confidence."""
-    totals = counts.cells.group_by(["label_a", "label_b"]).aggregate(
-        [("n", "sum"), ("confidence_a", "sum"), ("confidence_b", "sum")]
-    )
-    rows = [
-        {
-            **keys,
-            "label_a": cell["label_a"],
-            "label_b": cell["label_b"],
-            "n": cell["n_sum"],
-            "mean_confidence_a": cell["confidence_a_sum"] / measures.CONFIDENCE_UNIT / cell["n_sum"],
-            "mean_confidence_b": cell["confidence_b_sum"] / measures.CONFIDENCE_UNIT / cell["n_sum"],
-        }
-        for cell in totals.sort_by([("label_a", "ascending"), ("label_b", "ascending")]).to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, schema=tables.CONFUSION)
+    found: Counts = measures.merge(parts)
+    return found
