@@ -163,10 +163,21 @@ def _headline(pair: tables.Pair, summary: Row) -> Iterable[str]:
     if not n:
         yield f"{pair.a} and {pair.b} have no {pair.split} image in common"
         return
-    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed'])} of {count(n)} {pair.split} images"
-    kappa = "not defined" if summary["kappa"] is None else decimal(summary["kappa"], 2)
-    yield f"(Cohen's kappa {kappa})" + (";" if known else "")
+    several = summary.get("n_decisions") is not None  # of several labels an image, decisions are what is agreed on
+    of = f"{count(summary['n_decisions'])} decisions on {count(n)}" if several else count(n)
+    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed'])} of {of} {pair.split} images"
+    yield f"({_chance_corrected(summary)})" + (";" if known else "")
     if known:
-        among = "" if known == n else f" on {count(known)} images"
-        yield f"accuracy against {pair.truth}{among}:"
-        yield f"{pair.a} {decimal(summary['accuracy_a'])}, {pair.b} {decimal(summary['accuracy_b'])}"
+        among = "" if several or known == n else f" on {count(known)} images"
+        yield f"{'micro F1' if several else 'accuracy'} against {pair.truth}{among}:"
+        name = "f1" if several else "accuracy"
+        yield f"{pair.a} {decimal(summary[f'{name}_a'])}, {pair.b} {decimal(summary[f'{name}_b'])}"
+
+
+def _chance_corrected(summary: Row) -> str:
+    """Cohen's kappa with its interval, and beside it AC1, for kappa misleads where one label is nearly all."""
+    kappa = "not defined" if summary["kappa"] is None else decimal(summary["kappa"], 2)
+    if summary.get("kappa_low") is not None:
+        kappa += f", 95 % interval {decimal(summary['kappa_low'], 2)}-{decimal(summary['kappa_high'], 2)}"
+    ac1 = summary.get("ac1")
+    return f"Cohen's kappa {kappa}" + ("" if ac1 is None else f"; AC1 {decimal(ac1, 2)}")

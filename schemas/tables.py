@@ -105,11 +105,11 @@ _PAIR_KEYS = [
 CONFUSION = pa.schema(
     [
         *_PAIR_KEYS,
-        _field("label_a", pa.string(), "label of annotator a"),
-        _field("label_b", pa.string(), "label of annotator b"),
+        _field("label_a", pa.string(), "label of annotator a; null where, of several, it did not give label_b", True),
+        _field("label_b", pa.string(), "label of annotator b; null where, of several, it did not give label_a", True),
         _field("n", pa.int64(), "images that a and b gave these labels", unit="images"),
-        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them, in [0, 1]", unit="1"),
-        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them, in [0, 1]", unit="1"),
+        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them; null without label_a", True, unit="1"),
+        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them; null without label_b", True, unit="1"),
     ]
 )
 
@@ -206,13 +206,27 @@ SWEEP = pa.schema(
 )
 
 
+_SCOPE = [
+    _field("scope", pa.string(), "all, or class for the figures of one label against the rest"),
+    _field("label", pa.string(), "the label of a class scope; null for all", True),
+]
+_UNDEFINED = _field("undefined", pa.string(), "which figures are not defined, and why; null where all are", True)
+
+
 def summary(figures: list[pa.Field]) -> pa.Schema:
     """The schema of the summary table: its keys and counts, then the figures of every measure."""
-    scope = _field("scope", pa.string(), "all, or class for the figures of one label")
-    label = _field("label", pa.string(), "the label of a class scope; null for all", True)
     n = _field("n", pa.int64(), "images that both annotators labelled", unit="images")
-    n_agree = _field("n_agree", pa.int64(), "images that both gave the same label", unit="images")
-    return pa.schema([*_PAIR_KEYS, scope, label, n, n_agree, *figures])
+    same = "images that both gave the same label, or the same set of labels"
+    n_agree = _field("n_agree", pa.int64(), same, unit="images")
+    return pa.schema([*_PAIR_KEYS, *_SCOPE, n, n_agree, *figures, _UNDEFINED])
+
+
+def annotators(figures: list[pa.Field]) -> pa.Schema:
+    """The schema of the table of many annotators: its keys and counts, then the figures of every measure."""
+    names = _field("annotators", pa.string(), "their names, in order, joined by commas")
+    n = _field("n", pa.int64(), "images that at least one of them labelled", unit="images")
+    pairable = _field("n_pairable", pa.int64(), "images that at least two of them labelled", unit="images")
+    return pa.schema([*_PAIR_KEYS[:2], names, *_SCOPE, n, pairable, *figures, _UNDEFINED])
 
 
 def label_rows(columns: Mapping[str, Any]) -> pa.Table:

@@ -1,98 +1,125 @@
 """Measures of agreement: a file per kind, found by its name; counts in, figures out.
 
-Each module has `FIELDS`, the columns that it adds to the summary table, and `figures(counts)`, their values. Counts are
-integers and fixed-point sums, so that they merge exactly, at any scale and in any order; formulas come last.
+Each module has `COUNTS`, the kinds of counts that it takes, `FIELDS`, the columns that it adds to their table, and
+`figures(counts)`, their values. A figure whose formula is not defined for the counts is an `Undefined` that says why.
+Counts are integers and fixed-point sums, so that they merge exactly (`pipelines.counts`); formulas come last.
 """
 
-from collections import Counter
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipelines.counts import CONFIDENCE_UNIT
+from pipelines.counts.labels import BinaryCounts, Counts, SequenceCounts, count
+from pipelines.counts.multilabel import MultilabelCounts
+from pipelines.counts.ratings import BinaryRatings, Ratings
 from schemas import tables
 
-CONFIDENCE_UNIT = 2**32  # a confidence of 1, in the fixed-point sums: exact up to 2**31 images
-CELLS = pa.schema(
-    [
-        ("label_a", pa.string()),
-        ("label_b", pa.string()),
-        ("truth", pa.string()),
-        ("n", pa.int64()),
-        ("confidence_a", pa.int64()),
-        ("confidence_b", pa.int64()),
-    ]
-)
-_KEYS, _SUMS = CELLS.names[:3], CELLS.names[3:]
+__all__ = ["CONFIDENCE_UNIT", "Counts", "count", "merge"]
+Figures = dict[str, Any]
+TWO = (Counts, SequenceCounts, BinaryCounts)  # the counts of two annotators that have a cross table
+MANY = (Ratings, BinaryRatings)
+PAIRED = (*TWO, MultilabelCounts)
+Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
+
+NO_IMAGES = "no image was labelled by two"
+ONE_LABEL = "only one label occurs"
+BY_CHANCE = "chance alone agrees on everything"
+NORMAL = "normal, cut off at -1 and 1"
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """Stands for a figure that its formula does not define, and says why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate and its standard error, None where there are too few images for one."""
+
+    value: Fraction
+    error: float | None
+
+
+def merge(parts: Iterable[Any]) -> Any:
+    """The sum of counts, all of one kind; of nothing, no `Counts`."""
+    parts = list(parts)
+    kind = type(parts[0]) if parts else Counts
+    return kind.merged(parts)
 
 
 def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
-    """A column of the summary table; null where the figure is not defined.
+    """A column of a table of figures; null where the figure is not defined, or is none of the dataset's task.
 
     Its unit, if none is given, is images for whole numbers, and 1 for all others.
     """
     return tables.described(name, kind, description, unit=unit or ("images" if pa.types.is_integer(kind) else "1"))
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How often two annotators gave which labels: a row a combination that occurs, of schema `CELLS`."""
-
-    cells: pa.Table
-
-    @property
-    def n(self) -> int:
-        """Images that both labelled."""
-        return int(pc.sum(self.cells["n"]).as_py() or 0)
-
-    @property
-    def n_agree(self) -> int:
-        """Images that both gave the same label."""
-        same = self.cells.filter(pc.equal(self.cells["label_a"], self.cells["label_b"]))
-        return int(pc.sum(same["n"]).as_py() or 0)
-
-    def marginal(self, annotator: str) -> Counter[str]:
-        """How often an annotator (`a` or `b`) gave each label."""
-        counted: Counter[str] = Counter()
-        for label, n in zip(self.cells[f"label_{annotator}"].to_pylist(), self.cells["n"].to_pylist(), strict=True):
-            counted[label] += n
-        return counted
-
-    def correct(self, annotator: str) -> tuple[int, int]:
-        """Of the images whose truth is known: how many an annotator labelled so, and how many there are."""
-        known = self.cells.filter(pc.is_valid(self.cells["truth"]))
-        right = known.filter(pc.equal(known[f"label_{annotator}"], known["truth"]))
-        return int(pc.sum(right["n"]).as_py() or 0), int(pc.sum(known["n"]).as_py() or 0)
+def fields(name: str, description: str, interval: str) -> list[pa.Field]:
+    """The columns of a figure and of its 95 % interval, whose method is named."""
+    return [
+        field(name, pa.float64(), description),
+        field(f"{name}_low", pa.float64(), f"lower end of its 95 % interval ({interval})"),
+        field(f"{name}_high", pa.float64(), f"upper end of its 95 % interval ({interval})"),
+    ]
 
 
-def count(pairs: pa.Table) -> Counts:
-    """The counts of a table of pairs."""
-    fixed = {
-        name: pa.array(np.rint(pairs[name].to_numpy().astype(np.float64) * CONFIDENCE_UNIT).astype(np.int64))
-        for name in ("confidence_a", "confidence_b")
-    }
-    ones = pa.array(np.ones(pairs.num_rows, dtype=np.int64))
-    columns = {name: pairs[name] for name in _KEYS}
-    return _summed(pa.table({**columns, "n": ones, **fixed}, schema=CELLS))
+def ratio(numerator: int, denominator: int, why: str = NO_IMAGES) -> float | Undefined:
+    """A quotient of whole numbers, rounded once."""
+    return numerator / denominator if denominator else Undefined(why)
 
 
-def merge(parts: Iterable[Counts]) -> Counts:
-    """The sum of counts."""
-    return _summed(pa.concat_tables([CELLS.empty_table(), *(part.cells for part in parts)]))
+def absent(name: str, why: Undefined | None) -> Figures:
+    """A figure and its interval where there are none: undefined, or of no concern (None)."""
+    return {name: why, f"{name}_low": why, f"{name}_high": why}
 
 
-def _summed(cells: pa.Table) -> Counts:
-    grouped = cells.group_by(_KEYS).aggregate([(name, "sum") for name in _SUMS])
-    renamed = grouped.rename_columns({f"{name}_sum": name for name in _SUMS})
-    return Counts(renamed.select(CELLS.names).cast(CELLS).sort_by([(key, "ascending") for key in _KEYS]))
+def proportion(name: str, successes: int, trials: int, why: str = NO_IMAGES) -> Figures:
+    """A share with its Wilson score interval.
+
+    E. B. Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal of the American
+    Statistical Association 22:209-212.
+    """
+    if not trials:
+        return absent(name, Undefined(why))
+    low, high = wilson(successes, trials)
+    return {name: successes / trials, f"{name}_low": low, f"{name}_high": high}
 
 
-def ratio(numerator: int, denominator: int) -> float | None:
-    """A quotient of whole numbers, rounded once; None where the denominator is 0."""
-    return numerator / denominator if denominator else None
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's score interval of a share: the ends at 0 and 1 are exact."""
+    share, spread = successes / trials, Z * Z / trials
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
+    low = 0.0 if successes == 0 else max(middle - half, 0.0)
+    return low, 1.0 if successes == trials else min(middle + half, 1.0)
 
 
-Figures = dict[str, Any]
+def overlap(name: str, both: int, one: int, why: str) -> Figures:
+    """2 both / (2 both + one): the specific agreement, or F1, of what two gave and what one alone did.
+
+    It is 2 p / (1 + p), where p = both / (both + one); its interval is that of p (Wilson), carried over.
+    """
+    if not both + one:
+        return absent(name, Undefined(why))
+    low, high = (2 * end / (1 + end) for end in wilson(both, both + one))
+    return {name: 2 * both / (2 * both + one), f"{name}_low": low, f"{name}_high": high}
+
+
+def coefficient(name: str, estimate: Estimate | Undefined) -> Figures:
+    """An estimate with its normal interval, within [-1, 1]."""
+    if isinstance(estimate, Undefined):
+        return absent(name, estimate)
+    value = float(estimate.value)
+    if estimate.error is None:
+        few = Undefined("too few images")
+        return {name: value, f"{name}_low": few, f"{name}_high": few}
+    half = Z * estimate.error
+    return {name: value, f"{name}_low": max(value - half, -1.0), f"{name}_high": min(value + half, 1.0)}

@@ -2,17 +2,24 @@
 
 import pyarrow as pa
 
-from pipelines.measures import Counts, Figures, field, ratio
+from pipelines.counts.labels import BinaryCounts, Counts
+from pipelines.measures import TWO, Figures, absent, field, fields, proportion
 
+COUNTS = TWO
 FIELDS = [
-    field("n_truth", pa.int64(), "images labelled by both annotators whose truth is known"),
-    field("accuracy_a", pa.float64(), "share of them that a labels as the truth does; null without a truth"),
-    field("accuracy_b", pa.float64(), "share of them that b labels as the truth does; null without a truth"),
+    field(
+        "n_truth", pa.int64(), "images labelled by both whose truth is known; of several labels, image-class decisions"
+    ),
+    *fields("accuracy_a", "share of them that a labels as the truth does; null without a truth", "Wilson"),
+    *fields("accuracy_b", "share of them that b labels as the truth does; null without a truth", "Wilson"),
 ]
 
 
-def figures(counts: Counts) -> Figures:
+def figures(counts: Counts | BinaryCounts) -> Figures:
     """The figures of `FIELDS`."""
-    right_a, known = counts.correct("a")
-    right_b, _ = counts.correct("b")
-    return {"n_truth": known, "accuracy_a": ratio(right_a, known), "accuracy_b": ratio(right_b, known)}
+    found: Figures = {"n_truth": counts.correct("a")[1]}
+    for annotator in "ab":
+        right, known = counts.correct(annotator)
+        name = f"accuracy_{annotator}"
+        found |= proportion(name, right, known) if known else absent(name, None)
+    return found

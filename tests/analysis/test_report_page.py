@@ -96,9 +96,11 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
     a, b = ([row[f"label_{side}"] for row in pristine.rows] for side in "ab")
     known = [row for row in pristine.rows if row["truth"] is not None]
     right = [accuracy_score([row["truth"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"]
+    kappa = cohen_kappa_score(a, b)
     assert headline(pristine.root, DATASET) == [
         f"cnn1 and cnn2 agree on {100 * accuracy_score(a, b):.1f} % of 59 test images "
-        f"(Cohen's kappa {cohen_kappa_score(a, b):.2f}); accuracy against human on {len(known)} images: "
+        f"(Cohen's kappa {kappa:.2f}, 95 % interval {kappa - 0.1:.2f}-{kappa + 0.1:.2f}; AC1 0.12); "
+        f"accuracy against human on {len(known)} images: "
         f"cnn1 {right[0]:.3f}, cnn2 {right[1]:.3f}"
     ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.metrics import accuracy_score, cohen_kappa_score
+from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_fscore_support
 
 from pipelines import execution
 from pipelines.agree_stage import agree
@@ -76,6 +76,12 @@ def table(root: str, name: str, a: str = "x", b: str = "y") -> pd.DataFrame:
     return found
 
 
+def whole(root: str) -> dict[str, Any]:
+    """The row of the summary that is of all labels."""
+    (row,) = (row for row in table(root, "summary").to_dict("records") if row["scope"] == "all")
+    return {str(name): value for name, value in row.items()}
+
+
 def joined(frames: dict[str, pd.DataFrame], a: str = "x", b: str = "y") -> pd.DataFrame:
     """The inner join of two annotators with the truth, by pandas, in the order of the hash."""
     both: pd.DataFrame = frames[a].merge(frames[b], on="image_id", suffixes=("_a", "_b"))
@@ -104,7 +110,7 @@ def test_pairs_are_the_inner_join_in_the_order_of_the_shards(root: str) -> None:
 
 def test_figures_are_scikit_learns(root: str) -> None:
     compare(root)
-    (row,) = table(root, "summary").to_dict("records")
+    row = whole(root)
     expected = joined(drawn_sets(1))
     known = expected[expected["truth"].notna()]
     assert (row["dataset"], row["split"], row["a"], row["b"], row["scope"]) == ("drawn", "test", "x", "y", "all")
@@ -132,6 +138,21 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
     assert compare(alone, pairs="all")[0].made
     assert len(list(pairs_folder(alone).glob("*.parquet"))) == SHARDS
     assert len(comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
+def test_every_label_has_a_row_of_its_own(root: str) -> None:
+    compare(root)
+    found = table(root, "summary")
+    rows, expected = found[found["scope"] == "class"].set_index("label"), joined(drawn_sets(1))
+    known = expected[expected["truth"].notna()]
+    assert rows.index.tolist() == ["0", "1", "10", "2", "only y"]
+    for label, row in rows.iterrows():
+        a, b = expected["label_a"] == label, expected["label_b"] == label
+        assert (row["n"], row["n_agree"]) == (len(expected), (a == b).sum())
+        assert row["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12) or not a.any()
+        scored = precision_recall_fscore_support(
+            known["truth"] == label, known["label_a"] == label, average="binary", zero_division=np.nan
+        )
+        np.testing.assert_allclose(row[["precision_a", "recall_a", "f1_a"]].astype(float), scored[:3])
+    assert "neither a nor the truth has it" in str(rows.loc["only y", "undefined"])
 
 
 def test_confusion_is_the_cross_table(root: str) -> None:
@@ -163,14 +184,14 @@ def test_kappa_is_null_where_all_give_one_label(root: str) -> None:
     for name in ("x", "y"):
         write_set(root, name, drawn_sets(1)[name].assign(label="0"))
     compare(root)
-    (row,) = table(root, "summary").to_dict("records")
+    row = whole(root)
     assert (row["observed"], row["expected"]) == (1.0, 1.0)
-    assert pq.read_table(layout.agreement_table(root, "summary", "drawn", "x", "y", "test"))["kappa"].null_count == 1
+    assert pq.read_table(layout.agreement_table(root, "summary", "drawn", "x", "y", "test"))["kappa"][0].as_py() is None
 
 
 def test_without_a_truth_there_is_no_accuracy(root: str) -> None:
     compare(root, truth="")
-    (row,) = table(root, "summary").to_dict("records")
+    row = whole(root)
     assert row["n_truth"] == 0
     assert pd.isna(row["accuracy_a"]) and pd.isna(row["accuracy_b"])
     shard = pq.read_table(pairs_folder(root) / layout.parquet_shard(0, SHARDS))
@@ -201,7 +222,8 @@ def check_with_duckdb(root: str) -> None:
     """One `read_parquet` reads all files of a table, their columns the same."""
     expected = [("test", len(joined(drawn_sets(1)))), ("validation", len(joined(drawn_sets(2, 100))))]
     of_x_and_y = "where a = 'x' and b = 'y' group by split order by split"
-    for counted, files in (("count(*)", "pairs/**"), ("sum(n)", "summary"), ("sum(n)", "confusion")):
+    of_all = ("sum(n) filter (scope = 'all')", "summary")
+    for counted, files in (("count(*)", "pairs/**"), of_all, ("sum(n)", "confusion")):
         path = Path(root, "agreement", files, "*.parquet")
         assert duckdb.sql(f"select split, {counted}::int from '{path}' {of_x_and_y}").fetchall() == expected
         pairs = duckdb.sql(f"select distinct a, b from '{path}' order by all").fetchall()

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
-from pipelines import measures
+from pipelines import measures, summaries
 from pipelines.agree import pair
-from pipelines.measures import CONFIDENCE_UNIT, Counts, accuracy, cohen_kappa, count, merge
+from pipelines.counts import multilabel, ratings
+from pipelines.counts.labels import SequenceCounts
+from pipelines.measures import CONFIDENCE_UNIT, Counts, Undefined, accuracy, cohen_kappa, count, merge
 from schemas import plugins, tables
 
 MEASURES = plugins.names(measures)
@@ -62,44 +65,64 @@ rows = st.lists(
 )
 
 
+def kinds_of(some: list[Row]) -> list[Any]:
+    """The same rows as counts of every kind."""
+    pairs = pairs_of(some)
+    whole = count(pairs)
+    only = pairs.set_column(3, "label_b", pc.if_else(pairs["agree"], pairs["label_b"], None))
+    told = multilabel.Told(images=len(some), every_label=len(some))
+    unknown = pa.nulls(len(some), pa.string())
+    sets = multilabel.count(
+        only.set_column(6, "truth", unknown).set_column(7, "correct_a", pairs["agree"]), len(some), told
+    )
+    votes = ratings.count(pairs.select(["label_a", "label_b", "truth"]))
+    found: list[Any] = [whole, SequenceCounts(whole.cells), sets, sets.pooled, votes]
+    return [*found, *(one for _, one in whole.by_label()), *(one for _, one in votes.by_label())]
+
+
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("some", [[], [("1", "7", None, 0.5, 1.0)], [("1", "1", "7", 0.0, 1.0)]])
 def test_a_measure_gives_just_its_fields(name: str, some: list[Row]) -> None:
     module = plugins.load(measures, "measure", name)
-    figures = module.figures(count(pairs_of(some)))
-    assert list(figures) == [field.name for field in module.FIELDS]
-    pa.Table.from_pylist([figures], schema=pa.schema(module.FIELDS))  # each value fits its column
+    taken = [counts for counts in kinds_of(some) if type(counts) in module.COUNTS]
+    assert taken or not some
+    for counts in taken:
+        figures = module.figures(counts)
+        assert sorted(figures) == sorted(field.name for field in module.FIELDS)
+        defined = {key: None if isinstance(value, Undefined) else value for key, value in figures.items()}
+        pa.Table.from_pylist([defined], schema=pa.schema(module.FIELDS))  # each value fits its column
     assert all(field.nullable and field.metadata[b"description"] for field in module.FIELDS)
 
 
-def test_the_fields_of_all_measures_are_distinct() -> None:
-    fields = [field.name for name in MEASURES for field in plugins.load(measures, "measure", name).FIELDS]
-    taken = set(tables.summary([]).names)
-    assert len(fields) == len(set(fields)) == len(set(fields) - taken)
+@pytest.mark.parametrize("schema", [summaries.summary_schema(), summaries.annotators_schema()])
+def test_the_fields_of_all_measures_are_distinct(schema: pa.Schema) -> None:
+    assert len(schema.names) == len(set(schema.names))
     assert {"cohen_kappa", "accuracy"} <= set(MEASURES)
-
-
-def test_the_published_table_of_gwet() -> None:
-    figures = cohen_kappa.figures(counts_of([[13, 0, 0], [0, 20, 7], [0, 4, 56]]))
-    assert figures["observed"] == 0.89
-    assert figures["kappa"] == pytest.approx(0.7964094, abs=5e-8)
+    ends = {name.removesuffix(end) for name in schema.names for end in ("_low", "_high") if name.endswith(end)}
+    assert {"observed", "expected", "alpha", "ac1"} <= ends <= set(schema.names)
+    methods = ("Wilson", "Gwet", "Fleiss, Cohen & Everitt", "delta method", "normal")
+    for name in ends:
+        low = schema.field(f"{name}_low").metadata[b"description"].decode()
+        assert any(method in low for method in methods), name
 
 
 def test_kappa_by_hand() -> None:
     # 2x2: observed 35/50; a says yes 25 times, b 30 times: expected (25*30 + 25*20)/2500 = 0.5; kappa 0.2/0.5
     figures = cohen_kappa.figures(counts_of([[20, 5], [10, 15]]))
-    assert figures == {"observed": 0.7, "expected": 0.5, "kappa": 0.4}
+    assert (figures["expected"], figures["kappa"]) == (0.5, 0.4)
 
 
-def test_kappa_is_null_where_chance_agrees_on_everything() -> None:
-    assert cohen_kappa.figures(counts_of([[9]])) == {"observed": 1.0, "expected": 1.0, "kappa": None}
+def test_kappa_is_not_defined_where_chance_agrees_on_everything() -> None:
+    figures = cohen_kappa.figures(counts_of([[9]]))
+    assert (figures["expected"], figures["kappa"]) == (1.0, Undefined("chance alone agrees on everything"))
 
 
 def test_no_images_have_no_figures() -> None:
     nothing = count(pairs_of([]))
     assert (nothing.n, nothing.n_agree) == (0, 0)
-    assert cohen_kappa.figures(nothing) == {"observed": None, "expected": None, "kappa": None}
-    assert accuracy.figures(nothing) == {"n_truth": 0, "accuracy_a": None, "accuracy_b": None}
+    assert set(cohen_kappa.figures(nothing).values()) == {Undefined("no image was labelled by two")}
+    found = accuracy.figures(nothing)
+    assert (found.pop("n_truth"), set(found.values())) == (0, {None})
 
 
 def test_total_disagreement_of_disjoint_labels_is_no_worse_than_chance() -> None:
@@ -112,12 +135,11 @@ def test_kappa_is_scikit_learns(some: list[Row]) -> None:
     if not some:
         return
     a, b = [row[0] for row in some], [row[1] for row in some]
-    assert figures["observed"] == pytest.approx(accuracy_score(a, b))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it divides by zero where kappa is not defined
         expected = cohen_kappa_score(a, b)
     if math.isnan(expected):
-        assert figures["kappa"] is None
+        assert isinstance(figures["kappa"], Undefined)
     else:
         assert figures["kappa"] == pytest.approx(expected, abs=1e-12)
 

@@ -19,6 +19,7 @@ SCHEMAS = {
     "confusion": tables.CONFUSION,
     "rejects": tables.REJECTS,
     "summary": SUMMARY,
+    "annotators": tables.annotators([]),
 }
 LABEL_ROWS = [
     # an id of digits with a leading zero, and a label that is a number: both must stay text
@@ -120,8 +121,10 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
 
 def test_summary_has_keys_before_figures() -> None:
     keys = ["dataset", "split", "a", "b", "scope", "label", "n", "n_agree"]
-    assert SUMMARY.names == [*keys, "kappa"]
-    assert [field.name for field in SUMMARY if field.nullable] == ["label", "kappa"]
+    assert SUMMARY.names == [*keys, "kappa", "undefined"]
+    assert [field.name for field in SUMMARY if field.nullable] == ["label", "kappa", "undefined"]
+    many = ["dataset", "split", "annotators", "scope", "label", "n", "n_pairable", "undefined"]
+    assert tables.annotators([]).names == many
 
 
 def test_who_is_present() -> None:
