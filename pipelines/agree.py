@@ -198,8 +198,7 @@ class _Shard:
         return self.plan.truth.sighted(*self._part, self.truth) if self.plan.truth else None
 
     def compare(self, a: str, b: str) -> tuple[pa.Table, Any, ShardReport]:
-        """The pairs of two annotators, their counts, and what went in and came out: images, or where they have several
-        labels, images that one of the two has seen."""
+        """The pairs of two annotators, their counts, and how many images went in (that one has seen) and came out."""
         if self.plan.task == MULTILABEL:
             one, other = self.sighted[a], self.sighted[b]
             found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
@@ -207,10 +206,9 @@ class _Shard:
             counts = multilabel.count(found.rows, found.images, told)
             return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
         pairs = pair(self.rows[a], self.rows[b], self.truth)
-        counts = label_counts.count(pairs)
-        if self.plan.task == SEQUENCE:
-            counts = label_counts.SequenceCounts(counts.cells)
-        return pairs, counts, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
+        cells = label_counts.count(pairs)
+        whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
+        return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
 
 
 def _report(a: int, b: int, both: int) -> ShardReport:

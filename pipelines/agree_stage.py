@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -46,11 +48,7 @@ def agree(settings: AgreeSettings, context: Context) -> list[StageResult]:
 
 
 def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan | None = None) -> SplitPlan:
-    """The comparisons of every two annotators on one split.
-
-    Args:
-        tuning: the split by which thresholds are chosen, if it is another one.
-    """
+    """The comparisons of every two annotators on one split; where thresholds are chosen on another one, `tuning`."""
     names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
     sets = {name: products.label_set(root, settings.dataset, name, split) for name in names}
     facts = {name: products.require_manifest(labels.folder, "label set", "") for name, labels in sets.items()}
@@ -60,17 +58,10 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
     found = {name: _label_set(root, settings.dataset, split, name, sets[name], facts[name], task) for name in sets}
     whole = {name: task != MULTILABEL or labelled.is_complete(labels) for name, labels in sets.items()}
     _check_known(settings, whole)
-    fingerprints = {name: labels.fingerprint for name, labels in sets.items()}
-    chosen = {"tuned": tuning.fingerprint, "targets": settings.targets} if tuning and tuning.split != split else {}
-    truth = [fingerprints[settings.truth], settings.truth] if settings.truth else []
-
-    def made_of(*annotators: str) -> str:
-        recipe = {"labels": [fingerprints[name] for name in annotators], "names": annotators, "truth": truth}
-        return products.fingerprint("agree", dataset=settings.dataset, split=split, **recipe, **chosen)
-
-    kept, shards = settings.pairs == "all", max(labels.shards for labels in sets.values())
+    shards = max(labels.shards for labels in sets.values())
+    recipe = partial(_fingerprint, settings, split, {name: labels.fingerprint for name, labels in sets.items()}, tuning)
     pairs = tuple(
-        PairPlan(root, settings.dataset, split, a, b, shards, made_of(a, b), kept)
+        PairPlan(root, settings.dataset, split, a, b, shards, recipe((a, b)), settings.pairs == "all")
         for a, b in itertools.combinations(settings.annotators, 2)
     )
     return SplitPlan(
@@ -78,7 +69,7 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
         dataset=settings.dataset,
         split=split,
         task=task,
-        fingerprint=made_of(*settings.annotators),
+        fingerprint=recipe(settings.annotators),
         annotators=tuple(found[name] for name in settings.annotators),
         truth=found[settings.truth] if settings.truth else None,
         whole_truth=bool(settings.truth) and whole[settings.truth],
@@ -86,6 +77,20 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
         shards=shards,
         several=True,
     )
+
+
+def _fingerprint(
+    settings: AgreeSettings,
+    split: str,
+    labels: Mapping[str, str],
+    tuning: SplitPlan | None,
+    annotators: Sequence[str],
+) -> str:
+    """Of what follows from some annotators' labels."""
+    chosen = {"tuned": tuning.fingerprint, "targets": settings.targets} if tuning and tuning.split != split else {}
+    truth = [labels[settings.truth], settings.truth] if settings.truth else []
+    recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
+    return products.fingerprint("agree", dataset=settings.dataset, split=split, **recipe)
 
 
 def _homes(root: str, dataset: str) -> list[dict[str, Any]]:
@@ -203,7 +208,9 @@ def _prepared(plan: SplitPlan, force: bool) -> SplitPlan:
 def _declare(plan: PairPlan, split: SplitPlan) -> dict[str, Any]:
     done = plan.pairs.done()
     if plan.kept and len(done) < plan.shards:
-        raise IncompleteError(f"only {len(done)} of {plan.shards} shards of {plan.pairs.folder} were written; run again")
+        raise IncompleteError(
+            f"only {len(done)} of {plan.shards} shards of {plan.pairs.folder} were written; run again"
+        )
     report = ShardReport.from_json(tables.read_tags(plan.table("summary"))[1])
     counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
     truth = split.truth.name if split.truth else ""

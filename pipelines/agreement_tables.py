@@ -103,8 +103,7 @@ def write_split(plan: SplitPlan, found: Rated) -> str:
     empty: Any = summaries.annotators_schema().empty_table()
     annotators = summaries.annotators_table(found.ratings, keys) if found.ratings else empty
     calibrated = [
-        reliability.calibration_table(counts, {**keys, "annotator": name})
-        for name, counts in found.reliability.items()
+        reliability.calibration_table(counts, {**keys, "annotator": name}) for name, counts in found.reliability.items()
     ]
     calibration = pa.concat_tables([confidence_tables.CALIBRATION.empty_table(), *calibrated])
     tables.write(plan.table("calibration"), calibration, plan.fingerprint)

@@ -51,16 +51,16 @@ def count(pairs: pa.Table, coverage_too: bool) -> Sureness:
     if not pairs.num_rows:
         return Sureness({}, {})
     agree = pairs["agree"].to_numpy()
-    right = [marks(pairs[f"correct_{annotator}"]) for annotator in "ab"]
+    right_a, right_b = (marks(pairs[f"correct_{annotator}"]) for annotator in "ab")
     joints, coverages = {}, {}
     for kind, name in _COLUMNS.items():
         columns = [pairs[f"{name}_{annotator}"] for annotator in "ab"]
         if kind == CALIBRATED and any(column.null_count == len(column) for column in columns):
             continue
-        sure = [confidences(column) for column in columns]
-        joints[kind] = joint.count(*sure, agree, *right)
+        sure_a, sure_b = (confidences(column) for column in columns)
+        joints[kind] = joint.count(sure_a, sure_b, agree, right_a, right_b)
         if coverage_too:
-            coverages[kind] = coverage.count_pair(*sure, agree, *right)
+            coverages[kind] = coverage.count_pair(sure_a, sure_b, agree, right_a, right_b)
     return Sureness(joints, coverages)
 
 

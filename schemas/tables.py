@@ -108,8 +108,8 @@ CONFUSION = pa.schema(
         _field("label_a", pa.string(), "label of annotator a; null where, of several, it did not give label_b", True),
         _field("label_b", pa.string(), "label of annotator b; null where, of several, it did not give label_a", True),
         _field("n", pa.int64(), "images that a and b gave these labels", unit="images"),
-        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them; null without label_a", True, unit="1"),
-        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them; null without label_b", True, unit="1"),
+        _field("mean_confidence_a", pa.float64(), "mean confidence of a over them; null with label_a", True, unit="1"),
+        _field("mean_confidence_b", pa.float64(), "mean confidence of b over them; null with label_b", True, unit="1"),
     ]
 )
 
