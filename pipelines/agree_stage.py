@@ -15,6 +15,7 @@ from pipelines import execution, progress
 from pipelines.agree import LabelSet, PairPlan, SplitPlan
 from pipelines.agreement_tables import PAIR_TABLES, SPLIT_TABLES, WriteAgreement
 from pipelines.execution import Context, StageResult
+from pipelines.summaries import annotators_schema, summary_schema
 from schemas import layout, products, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder, ShardReport
@@ -90,7 +91,8 @@ def _fingerprint(
     chosen = {"tuned": tuning.fingerprint, "targets": settings.targets} if tuning and tuning.split != split else {}
     truth = [labels[settings.truth], settings.truth] if settings.truth else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
-    return products.fingerprint("agree", dataset=settings.dataset, split=split, **recipe)
+    columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
+    return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
 
 
 def _homes(root: str, dataset: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 from pipelines import summaries
 from pipelines.counts import ratings
 from pipelines.counts.ratings import Ratings
-from pipelines.measures import Undefined, gwet_ac1
+from pipelines.measures import Undefined, gwet_ac1, krippendorff_alpha
 from pipelines.measures import fleiss_kappa as fleiss
 
 KEYS = {"dataset": "d", "split": "test"}
@@ -149,6 +149,31 @@ def _by_loop(some: list[Image], names: list[str], of_label: bool, kind: str) -> 
         scores.append(own - 2 * (1 - value) * shift / (1 - chance))
     error = math.sqrt(sum((one - value) ** 2 for one in scores) / (n * (n - 1))) if n > 1 else None
     return value, error
+
+
+@given(images)
+@example([("0", "1", "0"), ("0", "0", None), ("1", "10", None), ("1", None, None)])
+def test_the_error_of_alpha_is_gwets_by_a_loop_over_images(some: list[Image]) -> None:
+    found = counted(some)
+    estimate = krippendorff_alpha.estimate(found.patterns)
+    rows = [[sum(x == k for x in image) for k in found.labels] for image in some]
+    rows = [row for row in rows if sum(row) >= 2]
+    if isinstance(estimate, Undefined) or len(rows) < 2:
+        return
+    n, mean = len(rows), sum(map(sum, rows)) / len(rows)
+    share = [sum(row[k] for row in rows) / n / mean for k in range(len(found.labels))]
+    chance = sum(one**2 for one in share)
+    pairs = [sum(k * (k - 1) for k in row) / (mean * (sum(row) - 1)) for row in rows]
+    observed = sum(pairs) / n
+    alpha = (observed - chance) / (1 - chance)
+    scores = []
+    for row, agree in zip(rows, pairs, strict=True):
+        more = (sum(row) - mean) / mean
+        by_chance = sum(k * one for k, one in zip(row, share, strict=True)) / mean - chance * more
+        own = (agree - observed * more - chance) / (1 - chance)
+        scores.append(own - 2 * (1 - alpha) * (by_chance - chance) / (1 - chance))
+    error = math.sqrt(sum((one - alpha) ** 2 for one in scores) / (n * (n - 1)))
+    assert estimate.error == pytest.approx(error, abs=1e-9)
 
 
 @given(images, st.lists(st.integers(0, 3), min_size=20, max_size=20), st.permutations(range(4)))

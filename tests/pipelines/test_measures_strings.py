@@ -15,7 +15,7 @@ from pipelines.counts import labels
 from pipelines.counts.labels import SequenceCounts
 
 KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}
-number = st.one_of(st.text("012", max_size=6), st.sampled_from(["12345+", "01201+", "123456"]))
+number = st.one_of(st.text("012", max_size=8), st.sampled_from(["12345+", "01201+", "123456"]))
 rows = st.lists(st.tuples(number, number, st.none() | number), max_size=15)
 Row = tuple[str, str, str | None]
 

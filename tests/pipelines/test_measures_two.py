@@ -17,7 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 from pipelines import summaries
 from pipelines.counts import labels
 from pipelines.counts.labels import Counts
-from pipelines.measures import Undefined, cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha
+from pipelines.measures import Undefined, cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha, overlap
 
 KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}
 LABELS = ["0", "1", "7"]
@@ -182,6 +182,14 @@ def _ac1_error(table: Any) -> float:
     off = (cells * ((1 - (shares[:, None] + shares) / 2) / (size - 1)) ** 2).sum() - expected**2
     spread = observed * (1 - observed) - 4 * (1 - ac1) * on + 4 * (1 - ac1) ** 2 * off
     return math.sqrt(max(spread, 0) / n) / float(1 - expected)
+
+
+def test_the_intervals_of_specific_agreement_and_f1_follow_from_that_of_a_share() -> None:
+    # both 12, one 4: of either, 12 / 16 are both, between p and q; so is 2 p / (1 + p) of 24 / 28
+    ends = [2 * end / (1 + end) for end in proportion_confint(12, 16, method="wilson")]
+    found = overlap("f1", 12, 4, "")
+    assert found["f1"] == 24 / 28
+    assert [found["f1_low"], found["f1_high"]] == pytest.approx(ends, abs=1e-12)
 
 
 @given(rows)
