@@ -7,7 +7,8 @@ SELECT 'convert' AS stage, * FROM rejects_convert
 UNION ALL BY NAME SELECT 'label' AS stage, * FROM rejects_label
 UNION ALL BY NAME SELECT 'confirm' AS stage, * FROM rejects_confirm
 UNION ALL BY NAME SELECT 'features' AS stage, * FROM rejects_features
-UNION ALL BY NAME SELECT 'explain' AS stage, * FROM rejects_explain;
+UNION ALL BY NAME SELECT 'explain' AS stage, * FROM rejects_explain
+UNION ALL BY NAME SELECT 'import' AS stage, * FROM rejects_import;
 
 -- an image that two annotators label differently
 --   sure: confidence of the less sure of the two, in [0, 1]

@@ -8,24 +8,16 @@ measures are known, which add columns to the summary.
 
 from pathlib import Path
 
-import pyarrow as pa
-
-from pipelines import measures
-from schemas import describe, plugins
+from pipelines import summaries
+from schemas import describe
 from schemas.registry import Table, registry
 
 SOURCES = Path(__file__).resolve().parents[1]
 
 
 def every_table() -> dict[str, Table]:
-    """Every table by its name, the figures of every measure among the summary's columns."""
-    return registry(figures())
-
-
-def figures() -> list[pa.Field]:
-    """The columns that measures add to the summary."""
-    modules = [plugins.load(measures, "measure", name) for name in plugins.names(measures)]
-    return [field for module in modules for field in module.FIELDS]
+    """Every table by its name, the figures of every measure among the columns of the summaries."""
+    return registry(summaries.summary_schema(), summaries.annotators_schema())
 
 
 def files() -> dict[Path, str]:

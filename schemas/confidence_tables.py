@@ -6,13 +6,16 @@ Where a table has columns `a` and `b`, `b` is null for an annotator by itself. `
 
 import pyarrow as pa
 
+from schemas.tables import described
+
 RAW, CALIBRATED = "raw", "calibrated"
 ALL, BIN = "all", "bin"  # scopes
 ONE, AGREE, AGREE_AND_SURE = "one", "agree", "agree_and_sure"  # rules by which images are accepted
 
 
 def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+    unit = "1" if pa.types.is_floating(kind) else "images" if pa.types.is_int64(kind) else ""
+    return described(name, kind, description, nullable, unit)
 
 
 def _share(name: str, description: str) -> list[pa.Field]:

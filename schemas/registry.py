@@ -15,7 +15,7 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from schemas import layout, storage, tables
+from schemas import confidence_tables, layout, storage, tables
 from schemas.errors import IncompleteError
 
 KEYS = {
@@ -146,8 +146,35 @@ _REJECTS = [
         ("confirm", "a row of a CSV file", layout.confirm_rejects, ("dataset", "side")),
         ("features", "an image", layout.feature_rejects, ("dataset", "backbone", "split")),
         ("explain", "an image", layout.explain_rejects, _NETWORK),
+        ("import", "a row of a file", layout.import_rejects, _NETWORK),
     )
 ]
+_SURENESS = (
+    Table(
+        "calibration",
+        "an annotator and a bin of its confidence, or all of them: how often it is right when it is how sure",
+        confidence_tables.CALIBRATION,
+        _table("agreement", "calibration"),
+    ),
+    Table(
+        "joint_confidence",
+        "two annotators and a bin of both's confidence, or all of them",
+        confidence_tables.JOINT_CONFIDENCE,
+        _table("agreement", "joint_confidence"),
+    ),
+    Table(
+        "coverage",
+        "an accuracy to reach: from which confidence on images need no person, and how right they are",
+        confidence_tables.COVERAGE,
+        _table("agreement", "coverage"),
+    ),
+    Table(
+        "coverage_curve",
+        "a threshold of confidence: how many images it accepts, and how right they are",
+        confidence_tables.COVERAGE_CURVE,
+        _table("agreement", "coverage_curve"),
+    ),
+)
 _TABLES = (
     Table(
         "labels",
@@ -168,6 +195,7 @@ _TABLES = (
         _shards(layout.pairs, "dataset", "a", "b", "split"),
     ),
     Table("confusion", "two labels that two annotators gave", tables.CONFUSION, _table("agreement", "confusion")),
+    *_SURENESS,
     *_REJECTS,
     Table(
         "statistics",
@@ -221,18 +249,29 @@ _TABLES = (
 )
 
 
-def registry(figures: Sequence[pa.Field] | None = None) -> dict[str, Table]:
+def registry(summary: pa.Schema | None = None, annotators: pa.Schema | None = None) -> dict[str, Table]:
     """Every table, by its name.
 
     Args:
-        figures: the columns that measures add to the summary; None where they are not known, and any may be there.
+        summary: the columns of the summary, those of the measures among them; None where they are not known, and any
+            may be there.
+        annotators: the same of the table of many annotators.
     """
-    others = "the figures of each measure" if figures is None else ""
-    summary = Table(
-        "summary",
-        "two annotators on one split, or one label of theirs: how far they agree",
-        tables.summary(list(figures or ())),
-        _table("agreement", "summary"),
-        others,
+    others = "" if summary else "the figures of each measure"
+    measured = (
+        Table(
+            "summary",
+            "two annotators on one split, or one label of theirs: how far they agree",
+            summary or tables.summary([]),
+            _table("agreement", "summary"),
+            others,
+        ),
+        Table(
+            "annotators",
+            "all annotators of one split together, or one label of theirs: how far they agree",
+            annotators or tables.annotators([]),
+            _table("agreement", "annotators"),
+            others,
+        ),
     )
-    return {table.name: table for table in (*_TABLES[:3], summary, *_TABLES[3:])}
+    return {table.name: table for table in (*_TABLES[:3], *measured, *_TABLES[3:])}

@@ -25,7 +25,9 @@ def drawn(split: str, count: int) -> dict[str, pd.DataFrame]:
     rng = np.random.default_rng(len(split))
     ids = np.array([f"{split}-{row:06d}" for row in range(count)])
     truth = rng.choice(list("0123"), count)
-    frames = {"human": pd.DataFrame({"image_id": ids, "label": truth, "confidence": np.float32(1)})[rng.random(count) < 0.95]}
+    frames = {
+        "human": pd.DataFrame({"image_id": ids, "label": truth, "confidence": np.float32(1)})[rng.random(count) < 0.95]
+    }
     for name, skill in zip(MACHINES, (1.0, 0.95, 0.9), strict=True):
         sure = (rng.beta(2, 1, count) * 0.75 + 0.25).astype(np.float32)
         right = rng.random(count) < sure * skill
@@ -50,7 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def rows(root: str, name: str, *annotators: str) -> pd.DataFrame:
     path = (
-        layout.agreement_table(root, name, "drawn", *annotators, "test")
+        layout.agreement_table(root, name, "drawn", annotators[0], annotators[1], "test")
         if annotators
         else layout.split_table(root, name, "drawn", "test")
     )

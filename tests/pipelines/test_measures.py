@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from pipelines import measures, summaries
-from pipelines.agree import pair
 from pipelines.counts import multilabel, ratings
 from pipelines.counts.labels import SequenceCounts
 from pipelines.measures import CONFIDENCE_UNIT, Counts, Undefined, accuracy, cohen_kappa, count, merge
+from pipelines.pairing import pair
 from schemas import plugins, tables
 
 MEASURES = plugins.names(measures)
