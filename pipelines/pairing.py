@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,29 +123,35 @@ def pair_labels(a: Sighted, b: Sighted, truth: Sighted | None, whole_truth: bool
     if whole_truth:
         no = np.zeros(0, np.int64)
     keys = np.unique(np.concatenate([key_a.there, key_b.there, yes.there]))
-    row, label = np.divmod(keys, max(len(names), 1))
-    known = judged[row] if whole_truth else np.isin(keys, np.concatenate([yes.there, no]))
-    true, given_a, given_b = np.isin(keys, yes.there), np.isin(keys, key_a.there), np.isin(keys, key_b.there)
-
-    def named(given: npt.NDArray[np.bool_]) -> pa.Array:
-        return names.take(pa.array(label, mask=~given))
-
-    columns = {
-        "image_id": images.take(pa.array(row)),
-        "label_a": named(given_a),
-        "confidence_a": key_a.confidence(keys, given_a),
-        "confidence_calibrated_a": key_a.calibrated(keys, given_a),
-        "label_b": named(given_b),
-        "confidence_b": key_b.confidence(keys, given_b),
-        "confidence_calibrated_b": key_b.calibrated(keys, given_b),
-        "agree": pa.array(given_a == given_b),
-        "truth": named(true & known),
-        "correct_a": pa.array(given_a == true, mask=~known),
-        "correct_b": pa.array(given_b == true, mask=~known),
-    }
-    rows = pa.table(columns, schema=tables.PAIRS)
+    image = keys // max(len(names), 1)
+    known = judged[image] if whole_truth else np.isin(keys, np.concatenate([yes.there, no]))
+    rows = _rows(keys, images, names, (key_a, key_b), np.isin(keys, yes.there), known)
     by_label = {} if whole_truth else _counted(np.concatenate([yes.there, no]), labels)
     return LabelPairs(rows, len(images), int(judged.sum()), int(judged.sum()) if whole_truth else 0, by_label)
+
+
+def _rows(
+    keys: Codes,
+    images: pa.Array,
+    names: pa.Array,
+    said: "tuple[_Keyed, _Keyed]",
+    true: npt.NDArray[np.bool_],
+    known: npt.NDArray[np.bool_],
+) -> pa.Table:
+    """Rows of schema `PAIRS` for keys (n,): whether the truth has them, and whether that is known, (n,) each."""
+    image, label = np.divmod(keys, max(len(names), 1))
+    given = [np.isin(keys, one.there) for one in said]
+    columns: dict[str, Any] = {
+        "image_id": images.take(pa.array(image)),
+        "agree": pa.array(given[0] == given[1]),
+        "truth": names.take(pa.array(label, mask=~(true & known))),
+    }
+    for side, one, there in zip("ab", said, given, strict=True):
+        columns[f"label_{side}"] = names.take(pa.array(label, mask=~there))
+        columns[f"confidence_{side}"] = one.taken("confidence", keys, there)
+        columns[f"confidence_calibrated_{side}"] = one.taken("confidence_calibrated", keys, there)
+        columns[f"correct_{side}"] = pa.array(there == true, mask=~known)
+    return pa.table(columns, schema=tables.PAIRS)
 
 
 @dataclass(frozen=True)
@@ -154,15 +161,8 @@ class _Keyed:
     there: Codes
     rows: pa.Table
 
-    def confidence(self, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
-        """Of each key that is given here; null elsewhere."""
-        return self._taken("confidence", keys, given)
-
-    def calibrated(self, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
-        """The same after calibration."""
-        return self._taken("confidence_calibrated", keys, given)
-
-    def _taken(self, column: str, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+    def taken(self, column: str, keys: Codes, given: npt.NDArray[np.bool_]) -> pa.ChunkedArray:
+        """A column's value of each key that is given here; null elsewhere."""
         return self.rows[column].take(pa.array(np.searchsorted(self.there, keys), mask=~given))
 
 

@@ -144,6 +144,7 @@ def pair_row(image_id: str, a: tuple[str, float], b: tuple[str, float], truth: s
         else {"correct_a": a[0] == truth, "correct_b": b[0] == truth}
     )
     said = {"label_a": a[0], "confidence_a": a[1], "label_b": b[0], "confidence_b": b[1], "agree": a[0] == b[0]}
+    said |= {"confidence_calibrated_a": None, "confidence_calibrated_b": None}
     return {"image_id": image_id, **said, "truth": truth, **right}
 
 

@@ -78,7 +78,8 @@ def test_views_hold_what_queries_find(name: str, connection: duckdb.DuckDBPyConn
         "features",
         "explanations",
         "sweep",
-        *(f"rejects_{s}" for s in ("convert", "features", "explain")),
+        "coverage",
+        *(f"rejects_{s}" for s in ("convert", "features", "explain", "import")),
     }
     assert bool(expected) == (name not in empty)
 

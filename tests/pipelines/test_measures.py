@@ -34,6 +34,8 @@ def pairs_of(rows: list[Row]) -> pa.Table:
         "image_id": pa.array(ids, pa.string()),
         "label_a": pa.array(a, pa.string()),
         "confidence_a": pa.array(confidence_a, pa.float32()),
+        "confidence_calibrated_a": pa.nulls(len(rows), pa.float32()),
+        "confidence_calibrated_b": pa.nulls(len(rows), pa.float32()),
         "label_b": pa.array(b, pa.string()),
         "confidence_b": pa.array(confidence_b, pa.float32()),
         "agree": pa.array([x == y for x, y in zip(a, b, strict=True)], pa.bool_()),
@@ -69,12 +71,12 @@ def kinds_of(some: list[Row]) -> list[Any]:
     """The same rows as counts of every kind."""
     pairs = pairs_of(some)
     whole = count(pairs)
-    only = pairs.set_column(3, "label_b", pc.if_else(pairs["agree"], pairs["label_b"], None))
+    place = pairs.column_names.index
+    only = pairs.set_column(place("label_b"), "label_b", pc.if_else(pairs["agree"], pairs["label_b"], None))
     told = multilabel.Told(images=len(some), every_label=len(some))
     unknown = pa.nulls(len(some), pa.string())
-    sets = multilabel.count(
-        only.set_column(6, "truth", unknown).set_column(7, "correct_a", pairs["agree"]), len(some), told
-    )
+    judged = only.set_column(place("truth"), "truth", unknown)
+    sets = multilabel.count(judged.set_column(place("correct_a"), "correct_a", pairs["agree"]), len(some), told)
     votes = ratings.count(pairs.select(["label_a", "label_b", "truth"]))
     found: list[Any] = [whole, SequenceCounts(whole.cells), sets, sets.pooled, votes]
     return [*found, *(one for _, one in whole.by_label()), *(one for _, one in votes.by_label())]
@@ -229,7 +231,7 @@ def test_pairs_are_the_inner_join_in_order(data: Any) -> None:
             other, other_sure = b[image_id]
             true = truth[image_id][0] if image_id in truth else None
             correct = [None if true is None else one == true for one in (label, other)]
-            expected.append([image_id, label, sure, other, other_sure, label == other, true, *correct])
+            expected.append([image_id, label, sure, None, other, other_sure, None, label == other, true, *correct])
     assert [list(row.values()) for row in found] == expected
 
 

@@ -17,6 +17,7 @@ from schemas.registry import KEYS, Table, registry
 TABLES = every_table()
 UNITS = {"1", "bytes", "channels", "images", "labels", "pixels", "rows"}
 ORDINALS = {("index", "shard"), ("statistics", "decile"), ("confirm_read", "number"), ("confirm_joined", "number")}
+ORDINALS |= {("calibration", "bin"), ("joint_confidence", "bin_a"), ("joint_confidence", "bin_b")}
 LABELS = TABLES["labels"]
 
 
