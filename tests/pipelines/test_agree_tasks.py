@@ -93,7 +93,7 @@ def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[str, Any]) -> None:
     there = np.array(IDS) != IDS[7]
     x, y, truth, known = (sets[name][there] for name in ("x", "y", "truth", "known"))
-    summary = rows(labelled, "summary").set_index(["scope", "label"])
+    summary: Any = rows(labelled, "summary").set_index(["scope", "label"])
     whole = summary.loc["all"].iloc[0]
     assert (whole["n"], whole["n_agree"]) == (len(x), (x == y).all(axis=1).sum())
     assert whole["observed"] == pytest.approx((x == y).mean())
@@ -105,7 +105,7 @@ def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[st
         assert row["kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
         of = known[:, number]
         assert row["f1_b"] == pytest.approx(f1_score(truth[of, number], y[of, number]))
-    confusion = rows(labelled, "confusion").fillna("-").set_index(["label_a", "label_b"])["n"]
+    confusion: Any = rows(labelled, "confusion").fillna("-").set_index(["label_a", "label_b"])["n"]
     assert confusion["dog", "-"] == (x & ~y)[:, 1].sum()
 
 
