@@ -13,7 +13,8 @@ file name, and so by rank:
     for name in ("cnn1", "cnn2"):
         queue.merge_dir(**place, labels_path=f"labels-{name}.json", label_field=name)
 
-Of several labels an image, a sample has the labels in question, and each machine those of them that it gave.
+Of several labels an image, a sample has a reason for each label in question, with that label as its attribute `asked`,
+and each machine has those of the labels that it gave.
 """
 
 import json
@@ -26,7 +27,7 @@ from schemas import storage
 from schemas.products import MULTILABEL
 
 PICTURES = "data"
-_TOLD = ("rank", "image_id", "split", "label", "majority", "truth")
+_TOLD = ("rank", "image_id", "split", "asked", "majority", "truth")  # an attribute may not be called label
 
 
 def write(queue: Queue) -> None:
@@ -36,7 +37,7 @@ def write(queue: Queue) -> None:
     machines: dict[str, dict[str, list[Row]]] = {name: {} for name in queue.settings.annotators}
     for row in queue.rows:
         stem = queue.pictures[row["image_id"]].rpartition(".")[0]
-        told = {key: row[key] for key in _TOLD if row[key] is not None}
+        told = {key: value for key in _TOLD if (value := {**row, "asked": row["label"]}[key]) is not None}
         reasons.setdefault(stem, []).append({"label": row["reason"], "confidence": row["score"], "attributes": told})
         for one in row["answers"]:
             said = machines[one["annotator"]].setdefault(stem, [])

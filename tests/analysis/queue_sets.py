@@ -26,7 +26,7 @@ def drawn(seed: int, count: int = 300, several: bool = False) -> dict[str, pd.Da
                 {
                     "image_id": ids,
                     "label": rng.choice(["cat", "dog", "émeu"], count, p=[0.7, 0.2, 0.1]),
-                    "confidence": rng.choice(np.float32([0.3, 0.6, 0.8, 0.9, 1.0]), count),
+                    "confidence": rng.choice(np.array([0.3, 0.6, 0.8, 0.9, 1.0], np.float32), count),
                 }
             )[rng.random(count) < share]
             for _ in range(1 + several)

@@ -148,7 +148,7 @@ def test_fiftyone_gets_a_file_of_labels_for_the_queue_and_for_each_machine(tmp_p
         assert (found["label"], found["confidence"]) == (row["reason"], row["score"])
         told = {"rank": row["rank"], "image_id": row["image_id"], "split": "test", "majority": row["majority"]}
         assert found["attributes"] == {key: value for key, value in told.items() if value is not None}
-    assert {len(row["answers"]) for row in rows} == {1, 2, 3}, "an image that a machine did not label has no entry"
+    assert {len(row["answers"]) for row in rows} == {2, 3}, "an image that a machine did not label has no entry"
     for name in MACHINES:
         said = json.loads((folder / f"labels-{name}.json").read_text())["labels"]
         expected = {f"{row['rank']:06d}": one for row in rows for one in row["answers"] if one["annotator"] == name}
@@ -159,9 +159,10 @@ def test_fiftyone_gets_all_labels_of_an_image_in_one_sample(tmp_path: Path) -> N
     build(tmp_path, "multilabel")
     folder, rows, _ = export(tmp_path, "fiftyone")
     labels = json.loads((folder / "labels.json").read_text())["labels"]
-    asked = [(one["attributes"]["image_id"], one["attributes"]["label"]) for found in labels.values() for one in found]
+    asked = [(one["attributes"]["image_id"], one["attributes"]["asked"]) for found in labels.values() for one in found]
     assert sorted(asked) == sorted((row["image_id"], row["label"]) for row in rows)
     assert max(len(found) for found in labels.values()) > 1
+    assert not any("label" in one["attributes"] for found in labels.values() for one in found), "FiftyOne's own name"
     assert {path.stem for path in (folder / "data").iterdir()} == set(labels)
     said = json.loads((folder / "labels-x.json").read_text())["labels"]
     given = [row["label"] for row in rows if row["answers"][0]["label"]]

@@ -1,4 +1,4 @@
-"""The queue of finished label sets: shard by shard what it is of all rows at once, and made again only where it changed."""
+"""The queue of finished label sets: shard by shard what it is of all at once, and made again only where it changed."""
 
 import json
 import logging
@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from analysis import queue_table
-from schemas import layout, storage, tables
+from schemas import layout, products, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.products import ImageSet
 from schemas.queue_settings import QueueSettings
@@ -56,12 +57,12 @@ def write_errors(root: Path, quality: dict[str, float], made_of: dict[str, str],
         for at, (image_id, value) in enumerate(quality.items(), start=1)
     ]
     path = layout.label_errors(str(root), "small", name, "test")
-    content = queue_sets.pa.Table.from_pylist(rows, schema=LABEL_ERRORS)
+    content = pa.Table.from_pylist(rows, schema=LABEL_ERRORS)
     tables.write(path, content, f"errors of {name}", json.dumps(made_of))
 
 
 def fingerprints(root: Path, *names: str) -> list[str]:
-    return [queue_table.products.label_set(str(root), "small", name, "test").fingerprint for name in names]
+    return [products.label_set(str(root), "small", name, "test").fingerprint for name in names]
 
 
 @pytest.mark.parametrize("limit", [1, 37, 1000])

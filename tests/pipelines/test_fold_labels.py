@@ -113,7 +113,7 @@ def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
     found = pq.read_table(made.path).to_pandas().set_index("image_id")
     stored_rows = rows_of(layout.labels(folded, "drawn", "folded", "train")).set_index("image_id")
     given = rows_of(layout.labels(folded, "drawn", "human", "train")).set_index("image_id")["label"]
-    own = [row[int(given[image_id])] for image_id, row in stored_rows["scores"].items()]
+    own = [row[int(label)] for row, label in zip(stored_rows["scores"], given.loc[stored_rows.index], strict=True)]
     np.testing.assert_allclose(found.loc[stored_rows.index, "label_quality"], own, atol=1e-6)
     with pytest.raises(
         InputError, match="divided split 'train' into folds, and has no fold of 'test'; run concord tra"
