@@ -97,6 +97,18 @@ def test_the_table_is_what_cleanlab_finds_in_the_same_arrays(tmp_path: Path, qua
     assert counts == {"in": COUNT, "out": COUNT, "unpaired": {}, "candidates": len(first)}
 
 
+def test_candidates_come_before_less_likely_labels_that_are_none() -> None:
+    """The filter goes by class: in rare classes it takes labels that are likelier than some it leaves in others."""
+    rng = np.random.default_rng(2)
+    given = rng.choice(3, COUNT, p=[0.8, 0.15, 0.05])
+    scores = rng.dirichlet([0.6, 0.3, 0.1], COUNT)
+    found = label_errors.ranked(IDS, given, scores, CLASSES, "self_confidence").to_pandas()
+    first = find_label_issues(given, scores, return_indices_ranked_by="self_confidence", n_jobs=1)
+    assert found["image_id"].tolist()[: len(first)] == [IDS[row] for row in first]
+    wrong = found["is_candidate"]
+    assert found["label_quality"][wrong].max() > found["label_quality"][~wrong].min()
+
+
 def test_planted_errors_come_first(tmp_path: Path) -> None:
     write_sets(dataset(tmp_path))
     true, _, _ = drawn()
