@@ -29,19 +29,28 @@ def load(images: ImageSet, split: str, image_ids: Iterable[str], largest: int = 
     Raises:
         IncompleteError: an image is not in the index, or a shard is missing.
     """
-    wanted = sorted(set(image_ids))
-    by_shard: dict[int, list[str]] = defaultdict(list)
-    for image_id, shard in zip(wanted, shard_of(image_hashes(wanted), images.shards).tolist(), strict=True):
-        by_shard[shard].append(image_id)
     found: dict[str, str | None] = {}
-    for shard, ids in sorted(by_shard.items()):
-        for image_id, encoded in _encoded(images, split, shard, ids):
+    for shard, ids in by_shard(image_ids, images.shards).items():
+        for image_id, encoded in stored(images, split, shard, ids):
             found[image_id] = _picture(encoded, largest)
     return found
 
 
-def _encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> Iterator[tuple[str, bytes | None]]:
-    """The encoded images of one shard, each read where the index says it lies."""
+def by_shard(image_ids: Iterable[str], shards: int) -> dict[int, list[str]]:
+    """The ids of each shard that has any of these, each once."""
+    wanted = sorted(set(image_ids))
+    found: dict[int, list[str]] = defaultdict(list)
+    for image_id, shard in zip(wanted, shard_of(image_hashes(wanted), shards).tolist(), strict=True):
+        found[shard].append(image_id)
+    return dict(sorted(found.items()))
+
+
+def stored(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    """The encoded images of one shard, each read where the index says it lies; None where its record is damaged.
+
+    Raises:
+        IncompleteError: an image is not in the index, or the shard is missing.
+    """
     index = tables.read_shard(images.index(split), shard, "run concord convert first")
     places = index.filter(pc.is_in(index["image_id"], value_set=pa.array(image_ids))).sort_by("offset").to_pylist()
     absent = sorted(set(image_ids) - {place["image_id"] for place in places})

@@ -5,7 +5,7 @@ import importlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -90,18 +90,20 @@ def _inputs(configuration: dict[str, Any]) -> list[str]:
     return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in storage.glob(pattern))]
 
 
-def stages(run_file: RunFile, context: Context, write_report: Callable[..., StageResult]) -> Iterator[Stage]:
+def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[..., Any]]) -> Iterator[Stage]:
     """The stages that a run file asks for, in order; each imports what it needs only when it is run.
 
     Args:
         run_file: the chain.
         context: where, and with which Beam flags.
-        write_report: draws the report; handed in, since stages never import what analysts read.
+        readers: the stages that run no Beam, by name and in order, such as the one that draws the report; handed in,
+            since the others never import what analysts read.
     """
     for name, module in _STAGES.items():
         asked = getattr(run_file, name)
         if asked:
             settings = [asked] if name == "features" else asked
             yield partial(getattr(importlib.import_module(module), name), settings, context)
-    if run_file.report:
-        yield lambda: write_report(run_file.report, context)
+    for name, make in readers.items():
+        if getattr(run_file, name):
+            yield partial(make, getattr(run_file, name), context)

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -19,6 +19,7 @@ import schemas
 from pipelines import flags, telling
 from schemas import runfile, settings
 from schemas.errors import ConcordError
+from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.runfile import RunFile
 from schemas.train_settings import FeatureSettings, TrainSettings
 
@@ -33,6 +34,8 @@ VERBS: dict[str, type] = {
     "label": settings.LabelSettings,
     "agree": settings.AgreeSettings,
     "explain": settings.ExplainSettings,
+    "label_errors": LabelErrorSettings,
+    "queue": QueueSettings,
     "report": settings.ReportSettings,
 }
 REQUIRED = {
@@ -45,6 +48,8 @@ REQUIRED = {
     "label": ("dataset",),
     "agree": ("dataset", "annotators"),
     "explain": ("dataset", "models"),
+    "label_errors": ("dataset", "annotator"),
+    "queue": ("dataset", "annotators"),
     "report": ("dataset",),
 }
 QUERY_FORMS = ("table", "csv", "json", "markdown")
@@ -64,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
     for verb, kind in VERBS.items():
-        flags.add(_add_verb(verbs, verb, str(kind.__doc__)), kind, REQUIRED[verb])
+        flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
     _add_query(verbs)
     return parser
 
@@ -80,6 +85,11 @@ def _add_query(verbs: Any) -> None:
         "--limit", type=int, metavar="N", help="rows at most, 0 for all (default: 100 of table and markdown, else all)"
     )
     own.add_argument("--verbose", action="store_true", help="show full tracebacks")
+
+
+def spelt(verb: str) -> str:
+    """A verb as it is written on the command line."""
+    return verb.replace("_", "-")
 
 
 def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
@@ -192,7 +202,7 @@ def _run_chain(given: argparse.Namespace, chain: RunFile, context: Any) -> tuple
     configuration = {name: value for name, value in dataclasses.asdict(chain).items() if value}
     run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(context.beam_flags)})
     try:
-        for stage in stages(chain, context, _write_report):
+        for stage in stages(chain, context, _READERS):
             for result in run.add(stage):
                 telling.tell(result)
     except BaseException:
@@ -223,16 +233,17 @@ def _chains(given: argparse.Namespace) -> list[RunFile]:
 
 def _stage(given: argparse.Namespace) -> RunFile:
     """A chain of one stage, by its flags."""
-    kind = VERBS[given.verb]
+    verb = given.verb.replace("-", "_")
+    kind = VERBS[verb]
     known = {entry.name for entry in dataclasses.fields(kind)}
     values = {name: value for name, value in vars(given).items() if name in known}
-    absent = ["--" + name for name in REQUIRED[given.verb] if name not in values]
+    absent = ["--" + name for name in REQUIRED[verb] if name not in values]
     if absent:
         raise ConcordError(f"needs {', '.join(absent)}; see concord {given.verb} --help")
-    made: Any = runfile.make(kind, values, given.verb)
+    made: Any = runfile.make(kind, values, verb)
     stages: dict[str, Any] = {entry.name: None for entry in dataclasses.fields(RunFile)} | {"train": (), "imports": ()}
-    verb = runfile.field(given.verb)
-    return RunFile(**{**stages, verb: made if stages[verb] is None else (made,)})
+    field = runfile.field(verb)
+    return RunFile(**{**stages, field: made if stages[field] is None else (made,)})
 
 
 def _headline(root: str, dataset: str) -> list[str]:
@@ -250,3 +261,40 @@ def _write_report(report: settings.ReportSettings, context: Any) -> Any:
     began = time.monotonic()
     counts = page.write_report(report, context.root)
     return StageResult("report", report.dataset, True, time.monotonic() - began, counts)
+
+
+def _find_label_errors(asked: LabelErrorSettings, context: Any) -> Any:
+    from analysis import label_errors
+    from pipelines.execution import StageResult
+
+    plan = label_errors.plan(asked, context.root)
+    product = f"{asked.dataset}/{asked.annotator}/{asked.split}"
+    if plan.is_done and not context.force:
+        return StageResult("label_errors", product, made=False)
+    began = time.monotonic()
+    counts = label_errors.write(plan)
+    return StageResult("label_errors", product, True, time.monotonic() - began, counts)
+
+
+def _write_queue(asked: QueueSettings, context: Any) -> list[Any]:
+    from analysis import exports, queue_table
+    from pipelines.execution import StageResult
+
+    plan = queue_table.plan(asked, context.root)
+    product, began = f"{asked.dataset}/{asked.split}", time.monotonic()
+    done = plan.is_done and not context.force
+    counts = {} if done else queue_table.write(plan)
+    results = [StageResult("queue", product, not done, time.monotonic() - began, counts)]
+    if asked.export:
+        began = time.monotonic()
+        done = exports.is_current(asked, context.root, plan.fingerprint) and not context.force
+        counts = {} if done else exports.write(asked, context.root, plan.fingerprint)
+        results.append(StageResult("queue", f"{product}/{asked.export}", not done, time.monotonic() - began, counts))
+    return results
+
+
+_READERS: dict[str, Callable[..., Any]] = {  # the stages that run no Beam
+    "label_errors": _find_label_errors,
+    "queue": _write_queue,
+    "report": _write_report,
+}

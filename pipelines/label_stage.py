@@ -27,7 +27,7 @@ def label(settings: LabelSettings, context: Context) -> list[StageResult]:
     models = (*settings.models, *([settings.annotator] if settings.annotator else []))
     found = {model: cards.fitting_card(images, model) for model in models}
     plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
-    facts = {model: label_facts(model, card) for model, card in found.items()}
+    facts = {model: {**label_facts(model, card), **origin(card)} for model, card in found.items()}
     return shard_sets.make(plans, facts, settings.max_reject_fraction, context)
 
 
@@ -87,3 +87,9 @@ def plan_labels(
         accelerator=settings.accelerator,
         one_model=settings.one_model,
     )
+
+
+def origin(card: dict[str, Any]) -> dict[str, Any]:
+    """Which state of a model labelled; of folds, the split of whose images each was scored by a network without it."""
+    known = {"model": card["fingerprint"], "weights": card["weights_sha256"]}
+    return {**known, "folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else known

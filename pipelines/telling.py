@@ -23,6 +23,11 @@ def tell(result: Any) -> None:
         fate = "rejected" if "rejected" in counts else "unpaired"
         parts.append(f"; {counts['in']:,} in = {counts['out']:,} out + {sum(counts[fate].values()):,} {fate}")
         parts += [lengths(split, one["lengths"]) for split, one in counts.get("splits", {}).items() if "lengths" in one]
+    if "candidates" in counts:
+        parts.append(f"; {counts['candidates']:,} of {counts['out']:,} labels may be wrong")
+    if "queued" in counts:
+        found = ", ".join(f"{count:,} {reason}" for reason, count in counts["found"].items() if count)
+        parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to look at ({found or 'none'})")
     if result.stage == "train":
         parts.append(trained(counts))
     _log.info("%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts))
@@ -87,10 +92,14 @@ def close(root: str, runs: Sequence[tuple[Any, Any, str]], headline: Callable[[s
     found = [chain.agree or chain.report for chain, _, _ in runs if chain.agree or chain.report]
     headlines = [line for stage in found for line in headline(root, stage.dataset)]
     lines += ["", *headlines, ""] if headlines else []
-    if any(chain.agree for chain, _, _ in runs):
+    if any(chain.agree or chain.queue or chain.label_errors for chain, _, _ in runs):
         lines.append(f"tables: {root.rstrip('/')}/agreement")
     if any(chain.explain for chain, _, _ in runs):
         lines.append(f"heat:   {root.rstrip('/')}/explanations")
+    exports = [chain.queue for chain, _, _ in runs if chain.queue and chain.queue.export]
+    lines += [
+        f"queue:  {one.output or layout.queue_export(root, one.dataset, one.split, one.export)}" for one in exports
+    ]
     reports = [chain.report.dataset for chain, _, _ in runs if chain.report]
     if reports:
         lines.append(f"report: {layout.report(root, reports[0] if len(reports) == 1 else '')}/index.html")

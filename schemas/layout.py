@@ -77,6 +77,21 @@ def split_table(root: str, table: str, dataset: str, split: str) -> str:
     return join(root, "agreement", table, f"{dataset}-{split}.parquet")
 
 
+def queue(root: str, dataset: str, split: str) -> str:
+    """Path of the table of images of one split that people should look at."""
+    return join(root, "agreement", "queue", f"{dataset}-{split}.parquet")
+
+
+def label_errors(root: str, dataset: str, annotator: str, split: str) -> str:
+    """Path of the table of labels that may be wrong, as one annotator's scores judge them."""
+    return join(root, "agreement", "label_errors", f"{dataset}-{annotator}-{split}.parquet")
+
+
+def queue_export(root: str, dataset: str, split: str, tool: str) -> str:
+    """Folder of the queue as a tool for people takes it, with its pictures."""
+    return join(report(root, dataset), "queue", f"{split}-{tool}")
+
+
 def convert_rejects(root: str, dataset: str, split: str) -> str:
     """Folder of the records that `convert` turned away."""
     return join(root, "rejects", "convert", f"dataset={dataset}", f"split={split}")

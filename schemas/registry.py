@@ -15,7 +15,7 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from schemas import confidence_tables, layout, storage, tables
+from schemas import confidence_tables, layout, queue_tables, storage, tables
 from schemas.errors import IncompleteError
 
 KEYS = {
@@ -175,6 +175,15 @@ _SURENESS = (
         _table("agreement", "coverage_curve"),
     ),
 )
+_LOOKED_AT = (
+    Table("queue", "an image that people should look at", queue_tables.QUEUE, _table("agreement", "queue")),
+    Table(
+        "label_errors",
+        "an image whose label may be wrong",
+        queue_tables.LABEL_ERRORS,
+        _table("agreement", "label_errors"),
+    ),
+)
 _TABLES = (
     Table(
         "labels",
@@ -196,6 +205,7 @@ _TABLES = (
     ),
     Table("confusion", "two labels that two annotators gave", tables.CONFUSION, _table("agreement", "confusion")),
     *_SURENESS,
+    *_LOOKED_AT,
     *_REJECTS,
     Table(
         "statistics",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from schemas import settings, storage
 from schemas.errors import InputError
+from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.train_settings import FeatureSettings, TrainSettings
 
 Settings = TypeVar("Settings")
@@ -28,6 +29,8 @@ class RunFile:
     label: settings.LabelSettings | None
     agree: settings.AgreeSettings | None
     explain: settings.ExplainSettings | None
+    label_errors: LabelErrorSettings | None
+    queue: QueueSettings | None
     report: settings.ReportSettings | None
 
 
@@ -70,6 +73,8 @@ def parse(content: Mapping[str, Any]) -> RunFile:
         label=label,
         agree=_optional(settings.AgreeSettings, content, "agree", {**dataset, **annotators}),
         explain=_optional(settings.ExplainSettings, content, "explain", {**dataset, **asked}),
+        label_errors=_optional(LabelErrorSettings, content, "label_errors", dataset),
+        queue=_optional(QueueSettings, content, "queue", {**dataset, **annotators}),
         report=_optional(settings.ReportSettings, content, "report", {**dataset, **models}),
     )
 

@@ -20,7 +20,8 @@ from schemas.errors import InputError
 from schemas.settings import AgreeSettings, LabelSettings
 from schemas.train_settings import TrainSettings
 
-VERBS = ["run", "draw", "confirm", "convert", "import", "train", "features", "label", "agree", "explain", "report"]
+VERBS = ["run", "draw", "confirm", "convert", "import", "train", "features", "label", "agree", "explain"]
+VERBS += ["label-errors", "queue", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")
 
 
@@ -59,7 +60,7 @@ def test_help_names_every_flag(verb: str, capsys: pytest.CaptureFixture[str]) ->
         cli.main([verb, "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    fields = dataclasses.fields(cli.VERBS[verb]) if verb in cli.VERBS else ()
+    fields = dataclasses.fields(cli.VERBS[verb.replace("-", "_")]) if verb != "run" else ()
     flagged = [entry.name.replace("_", "-") for entry in fields if entry.metadata["flag"] != "tables"]
     for name in ("root", "force", "verbose", *flagged):
         assert f"--{name}" in text
@@ -67,7 +68,8 @@ def test_help_names_every_flag(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_every_verb_has_a_stage_of_the_chain() -> None:
-    assert list(cli.VERBS) == list(cli.REQUIRED) == VERBS[1:]
+    assert list(cli.VERBS) == list(cli.REQUIRED)
+    assert [cli.spelt(verb) for verb in cli.VERBS] == VERBS[1:]
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:
@@ -100,6 +102,14 @@ except SystemExit as ended:
         (["label", "--modles=cnn1"], "concord label: unknown flag --modles; did you mean --model"),
         (["label", "cnn1"], "concord label: unexpected argument 'cnn1'"),
         (["run", "no.toml"], "concord run: cannot read no.toml: no such file"),
+        (
+            ["label-errors", "--dataset=drawn"],
+            "concord label-errors: needs --annotator; see concord label-errors --help",
+        ),
+        (
+            ["queue", "--dataset=drawn", "--annotators=a", "--limit=0"],
+            "concord queue: limit must be at least 1 row, got 0",
+        ),
         (["draw", "--output", "x.h5", "--train", "0"], "concord draw: train must be at least 1 crop, got 0"),
     ],
 )
@@ -263,3 +273,28 @@ def test_a_workers_error_is_one_line_without_a_traceback(two_annotators: Path) -
     assert ran.stderr.startswith(f"concord agree: {shard} has fingerprint anotheranother, but its product is ")
     (path,) = (two_annotators / "runs").glob("*.json")
     assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_a_queue_and_its_export_by_flags(two_annotators: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = two_annotators / "export"
+    asked = ["queue", "--dataset=drawn", "--annotators=human,double", f"--root={two_annotators}", "--export=csv"]
+    cli.main([*asked, f"--output={folder}", "--unsure-below=0.5"])
+    out, err = capsys.readouterr()
+    assert "queue drawn/test: done in " in err
+    assert "0 of 0 to look at (none)" in err
+    assert "queue drawn/test/csv: done in " in err
+    assert f"queue:  {folder}" in out
+    assert (folder / "queue.csv").read_text().startswith("rank,image_id,split,reason,score")
+    cli.main([*asked, f"--output={folder}", "--unsure-below=0.5"])
+    out, err = capsys.readouterr()
+    assert "queue drawn/test: already there, nothing to do\nqueue drawn/test/csv: already there" in err
+    cli.main([*asked, f"--output={folder}", "--unsure-below=0.5", "--force"])
+    assert "already there" not in capsys.readouterr().err
+
+
+def test_label_errors_of_scores_of_seen_images_are_refused(
+    two_annotators: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = failing(capsys, "label-errors", "--dataset=drawn", "--annotator=double", f"--root={two_annotators}")
+    assert told.startswith("concord label-errors: scores of 'double' on split 'train' of 'drawn' are not out of fold")
+    assert told.endswith("concord label --models double --splits train --scores --force --dataset drawn")

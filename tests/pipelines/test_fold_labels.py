@@ -15,6 +15,7 @@ import xxhash
 from PIL import Image
 from scipy import optimize, special
 
+from analysis import label_errors
 from models import saved, trainer
 from models.gradcam import Looker
 from models.job import TrainJob
@@ -27,7 +28,9 @@ from pipelines.explain_stage import explain as explain_stage
 from pipelines.label_stage import label
 from pipelines.train_stage import plan, train
 from schemas import cards, layout, storage
+from schemas.errors import InputError
 from schemas.examples import decode_example
+from schemas.queue_settings import LabelErrorSettings
 from schemas.settings import ExplainSettings, LabelSettings
 from schemas.train_settings import TrainSettings
 
@@ -101,6 +104,22 @@ def test_each_image_is_labelled_by_the_model_that_did_not_see_it(folded: str) ->
     seen = scores[1 - unseen_by(ids), np.arange(len(ids))]
     assert np.abs(seen - expected).max(axis=1).min() > 1e-4, "a wrong choice would not show"
     assert 120 < unseen_by(ids).sum() < 280
+
+
+def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
+    """Its people's labels can be judged by them, and the label set says so; another split's cannot."""
+    made = label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded"), folded)
+    counts = label_errors.write(made)
+    assert (counts["in"], counts["out"]) == (400, 400)
+    found = pq.read_table(made.path).to_pandas().set_index("image_id")
+    stored_rows = rows_of(layout.labels(folded, "drawn", "folded", "train")).set_index("image_id")
+    given = rows_of(layout.labels(folded, "drawn", "human", "train")).set_index("image_id")["label"]
+    own = [row[int(label)] for row, label in zip(stored_rows["scores"], given.loc[stored_rows.index], strict=True)]
+    np.testing.assert_allclose(found.loc[stored_rows.index, "label_quality"], own, atol=1e-6)
+    with pytest.raises(
+        InputError, match="divided split 'train' into folds, and has no fold of 'test'; run concord tra"
+    ):
+        label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded", split="test"), folded)
 
 
 def test_images_of_another_split_get_the_mean(folded: str) -> None:

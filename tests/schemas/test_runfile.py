@@ -6,6 +6,7 @@ import pytest
 
 from schemas import runfile
 from schemas.errors import InputError, StorageError
+from schemas.queue_settings import LabelErrorSettings, QueueSettings
 
 WHOLE = """
 dataset = "svhn"
@@ -91,6 +92,13 @@ def test_what_a_stage_says_itself_wins(tmp_path: Path) -> None:
     assert run.label.models == ("a", "b")
     assert run.agree.annotators == ("a", "b")
     assert run.report.models == ()
+
+
+def test_a_queue_asks_the_machines_that_are_compared(tmp_path: Path) -> None:
+    text = 'dataset = "d"\n[label]\nmodels = ["a", "b"]\n[label_errors]\nannotator = "a"\n[queue]\nlimit = 7\n'
+    run = load(tmp_path, text)
+    assert run.queue == QueueSettings("d", ("a", "b"), limit=7)
+    assert run.label_errors == LabelErrorSettings("d", "a")
 
 
 def test_stages_left_out_are_none(tmp_path: Path) -> None:

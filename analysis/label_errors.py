@@ -1,0 +1,203 @@
+"""Labels that may be wrong, ranked by confident learning from scores out of fold.
+
+    concord train --network xception --weights imagenet --folds 5 --dataset fruit --root out
+    concord label --models xception --splits train --scores --dataset fruit --root out
+    concord label-errors --annotator xception --labels human --split train --dataset fruit --root out
+
+The method is cleanlab's (Northcutt, Jiang and Chuang 2021, https://arxiv.org/abs/1911.00068). It asks how a network
+scores images that it has not seen, so scores have to be those of a model of folds, where each image is scored by the
+network that was trained without it. Scores of all images are held at once: 8 bytes an image and class.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas import cards, layout, products, storage, tables
+from schemas.errors import IncompleteError, InputError
+from schemas.products import MULTICLASS, ImageSet, ShardFolder
+from schemas.queue_settings import LabelErrorSettings
+from schemas.queue_tables import LABEL_ERRORS
+
+Numbers = npt.NDArray[np.int64]
+Scores = npt.NDArray[np.float64]
+
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class ErrorPlan:
+    """A table of label errors that is to be made, and what from."""
+
+    settings: LabelErrorSettings
+    path: str
+    images: ImageSet
+    scores: ShardFolder
+    labels: ShardFolder
+    fingerprint: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the table is there, made from just this."""
+        return storage.stat(self.path) is not None and tables.read_tags(self.path)[0] == self.fingerprint
+
+
+def plan(settings: LabelErrorSettings, root: str) -> ErrorPlan:
+    """The table that settings ask for.
+
+    Raises:
+        InputError: the dataset has another task, or scores are not out of fold; the message says what to run.
+        IncompleteError: the images or a label set are not there.
+    """
+    images = products.image_set(root, settings.dataset, settings.version)
+    images.images_in(settings.split)
+    if images.manifest["task"] != MULTICLASS:
+        raise InputError(
+            f"label errors are found in datasets of one label an image, but {settings.dataset!r} is of task "
+            f"{images.manifest['task']!r}: compare its label sets with concord agree and concord queue instead"
+        )
+    _check_out_of_fold(settings, root)
+    scores, labels = (
+        products.label_set(root, settings.dataset, name, settings.split)
+        for name in (settings.annotator, settings.labels)
+    )
+    made_of = {"labels": labels.fingerprint, "scores": scores.fingerprint, "images": images.fingerprint}
+    path = layout.label_errors(root, settings.dataset, settings.annotator, settings.split)
+    fingerprint = products.fingerprint("label_errors", quality=settings.quality, names=settings.labels, **made_of)
+    return ErrorPlan(settings, path, images, scores, labels, fingerprint)
+
+
+def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
+    """Make sure that the label set says that each of its images was scored by a network that had not seen it."""
+    dataset, name, split = settings.dataset, settings.annotator, settings.split
+    relabel = f"concord label --models {name} --splits {split} --scores --force --dataset {dataset}"
+    card = cards.find_card(layout.model(root, dataset, name)) or {}
+    network = card.get("settings", {}).get("network", "NETWORK")
+    retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
+    told = products.find_manifest(layout.labels(root, dataset, name, split)) or {}
+    if told.get("folds_of") == split:
+        return
+    folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
+    if folded:
+        why = "there are none yet" if not told else "they were made before the model had folds, or do not tell of them"
+    elif card.get("folds") and "members" in card:
+        why = f"{name!r} divided split {card['settings']['split']!r} into folds, and has no fold of {split!r}"
+    else:
+        why = f"{name!r} is no model of folds"
+    raise InputError(
+        f"scores of {name!r} on split {split!r} of {dataset!r} are not out of fold: {why}; "
+        f"run {'' if folded else retrain}{relabel}"
+    )
+
+
+def write(made: ErrorPlan) -> dict[str, Any]:
+    """Write the table, and count the images that were judged, and those that could not be.
+
+    Raises:
+        InputError: scores were not kept, cleanlab is not installed, or there is nothing that it can learn from.
+        IncompleteError: a shard is missing, or was made from something else than its manifest says.
+    """
+    shards = max(made.scores.shards, made.labels.shards)
+    with ThreadPoolExecutor(_READERS) as pool:
+        parts = list(pool.map(lambda shard: _judged(made, shard, shards), range(shards)))
+    ids = [image_id for part in parts for image_id in part[0]]
+    given, scores = np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
+    unpaired = sum((part[3] for part in parts), Counter[str]())
+    rows = ranked(ids, given, scores, made.images.classes, made.settings.quality)
+    made_of = {"labels": made.labels.fingerprint, "scores": made.scores.fingerprint}
+    tables.write(made.path, rows, made.fingerprint, json.dumps(made_of))
+    counts = {"in": len(ids) + unpaired.total(), "out": len(ids), "unpaired": dict(sorted(unpaired.items()))}
+    return {**counts, "candidates": int(pc.sum(rows["is_candidate"]).as_py() or 0)}
+
+
+def _judged(made: ErrorPlan, shard: int, shards: int) -> tuple[list[str], Numbers, Scores, Counter[str]]:
+    """Ids, given classes and scores of the images of a shard that have both, and how many have not."""
+    classes = made.images.classes
+    machine, people = made.scores.read_part(shard, shards), made.labels.read_part(shard, shards)
+    _check_scores(made, machine, len(classes))
+    shown = people.filter(tables.present(people)).sort_by([("confidence", "descending"), ("label", "ascending")])
+    ids = shown["image_id"].combine_chunks()
+    there = pc.index_in(machine["image_id"].combine_chunks(), value_set=ids)  # of several labels the surest
+    given = pc.index_in(shown["label"].combine_chunks().take(there), value_set=pa.array(classes))
+    kept = pc.and_(pc.is_valid(there), pc.is_valid(given))
+    machine, given = machine.filter(kept), given.filter(kept)
+    flat = pc.list_flatten(machine["scores"].combine_chunks()).to_numpy(zero_copy_only=False)
+    labelled, paired = pc.count_distinct(ids).as_py(), int(pc.sum(pc.is_valid(there)).as_py() or 0)
+    unpaired = {
+        "no_label": len(kept) - paired,
+        "no_scores": labelled - paired,
+        "label_outside_classes": paired - len(given),
+    }
+    scores = flat.astype(np.float64).reshape(-1, len(classes))
+    found = Counter({reason: count for reason, count in unpaired.items() if count})
+    return machine["image_id"].to_pylist(), given.to_numpy().astype(np.int64), scores, found
+
+
+def _check_scores(made: ErrorPlan, machine: pa.Table, classes: int) -> None:
+    name, dataset, split = made.settings.annotator, made.settings.dataset, made.settings.split
+    if machine["scores"].null_count:
+        raise InputError(
+            f"scores of {name!r} on split {split!r} of {dataset!r} were not kept: run concord label --models {name} "
+            f"--splits {split} --scores --dataset {dataset}"
+        )
+    lengths = pc.unique(pc.list_value_length(machine["scores"])).to_pylist()
+    if any(length != classes for length in lengths):
+        raise IncompleteError(
+            f"{made.scores.folder} holds {lengths} scores an image, but {dataset!r} has {classes} classes: "
+            "run concord label again"
+        )
+
+
+def ranked(ids: Sequence[str], given: Numbers, scores: Scores, classes: Sequence[str], quality: str) -> pa.Table:
+    """The labels of all images, those first that cleanlab takes for errors, of these the least likely ones first.
+
+    Args:
+        ids: of the images.
+        given: (n,), the class that each has.
+        scores: (n, classes), in [0, 1], of a network that has not seen the image.
+        classes: their names.
+        quality: cleanlab's label quality score, `self_confidence` (the score of the given class) or `normalized_margin`
+            (1 + that score - the highest of the others, halved).
+
+    Raises:
+        InputError: cleanlab is not installed, or fewer than two classes are given.
+    """
+    filtering, ranking = _cleanlab()
+    if len(np.unique(given)) < 2:
+        raise InputError("label errors are told from labels of at least two classes: is this the right label set?")
+    wrong = filtering.find_label_issues(given, scores, n_jobs=1)  # another process would copy TensorFlow's threads
+    likely = ranking.get_label_quality_scores(given, scores, method=quality)
+    names = pa.array(classes)
+    rows = pa.table(
+        {
+            "rank": pa.array(range(1, len(ids) + 1), pa.int64()),
+            "image_id": pa.array(ids, pa.string()),
+            "given": names.take(pa.array(given)),
+            "suggested": names.take(pa.array(scores.argmax(axis=1))),
+            "label_quality": np.clip(likely, 0, 1),
+            "quality": pa.array([quality] * len(ids), pa.string()),
+            "is_candidate": pa.array(np.asarray(wrong, dtype=np.bool_)),
+        }
+    )
+    order = [("is_candidate", "descending"), ("label_quality", "ascending"), ("image_id", "ascending")]
+    return rows.sort_by(order).set_column(0, "rank", rows["rank"]).cast(LABEL_ERRORS)
+
+
+def _cleanlab() -> tuple[Any, Any]:
+    """Modules of cleanlab: `filter` and `rank`."""
+    try:
+        from cleanlab import filter as filtering
+        from cleanlab import rank as ranking
+    except ImportError as error:
+        raise InputError(
+            "label-errors needs cleanlab, which is not installed: pip install 'concord[quality]'"
+        ) from error
+    return filtering, ranking
