@@ -96,6 +96,24 @@ SET VARIABLE concord_coverage_curve = (
 );
 CREATE OR REPLACE TEMP VIEW coverage_curve AS FROM query(getvariable('concord_coverage_curve'));
 
+SET VARIABLE concord_queue = getvariable('root') || '/agreement/queue/dataset=*/*.parquet';
+SET VARIABLE concord_queue = (
+    SELECT CASE WHEN count(*) > 0
+        THEN replace('SELECT rank, image_id, split, reason, score, label, answers, majority, truth, dataset FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_queue'), '''', ''''''))
+        ELSE 'SELECT NULL::BIGINT AS rank, NULL::VARCHAR AS image_id, NULL::VARCHAR AS split, NULL::VARCHAR AS reason, NULL::DOUBLE AS score, NULL::VARCHAR AS label, NULL::STRUCT(annotator VARCHAR, label VARCHAR, confidence FLOAT)[] AS answers, NULL::VARCHAR AS majority, NULL::VARCHAR AS truth, NULL::VARCHAR AS dataset WHERE false' END
+    FROM glob(getvariable('concord_queue'))
+);
+CREATE OR REPLACE TEMP VIEW queue AS FROM query(getvariable('concord_queue'));
+
+SET VARIABLE concord_label_errors = getvariable('root') || '/agreement/label_errors/dataset=*/annotator=*/split=*/*.parquet';
+SET VARIABLE concord_label_errors = (
+    SELECT CASE WHEN count(*) > 0
+        THEN replace('SELECT rank, image_id, given, suggested, label_quality, quality, is_candidate, dataset, annotator, split FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_label_errors'), '''', ''''''))
+        ELSE 'SELECT NULL::BIGINT AS rank, NULL::VARCHAR AS image_id, NULL::VARCHAR AS given, NULL::VARCHAR AS suggested, NULL::DOUBLE AS label_quality, NULL::VARCHAR AS quality, NULL::BOOLEAN AS is_candidate, NULL::VARCHAR AS dataset, NULL::VARCHAR AS annotator, NULL::VARCHAR AS split WHERE false' END
+    FROM glob(getvariable('concord_label_errors'))
+);
+CREATE OR REPLACE TEMP VIEW label_errors AS FROM query(getvariable('concord_label_errors'));
+
 SET VARIABLE concord_rejects_convert = getvariable('root') || '/rejects/convert/dataset=*/split=*/*.parquet';
 SET VARIABLE concord_rejects_convert = (
     SELECT CASE WHEN count(*) > 0

@@ -382,6 +382,46 @@ OPTIONS (
   description = "A row is a threshold of confidence: how many images it accepts, and how right they are."
 );
 
+--   rank: 1 for what is to be looked at first
+--   image_id: identity of the image within its dataset
+--   split: split of the dataset
+--   reason: why to look: machines_differ, label_error, machines_unsure
+--   score: how much it is worth a look within its reason, in [0, 1], higher first
+--   label: several labels an image: the one in question; otherwise null
+--   answers: what each machine said, and how sure it was
+--   majority: label of more than half of the machines; null where there is none
+--   truth: people's label; null where they gave none, or were not asked for
+--   dataset: name of the dataset
+CREATE OR REPLACE EXTERNAL TABLE concord.queue
+WITH PARTITION COLUMNS (dataset STRING)
+OPTIONS (
+  uris = ["gs://BUCKET/ROOT/agreement/queue/*.parquet"],
+  format = "PARQUET",
+  enable_list_inference = true,
+  hive_partition_uri_prefix = "gs://BUCKET/ROOT/agreement/queue",
+  description = "A row is an image that people should look at."
+);
+
+--   rank: 1 for the label that is most likely wrong
+--   image_id: identity of the image within its dataset
+--   given: label that the image has
+--   suggested: label to which the network gives the highest score
+--   label_quality: how likely the given label is right, in [0, 1]; see quality
+--   quality: cleanlab's label quality score: self_confidence or normalized_margin
+--   is_candidate: whether cleanlab's filter takes the label for an error
+--   dataset: name of the dataset
+--   annotator: whose they are: human, machine, confirmed, or the name of a network
+--   split: split of the dataset
+CREATE OR REPLACE EXTERNAL TABLE concord.label_errors
+WITH PARTITION COLUMNS (dataset STRING, annotator STRING, split STRING)
+OPTIONS (
+  uris = ["gs://BUCKET/ROOT/agreement/label_errors/*.parquet"],
+  format = "PARQUET",
+  enable_list_inference = true,
+  hive_partition_uri_prefix = "gs://BUCKET/ROOT/agreement/label_errors",
+  description = "A row is an image whose label may be wrong."
+);
+
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file

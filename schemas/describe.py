@@ -140,7 +140,11 @@ def _from_path(table: Table) -> list[str]:
 
 def duckdb_type(found: pa.DataType) -> str:
     """DuckDB's name of a type."""
-    return f"{DUCKDB_TYPES[found.value_type]}[]" if pa.types.is_list(found) else DUCKDB_TYPES[found]
+    if pa.types.is_list(found):
+        return f"{duckdb_type(found.value_type)}[]"
+    if pa.types.is_struct(found):
+        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.type)}' for field in found)})"
+    return DUCKDB_TYPES[found]
 
 
 def bigquery_tables(tables: Iterable[Table]) -> str:

@@ -79,12 +79,13 @@ def split_table(root: str, table: str, dataset: str, split: str) -> str:
 
 def queue(root: str, dataset: str, split: str) -> str:
     """Path of the table of images of one split that people should look at."""
-    return join(root, "agreement", "queue", f"{dataset}-{split}.parquet")
+    return join(root, "agreement", "queue", f"dataset={dataset}", f"{split}.parquet")
 
 
 def label_errors(root: str, dataset: str, annotator: str, split: str) -> str:
     """Path of the table of labels that may be wrong, as one annotator's scores judge them."""
-    return join(root, "agreement", "label_errors", f"{dataset}-{annotator}-{split}.parquet")
+    folder = join(root, "agreement", "label_errors", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
+    return join(folder, parquet_shard(0, 1))
 
 
 def queue_export(root: str, dataset: str, split: str, tool: str) -> str:

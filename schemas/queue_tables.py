@@ -2,12 +2,14 @@
 
 import pyarrow as pa
 
+from schemas.tables import described
+
 MACHINES_DIFFER, LABEL_ERROR, MACHINES_UNSURE = "machines_differ", "label_error", "machines_unsure"
 REASONS = (MACHINES_DIFFER, LABEL_ERROR, MACHINES_UNSURE)  # in the order in which they are ranked
 
 
 def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+    return described(name, kind, description, nullable, "1" if pa.types.is_floating(kind) else "")
 
 
 ANSWER = pa.struct(

@@ -132,6 +132,11 @@ def _shards(folder: Callable[..., str], *keys: str) -> str:
     return folder("", *(f"{{{key}}}" for key in keys)).strip("/") + "/*.parquet"
 
 
+def _shards_of(path: str) -> str:
+    """Where the files beside a path lie."""
+    return storage.parent(path).strip("/") + "/*.parquet"
+
+
 def _table(*folders: str) -> str:
     return "/".join((*folders, "*.parquet"))
 
@@ -176,12 +181,17 @@ _SURENESS = (
     ),
 )
 _LOOKED_AT = (
-    Table("queue", "an image that people should look at", queue_tables.QUEUE, _table("agreement", "queue")),
+    Table(
+        "queue",
+        "an image that people should look at",
+        queue_tables.QUEUE,
+        layout.queue("", "{dataset}", "*").strip("/"),
+    ),
     Table(
         "label_errors",
         "an image whose label may be wrong",
         queue_tables.LABEL_ERRORS,
-        _table("agreement", "label_errors"),
+        _shards_of(layout.label_errors("", "{dataset}", "{annotator}", "{split}")),
     ),
 )
 _TABLES = (

@@ -18,6 +18,7 @@ TABLES = every_table()
 UNITS = {"1", "bytes", "channels", "images", "labels", "pixels", "rows"}
 ORDINALS = {("index", "shard"), ("statistics", "decile"), ("confirm_read", "number"), ("confirm_joined", "number")}
 ORDINALS |= {("calibration", "bin"), ("joint_confidence", "bin_a"), ("joint_confidence", "bin_b")}
+ORDINALS |= {("queue", "rank"), ("label_errors", "rank")}
 LABELS = TABLES["labels"]
 
 
