@@ -64,7 +64,7 @@ def test_only_the_first_rows_are_shown_unless_more_are_asked_for(query_root: str
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT * FROM labls", "there is no table 'labls': did you mean labels or label_counts"),
+        ("SELECT * FROM labls", "there is no table 'labls': did you mean labels or label_errors or label_counts"),
         ("SELECT * FROM disagrements", "there is no table 'disagrements': did you mean disagreements"),
         ("SELECT * FROM qqqqq", "there is no table 'qqqqq': concord query --tables lists all"),
         ("SELECT nope FROM pairs", 'Referenced column "nope" not found'),

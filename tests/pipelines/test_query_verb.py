@@ -39,7 +39,7 @@ def test_tables_are_listed_without_a_root(tmp_path: Path, capsys: pytest.Capture
         (("select 1", "--runner=DirectRunner"), "unexpected argument '--runner=DirectRunner'"),
         (
             ("from labls",),
-            "there is no table 'labls': did you mean labels or label_errors or label_counts? concord query --tables",
+            "there is no table 'labls': did you mean labels or label_errors or",
         ),
         (("from labels", "--root", "/absent"), "there is nothing in /absent"),
     ],
