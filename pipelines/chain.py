@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import schemas
-from pipelines.execution import Context, StageResult
+from pipelines.execution import Context, Stage, StageResult
 from schemas import jsonfile, layout, products, storage
 from schemas.runfile import RunFile
 
@@ -28,7 +28,6 @@ _STAGES = {  # in order, each with the module whose function of the same name it
     "agree": "pipelines.agree_stage",
     "explain": "pipelines.explain_stage",
 }
-Stage = Callable[[], StageResult | list[StageResult]]
 
 
 @dataclass
@@ -101,5 +100,9 @@ def stages(run_file: RunFile, context: Context, write_report: Callable[..., Stag
         if asked:
             settings = [asked] if name == "features" else asked
             yield partial(getattr(importlib.import_module(module), name), settings, context)
+    if run_file.generations:
+        generations = importlib.import_module("pipelines.generations")
+        verbs = {name: getattr(importlib.import_module(_STAGES[name]), name) for name in ("train", "label", "agree")}
+        yield from generations.steps(run_file.generations, context, generations.Verbs(**verbs))
     if run_file.report:
         yield lambda: write_report(run_file.report, context)
