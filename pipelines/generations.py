@@ -104,7 +104,7 @@ def left_out(settings: GenerationsSettings, root: str, found: Iterable[Heir], be
         for split in (settings.split, settings.validation):
             if not count_taught(root, settings.dataset, heir.label_set, split, heir.cut or 0.0):
                 sure = f" at least {heir.cut:g} sure" if heir.cut else ""
-                notes[heir.annotator] = f"left out: {heir.label_set} has no label{sure} of split {split}"
+                notes.setdefault(heir.annotator, f"left out: {heir.label_set} has no label{sure} of split {split}")
     return notes
 
 
@@ -129,7 +129,7 @@ def _label(
     splits: tuple[str, ...],
 ) -> list[StageResult]:
     models = tuple(heir.annotator for heir in found)
-    where = {"dataset": settings.dataset, "version": settings.version, "accelerator": accelerator}
+    where: Any = {"dataset": settings.dataset, "version": settings.version, "accelerator": accelerator}
     return verbs.label(LabelSettings(models=models, splits=splits, **where), context)
 
 

@@ -20,7 +20,7 @@ from schemas.errors import InputError
 from schemas.settings import AgreeSettings, LabelSettings
 from schemas.train_settings import TrainSettings
 
-VERBS = ["run", "draw", "confirm", "convert", "train", "features", "label", "agree", "explain", "report"]
+VERBS = ["run", "generations", "draw", "confirm", "convert", "train", "features", "label", "agree", "explain", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")
 
 
