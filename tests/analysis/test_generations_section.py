@@ -40,7 +40,10 @@ def row(
 
 
 def study(seeds: tuple[int, ...]) -> list[dict[str, Any]]:
-    cells = [("everything", None, None, 0.8), ("generation", 0, None, 0.7)]
+    cells: list[tuple[str, int | None, float | None, float | None]] = [
+        ("everything", None, None, 0.8),
+        ("generation", 0, None, 0.7),
+    ]
     cells += [("generation", 1, 0.0, 0.65), ("generation", 1, 0.9, None)]
     return [row(kind, number, cut, seed, right) for kind, number, cut, right in cells for seed in (*seeds, None)]
 

@@ -67,7 +67,7 @@ def test_help_names_every_flag(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_every_verb_has_a_stage_of_the_chain() -> None:
-    assert list(cli.VERBS) == list(cli.REQUIRED) == VERBS[1:]
+    assert list(cli.VERBS) == list(cli.REQUIRED) == VERBS[2:]
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:
@@ -263,3 +263,14 @@ def test_a_workers_error_is_one_line_without_a_traceback(two_annotators: Path) -
     assert ran.stderr.startswith(f"concord agree: {shard} has fingerprint anotheranother, but its product is ")
     (path,) = (two_annotators / "runs").glob("*.json")
     assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_generations_takes_run_files_that_ask_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('dataset = "small"\n[report]\n')
+    said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
+    assert said.startswith(f"concord generations: {path} has no [generations]: say there which network is taught")
+    path.write_text('dataset = "small"\n[generations]\nnetwork = "cnn2"\n')
+    said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
+    assert "there is no complete dataset 'small'" in said
+    assert "run concord convert first" in said

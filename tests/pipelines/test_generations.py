@@ -134,7 +134,7 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
 def test_a_cut_leaves_out_what_the_teacher_is_not_sure_of(study: tuple[str, list[StageResult]]) -> None:
     found = rows(study[0])
     one = found[(found["generation"] == 1) & (found["seed"] == 4)].set_index("cut")
-    assert 0 < one.loc[0.6, "taught"] < one.loc[0.0, "taught"]
+    assert 0 < one["taught"][0.6] < one["taught"][0.0]
     assert found["accuracy"].nunique() > 2
 
 
@@ -192,7 +192,7 @@ def test_each_line_of_heirs_keeps_to_its_seed_and_cut() -> None:
     assert by_name["line_g1_c90_s2"].teacher == "line_g0_s2"
     assert by_name["line_g1_c90_s2"].label_set == "line_g0_s2_pool"
     assert heirs.training(told, by_name["line_g2_c90_s2"]).seed == 2
-    alone = dataclasses.replace(told, teacher="", teacher_train=None)
+    alone = dataclasses.replace(told, teacher="", teacher_train={})
     assert [heir.annotator for heir in heirs.references(alone)] == ["line_all_s1", "line_all_s2"]
     assert heirs.training(alone, heirs.founders(alone)[0]).epochs == 2
 
