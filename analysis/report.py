@@ -41,7 +41,10 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     made = datetime.now(UTC).isoformat(timespec="seconds")
     shown = {
         "title": facts.title,
-        "headline": _headlines(sources.pairs, sources.confirmation),
+        "headline": [
+            *_headlines(sources.pairs, sources.confirmation),
+            *(study.headline() for study in sources.studies),
+        ],
         "made": made,
         "counts": counts,
     }
@@ -80,6 +83,7 @@ def _fingerprint(settings: ReportSettings, sources: Sources) -> str:
         unfinished=sources.unfinished,
         confirmation=sources.confirmation and sources.confirmation.fingerprint,
         models=[(card["name"], card["fingerprint"]) for card in sources.models],
+        studies=[(study.name, study.fingerprint) for study in sources.studies],
         explanations=[
             (one.annotator, one.split, one.manifest["fingerprint"], one.stale) for one in sources.explanations
         ],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis import evaluation, plots, quality, tables, verdicts
+from analysis import evaluation, generations, plots, quality, tables, verdicts
 from analysis.looks import Looks
 from analysis.tables import Digest, Pair, Row, Sources
 from schemas.rejects import REMEDIES
@@ -50,7 +50,8 @@ class Facts:
     @property
     def title(self) -> str:
         """What the page is about."""
-        about = "how far the annotators agree" if self.comparisons else "what people confirmed"
+        other = "do machines teach machines?" if self.sources.studies else "what people confirmed"
+        about = "how far the annotators agree" if self.comparisons else other
         return f"{self.sources.dataset}: {about}"
 
     def picture(self, split: str, image_id: str) -> str | None:
@@ -250,6 +251,12 @@ def judged(facts: Facts) -> Data | None:
     return {"entries": entries} if entries else None
 
 
+def taught(facts: Facts) -> Data | None:
+    """What became of networks that networks taught."""
+    entries = generations.of_studies(facts.sources.studies)
+    return {"entries": entries} if entries else None
+
+
 def left_out(facts: Facts) -> Data | None:
     """The records that were turned away, by reason, each with an example and what to do."""
     rows = [{**row, "remedy": REMEDIES.get(row["reason"], "")} for row in facts.rejects]
@@ -287,6 +294,7 @@ SECTIONS = (
     Section("looks", "Where the networks looked", where_they_looked),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),
+    Section("generations", "Do machines teach machines?", taught),
     Section("evaluation", "How well the networks do", judged),
     Section("learning", "How the models learned", learning),
     Section("rejects", "What was left out", left_out),

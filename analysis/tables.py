@@ -12,7 +12,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis import generations
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
+from analysis.generations import Study
 from schemas import cards, comparisons, layout, products, storage, tables
 from schemas.errors import IncompleteError
 from schemas.products import ImageSet, ShardFolder
@@ -118,6 +120,7 @@ class Sources:
     models: tuple[Row, ...]
     label_sets: tuple[LabelSet, ...]
     explanations: tuple[Explanations, ...] = ()
+    studies: tuple[Study, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -156,20 +159,24 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
                 f"{pair.shards.folder} has {pair.shards.shards} shards, but dataset {dataset!r} version "
                 f"{images.version} has {images.shards}: run concord label and concord agree again"
             )
-    models = _find_models(root, dataset, settings.models)
+    studies = generations.find(root, dataset)
+    models = _find_models(root, dataset, settings.models, studies)
     labels, explanations = _find_label_sets(root, dataset), _find_explanations(root, dataset, images)
-    return Sources(dataset, images, pairs, unfinished, confirmation, models, labels, explanations)
+    return Sources(dataset, images, pairs, unfinished, confirmation, models, labels, explanations, studies)
 
 
 def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
     """The finished comparisons of a dataset, (a, b, split) of those that are not whole, and what people confirmed.
 
+    Comparisons that studies of generations are made of are left out: their tables tell of them.
+
     Raises:
         IncompleteError: nothing of it is finished.
     """
-    pairs, unfinished = _find_pairs(root, dataset)
+    studies = generations.find(root, dataset)
+    pairs, unfinished = _find_pairs(root, dataset, studies)
     confirmation = find_confirmation(root, dataset)
-    if not pairs and confirmation is None:
+    if not pairs and confirmation is None and not studies:
         raise IncompleteError(
             f"there are neither agreement tables nor label statistics of dataset {dataset!r} in {root}: "
             "run concord agree or concord confirm first"
@@ -183,19 +190,23 @@ def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
     return products.image_set(root, dataset, version) if storage.list_folders(anywhere) else None
 
 
-def _find_pairs(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
-    found = comparisons.find(root, dataset)
+def _find_pairs(
+    root: str, dataset: str, studies: Sequence[Study]
+) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
+    every = comparisons.find(root, dataset)
+    found = {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in studies)}
     pairs = [Pair(root, dataset, *key, manifest) for key, manifest in found.items() if manifest is not None]
     return tuple(pairs), tuple(key for key, manifest in found.items() if manifest is None)
 
 
-def _find_models(root: str, dataset: str, names: Sequence[str]) -> tuple[Row, ...]:
-    """The cards of the models named, or of all that are whole."""
+def _find_models(root: str, dataset: str, names: Sequence[str], studies: Sequence[Study]) -> tuple[Row, ...]:
+    """The cards of the models named, or of all that are whole and are no heirs of a study of generations."""
     if names:
         return tuple(cards.require_card(layout.model(root, dataset, name)) for name in names)
     found = [
         cards.find_card(layout.model(root, dataset, name))
         for (name,) in storage.partitions(layout.model(root, dataset, ""), 1)
+        if not any(name in study.annotators for study in studies)
     ]
     return tuple(card for card in found if card is not None)
 

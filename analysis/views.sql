@@ -96,6 +96,15 @@ SET VARIABLE concord_coverage_curve = (
 );
 CREATE OR REPLACE TEMP VIEW coverage_curve AS FROM query(getvariable('concord_coverage_curve'));
 
+SET VARIABLE concord_generations = getvariable('root') || '/agreement/generations/*.parquet';
+SET VARIABLE concord_generations = (
+    SELECT CASE WHEN count(*) > 0
+        THEN replace('SELECT dataset, name, kind, generation, cut, seed, seeds, network, annotator, teacher, label_set, taught, by_people, by_people_share, spared, validation, taught_known, taught_right, n, accuracy, accuracy_low, accuracy_high, agreement, agreement_low, agreement_high, lost, lost_low, lost_high, note FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_generations'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS name, NULL::VARCHAR AS kind, NULL::INTEGER AS generation, NULL::DOUBLE AS cut, NULL::BIGINT AS seed, NULL::INTEGER AS seeds, NULL::VARCHAR AS network, NULL::VARCHAR AS annotator, NULL::VARCHAR AS teacher, NULL::VARCHAR AS label_set, NULL::DOUBLE AS taught, NULL::DOUBLE AS by_people, NULL::DOUBLE AS by_people_share, NULL::DOUBLE AS spared, NULL::DOUBLE AS validation, NULL::DOUBLE AS taught_known, NULL::DOUBLE AS taught_right, NULL::BIGINT AS n, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high, NULL::DOUBLE AS agreement, NULL::DOUBLE AS agreement_low, NULL::DOUBLE AS agreement_high, NULL::DOUBLE AS lost, NULL::DOUBLE AS lost_low, NULL::DOUBLE AS lost_high, NULL::VARCHAR AS note WHERE false' END
+    FROM glob(getvariable('concord_generations'))
+);
+CREATE OR REPLACE TEMP VIEW generations AS FROM query(getvariable('concord_generations'));
+
 SET VARIABLE concord_queue = getvariable('root') || '/agreement/queue/dataset=*/*.parquet';
 SET VARIABLE concord_queue = (
     SELECT CASE WHEN count(*) > 0

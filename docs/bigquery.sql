@@ -382,6 +382,43 @@ OPTIONS (
   description = "A row is a threshold of confidence: how many images it accepts, and how right they are."
 );
 
+--   dataset: name of the dataset
+--   name: name of the study
+--   kind: generation; or what it is to be held against: taught_share (the same network, taught by people's labels of the taught share alone) or everything (by people's labels of the whole split)
+--   generation: 0 is taught by people, 1 by generation 0, ...; null for a reference
+--   cut: labels less confident were not taught; null where people teach
+--   seed: seed of the network and of all before it; null for the mean over seeds
+--   seeds: how many seeds the row speaks of; those left out do not count
+--   network: architecture
+--   annotator: name of the model and of its label set; null for the mean over seeds
+--   teacher: annotator whose labels taught it; null for the mean over seeds of pupils
+--   label_set: the label set of those labels; null as teacher is
+--   taught: labels that it learnt from, in the split that is learnt from; of a mean over seeds, their mean
+--   by_people: of them, labels that people had to give; of a mean over seeds, their mean
+--   by_people_share: by_people, as a share of the split's images, in [0, 1]
+--   spared: of taught, labels that no person had to give; of a mean over seeds, their mean
+--   validation: labels of the validation split by which its training stopped, of the same teacher; of a mean over seeds, their mean
+--   taught_known: labels taught by a machine of images that people labelled as well; null where people teach; of a mean over seeds, their mean
+--   taught_right: share of taught_known that is as people say, in [0, 1]
+--   n: test images that it was judged on; null where it was left out
+--   accuracy: share of them that it labels as people do, in [0, 1]
+--   accuracy_low: lower end of its 95 % interval (Wilson; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   accuracy_high: upper end of its 95 % interval (Wilson; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   agreement: share of test images it labels as its teacher does; null where people teach
+--   agreement_low: lower end of its 95 % interval (Wilson; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   agreement_high: upper end of its 95 % interval (Wilson; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   lost: accuracy of the reference `everything` of the same seed minus its own, on the same images; negative where it is the better one
+--   lost_low: lower end of its 95 % interval (of paired proportions, method 10 of Newcombe 1998; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   lost_high: upper end of its 95 % interval (of paired proportions, method 10 of Newcombe 1998; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)
+--   note: why a network was left out; null where it was not
+CREATE OR REPLACE EXTERNAL TABLE concord.generations
+OPTIONS (
+  uris = ["gs://BUCKET/ROOT/agreement/generations/*.parquet"],
+  format = "PARQUET",
+  enable_list_inference = true,
+  description = "A row is a network that a machine or people taught, or the mean over seeds: how right it is, and what was saved."
+);
+
 --   rank: 1 for what is to be looked at first
 --   image_id: identity of the image within its dataset
 --   split: split of the dataset

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import schemas
-from pipelines.execution import Context, StageResult
+from pipelines.execution import Context, Stage, StageResult
 from schemas import jsonfile, layout, products, storage
 from schemas.runfile import RunFile
 
@@ -29,7 +29,6 @@ _STAGES = {  # in order, each with the module whose function of the same name it
     "agree": "pipelines.agree_stage",
     "explain": "pipelines.explain_stage",
 }
-Stage = Callable[[], StageResult | list[StageResult]]
 
 
 @dataclass
@@ -104,6 +103,10 @@ def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[.
         if asked:
             settings = [asked] if name == "features" else asked
             yield partial(getattr(importlib.import_module(module), name), settings, context)
+    if run_file.generations:
+        generations = importlib.import_module("pipelines.generations")
+        verbs = {name: getattr(importlib.import_module(_STAGES[name]), name) for name in ("train", "label", "agree")}
+        yield from generations.steps(run_file.generations, context, generations.Verbs(**verbs))
     for name, make in readers.items():
         if getattr(run_file, name):
             yield partial(make, getattr(run_file, name), context)

@@ -68,6 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
         "files", nargs="*", metavar="FILE.toml", help="run files (default: the samples drawn by the project itself)"
     )
     run.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
+    study = _add_verb(verbs, "generations", "Run run files that have [generations]: networks that teach each other.")
+    study.add_argument("files", nargs="+", metavar="FILE.toml", help="run files")
+    study.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
     _add_query(verbs)
@@ -223,10 +226,14 @@ def _try_manifest(run: Any) -> None:
 
 def _chains(given: argparse.Namespace) -> list[RunFile]:
     """The chains that the command line asks for: those of run files, or one stage by its flags."""
-    if given.verb != "run":
+    if given.verb in VERBS:
         return [_stage(given)]
     if given.files:
-        return [runfile.load(path, given.root, given.data) for path in given.files]
+        chains = {path: runfile.load(path, given.root, given.data) for path in given.files}
+        without = [path for path, chain in chains.items() if given.verb == "generations" and not chain.generations]
+        if without:
+            raise ConcordError(f"{without[0]} has no [generations]: say there which network is taught; see README.md")
+        return list(chains.values())
     with resources.as_file(resources.files("pipelines") / "runs") as folder:
         return [runfile.load(str(path), given.root) for path in sorted(folder.glob("*.toml"))]
 

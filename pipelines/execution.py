@@ -38,6 +38,9 @@ class StageResult:
     counters: dict[str, int] = field(default_factory=dict)
 
 
+Stage = Callable[[], StageResult | list[StageResult]]
+
+
 def pipeline_options(flags: tuple[str, ...], job: str) -> PipelineOptions:
     """Beam's options; a local run uses Beam's in-process FnApiRunner, with one worker a core.
 

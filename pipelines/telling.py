@@ -50,6 +50,31 @@ def trained(counts: dict[str, Any]) -> str:
     return "".join(parts)
 
 
+def taught(result: Any) -> list[str]:
+    """What came of machines that teach machines: a line for people's own, and one a generation, its cuts side by side.
+
+    Figures are means over seeds, with their 95 % intervals where there are several.
+    """
+    lines: dict[tuple[str, int | None], list[str]] = {}
+    for row in result.counts["means"]:
+        lines.setdefault((row["kind"], row["generation"]), []).append(_mean_of(row))
+    titles = {"taught_share": "people, the taught share", "everything": "people, everything"}
+    shown = {titles.get(kind, f"generation {number}"): parts for (kind, number), parts in lines.items()}
+    return [f"{result.product}, {title}: {'; '.join(parts)}" for title, parts in shown.items()]
+
+
+def _mean_of(row: dict[str, Any]) -> str:
+    """The mean of a cut over seeds, in words."""
+    at = f"{row['network']}" if row["cut"] is None else f"cut {row['cut']:g}"
+    if row["accuracy"] is None:
+        return f"{at}: left out, no label is so sure"
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    interval = "" if low is None else f" ({low:.3f}-{high:.3f})"
+    by = "people" if row["cut"] is None else "machines"
+    right = f", {row['taught_right']:.3f} of them right" if row["taught_right"] is not None else ""
+    return f"{at} accuracy {row['accuracy']:.3f}{interval} from {row['taught']:,.0f} labels of {by}{right}"
+
+
 def lengths(split: str, found: dict[str, int]) -> str:
     """A line that tells how many numbers of a split there are of each length."""
     parts = [f"{count:,} of {length} digit{'s' * (length != '1')}" for length, count in found.items()]
@@ -91,8 +116,9 @@ def close(root: str, runs: Sequence[tuple[Any, Any, str]], headline: Callable[[s
         lines.append(f"Everything was already there: no stage was run again ({seconds:.1f} s).")
     found = [chain.agree or chain.report for chain, _, _ in runs if chain.agree or chain.report]
     headlines = [line for stage in found for line in headline(root, stage.dataset)]
+    headlines += [line for result in results if result.stage == "generations" for line in taught(result)]
     lines += ["", *headlines, ""] if headlines else []
-    if any(chain.agree or chain.queue or chain.label_errors for chain, _, _ in runs):
+    if any(chain.agree or chain.generations or chain.queue or chain.label_errors for chain, _, _ in runs):
         lines.append(f"tables: {root.rstrip('/')}/agreement")
     if any(chain.explain for chain, _, _ in runs):
         lines.append(f"heat:   {root.rstrip('/')}/explanations")

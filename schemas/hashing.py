@@ -1,8 +1,8 @@
 """Where an image belongs: its shard and its split follow from its id alone.
 
 The hash is XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) of the UTF-8 id: seed 0 places an
-image in a shard, seed 1 in a split, seed 2 among those held out of a training, seed 3 in a fold: four drawings that
-know nothing of each other.
+image in a shard, seed 1 in a split, seed 2 among those held out of a training, seed 3 in a fold, seed 4 in the pool
+that machines label for each other: five drawings that know nothing of each other.
 """
 
 import math
@@ -17,6 +17,7 @@ SHARD_SEED = 0
 SPLIT_SEED = 1
 HELD_OUT_SEED = 2
 FOLD_SEED = 3
+POOL_SEED = 4
 
 
 def image_hashes(image_ids: Sequence[str], seed: int = SHARD_SEED) -> npt.NDArray[np.uint64]:
@@ -77,3 +78,8 @@ def held_out(image_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool_]
 def fold_of(image_ids: Sequence[str], folds: int) -> npt.NDArray[np.int64]:
     """The fold of each image, 0 to folds - 1."""
     return (image_hashes(image_ids, FOLD_SEED) % np.uint64(folds)).astype(np.int64)
+
+
+def in_pool(image_ids: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
+    """Whether each image belongs to the share that machines label for each other, and people do not."""
+    return image_hashes(image_ids, POOL_SEED).astype(np.float64) / 2.0**64 >= 1 - share

@@ -93,6 +93,16 @@ def queue_export(root: str, dataset: str, split: str, tool: str) -> str:
     return join(report(root, dataset), "queue", f"{split}-{tool}")
 
 
+def generations(root: str) -> str:
+    """Folder of the tables of all studies of generations."""
+    return join(root, "agreement", "generations")
+
+
+def generations_table(root: str, dataset: str, name: str) -> str:
+    """Path of the table of one study of generations."""
+    return join(generations(root), f"{dataset}-{name}.parquet")
+
+
 def convert_rejects(root: str, dataset: str, split: str) -> str:
     """Folder of the records that `convert` turned away."""
     return join(root, "rejects", "convert", f"dataset={dataset}", f"split={split}")

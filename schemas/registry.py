@@ -15,7 +15,7 @@ from functools import reduce
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from schemas import confidence_tables, layout, queue_tables, storage, tables
+from schemas import confidence_tables, generation_table, layout, queue_tables, storage, tables
 from schemas.errors import IncompleteError
 
 KEYS = {
@@ -181,6 +181,12 @@ _SURENESS = (
     ),
 )
 _LOOKED_AT = (
+    Table(
+        "generations",
+        "a network that a machine or people taught, or the mean over seeds: how right it is, and what was saved",
+        generation_table.GENERATIONS,
+        _table("agreement", "generations"),
+    ),
     Table(
         "queue",
         "an image that people should look at",

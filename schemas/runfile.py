@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from schemas import settings, storage
 from schemas.errors import InputError
+from schemas.generation_settings import GenerationsSettings
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.train_settings import FeatureSettings, TrainSettings
 
@@ -31,6 +32,7 @@ class RunFile:
     explain: settings.ExplainSettings | None
     label_errors: LabelErrorSettings | None
     queue: QueueSettings | None
+    generations: GenerationsSettings | None
     report: settings.ReportSettings | None
 
 
@@ -75,6 +77,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
         explain=_optional(settings.ExplainSettings, content, "explain", {**dataset, **asked}),
         label_errors=_optional(LabelErrorSettings, content, "label_errors", dataset),
         queue=_optional(QueueSettings, content, "queue", {**dataset, **annotators}),
+        generations=_generations(content, dataset),
         report=_optional(settings.ReportSettings, content, "report", {**dataset, **models}),
     )
 
@@ -113,6 +116,15 @@ def _optional(
     if not isinstance(content[stage], dict):
         raise InputError(f"[{stage}] must be a table, got {content[stage]!r}")
     return make(kind, {**given, **content[stage]}, stage)
+
+
+def _generations(content: Mapping[str, Any], given: Mapping[str, Any]) -> GenerationsSettings | None:
+    """The settings of a study, how its networks are trained checked as well."""
+    found = _optional(GenerationsSettings, content, "generations", given)
+    if found:
+        for key, network in (("train", found.network), ("teacher_train", found.first)):
+            make(TrainSettings, {**given, **(getattr(found, key) or {}), "network": network}, f"generations.{key}")
+    return found
 
 
 def _check_keys(where: str, values: Mapping[str, Any], known: list[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models import networks
-from pipelines import sources
+from pipelines import heirs, sources
 from schemas import plugins, runfile, sweeps
 from schemas.errors import InputError
 
@@ -25,6 +25,9 @@ def test_a_study_can_be_run_as_it_says(path: Path) -> None:
     for training in found.train:
         plugins.check(networks, "network", training.network)
         assert not training.sweep or len(sweeps.members(training)) == 3
+    if found.generations:
+        for heir in heirs.everyone(found.generations):
+            plugins.check(networks, "network", heirs.training(found.generations, heir).network)
     said = path.read_text()
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said

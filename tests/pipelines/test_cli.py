@@ -20,7 +20,7 @@ from schemas.errors import InputError
 from schemas.settings import AgreeSettings, LabelSettings
 from schemas.train_settings import TrainSettings
 
-VERBS = ["run", "draw", "confirm", "convert", "import", "train", "features", "label", "agree", "explain"]
+VERBS = ["run", "generations", "draw", "confirm", "convert", "import", "train", "features", "label", "agree", "explain"]
 VERBS += ["label-errors", "queue", "report"]
 BEAM_LOGS = ("apache_beam", "concord", "apache_beam.options.pipeline_options")
 
@@ -69,7 +69,7 @@ def test_help_names_every_flag(verb: str, capsys: pytest.CaptureFixture[str]) ->
 
 def test_every_verb_has_a_stage_of_the_chain() -> None:
     assert list(cli.VERBS) == list(cli.REQUIRED)
-    assert [cli.spelt(verb) for verb in cli.VERBS] == VERBS[1:]
+    assert [cli.spelt(verb) for verb in cli.VERBS] == VERBS[2:]
 
 
 def test_help_imports_neither_tensorflow_nor_beam() -> None:
@@ -298,3 +298,14 @@ def test_label_errors_of_scores_of_seen_images_are_refused(
     told = failing(capsys, "label-errors", "--dataset=drawn", "--annotator=double", f"--root={two_annotators}")
     assert told.startswith("concord label-errors: scores of 'double' on split 'train' of 'drawn' are not out of fold")
     assert told.endswith("concord label --models double --splits train --scores --force --dataset drawn")
+
+
+def test_generations_takes_run_files_that_ask_for_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('dataset = "small"\n[report]\n')
+    said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
+    assert said.startswith(f"concord generations: {path} has no [generations]: say there which network is taught")
+    path.write_text('dataset = "small"\n[generations]\nnetwork = "cnn2"\n')
+    said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
+    assert "there is no complete dataset 'small'" in said
+    assert "run concord convert first" in said

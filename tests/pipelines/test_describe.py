@@ -79,6 +79,7 @@ def test_views_hold_what_queries_find(name: str, connection: duckdb.DuckDBPyConn
         "explanations",
         "sweep",
         "coverage",
+        "generations",
         "queue",
         "label_errors",
         *(f"rejects_{s}" for s in ("convert", "features", "explain", "import")),

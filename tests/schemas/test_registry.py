@@ -19,6 +19,7 @@ UNITS = {"1", "bytes", "channels", "images", "labels", "pixels", "rows"}
 ORDINALS = {("index", "shard"), ("statistics", "decile"), ("confirm_read", "number"), ("confirm_joined", "number")}
 ORDINALS |= {("calibration", "bin"), ("joint_confidence", "bin_a"), ("joint_confidence", "bin_b")}
 ORDINALS |= {("queue", "rank"), ("label_errors", "rank")}
+ORDINALS |= {("generations", name) for name in ("generation", "seed", "seeds")}
 LABELS = TABLES["labels"]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import InputError
+from schemas.generation_settings import GenerationsSettings, cut_name
 from schemas.settings import (
     AgreeSettings,
     ConfirmSettings,
@@ -27,9 +28,24 @@ GOOD: dict[type[Any], dict[str, Any]] = {
     LabelSettings: {"dataset": "svhn", "models": ("cnn1",)},
     AgreeSettings: {"dataset": "svhn", "annotators": ("cnn1", "cnn2")},
     ReportSettings: {"dataset": "svhn"},
+    GenerationsSettings: {"dataset": "svhn", "network": "cnn2"},
 }
 NAMED = "lower-case letters, digits and _, beginning with a letter; got"
 BAD: list[tuple[type[Any], dict[str, Any], str]] = [
+    (GenerationsSettings, {"network": ""}, "generations needs a network: say which one is taught"),
+    (GenerationsSettings, {"name": "Cnn2"}, f"name must be {NAMED} 'Cnn2'"),
+    (GenerationsSettings, {"generations": 0}, "generations must be at least 1, got 0"),
+    (GenerationsSettings, {"cuts": (0.0, 1.0)}, "cuts must lie in [0, 1), got 1.0"),
+    (GenerationsSettings, {"cuts": (-0.1,)}, "cuts must lie in [0, 1), got -0.1"),
+    (GenerationsSettings, {"cuts": (0.9, 0.90)}, "cuts must be one or more distinct numbers, got [0.9, 0.9]"),
+    (GenerationsSettings, {"cuts": ()}, "cuts must be one or more distinct numbers, got []"),
+    (GenerationsSettings, {"seeds": (1, 1)}, "seeds must be one or more distinct numbers, got [1, 1]"),
+    (GenerationsSettings, {"seeds": (-1, 1)}, "seeds must be 0 or more, got -1"),
+    (GenerationsSettings, {"pool": 1.0}, "pool must lie between 0 and 1, got 1.0"),
+    (GenerationsSettings, {"pool": 0.0}, "pool must lie between 0 and 1, got 0.0"),
+    (GenerationsSettings, {"test": "train"}, "must be three splits, got train, validation, train"),
+    (GenerationsSettings, {"teacher_train": {"epochs": 2}}, "teacher_train needs a teacher"),
+    (GenerationsSettings, {"train": {"seed": 2}}, "generations.train has 'seed', which the study itself says"),
     (DrawSettings, {"train": 0}, "train must be at least 1 crop, got 0"),
     (DrawSettings, {"test": -1}, "test must be at least 1 crop, got -1"),
     (DrawSettings, {"validation": 0}, "validation must be at least 1 crop, got 0"),
@@ -187,3 +203,8 @@ def test_splits_that_add_up_only_nearly_are_taken() -> None:
     tenths = {f"split{number}": 0.1 for number in range(10)}
     assert sum(tenths.values()) != 1
     assert ConvertSettings(dataset="svhn", splits=tenths).splits == tenths
+
+
+def test_cuts_have_names_of_their_own() -> None:
+    cuts = (0.0, 0.09, 0.9, 0.99, 0.995, 0.000001)
+    assert [cut_name(cut) for cut in cuts] == ["c00", "c09", "c90", "c99", "c995", "c000001"]
