@@ -226,7 +226,7 @@ def _try_manifest(run: Any) -> None:
 
 def _chains(given: argparse.Namespace) -> list[RunFile]:
     """The chains that the command line asks for: those of run files, or one stage by its flags."""
-    if given.verb in VERBS:
+    if given.verb.replace("-", "_") in VERBS:
         return [_stage(given)]
     if given.files:
         chains = {path: runfile.load(path, given.root, given.data) for path in given.files}

@@ -60,7 +60,8 @@ def test_help_names_every_flag(verb: str, capsys: pytest.CaptureFixture[str]) ->
         cli.main([verb, "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    fields = dataclasses.fields(cli.VERBS[verb.replace("-", "_")]) if verb != "run" else ()
+    kind = cli.VERBS.get(verb.replace("-", "_"))
+    fields = dataclasses.fields(kind) if kind else ()
     flagged = [entry.name.replace("_", "-") for entry in fields if entry.metadata["flag"] != "tables"]
     for name in ("root", "force", "verbose", *flagged):
         assert f"--{name}" in text
