@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis import front, looks, photographs, tables, thumbnails
+from analysis import coverage, front, looks, photographs, tables, thumbnails
 from analysis.confirmation import Confirmation, shown_names
 from analysis.rendering import PAGE_FILE, template
 from analysis.sections import SECTIONS, Comparison, Facts
@@ -159,7 +159,8 @@ def headline(root: str, dataset: str) -> list[str]:
 
 def _headlines(pairs: Iterable[tables.Pair], confirmation: Confirmation | None) -> list[str]:
     confirmed = [] if confirmation is None else [confirmation.headline()]
-    return [*(" ".join(_headline(pair, pair.summary())) for pair in pairs), *confirmed]
+    compared = list(pairs)
+    return [*(" ".join(_headline(pair, pair.summary())) for pair in compared), *coverage.headline(compared), *confirmed]
 
 
 def _headline(pair: tables.Pair, summary: Row) -> Iterable[str]:

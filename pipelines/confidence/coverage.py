@@ -26,7 +26,6 @@ from schemas.confidence_tables import AGREE, AGREE_AND_SURE, COVERAGE, COVERAGE_
 TARGETS = (0.9, 0.95, 0.98, 0.99, 0.995)
 LEAST = 30
 POINTS = 100
-HEADLINE = 0.98
 _DENOMINATOR = 10**6  # targets are told by this many parts, so that comparisons are exact
 Row = dict[str, Any]
 
@@ -207,29 +206,3 @@ def curve_table(counts: PairCounts, keys: Mapping[str, str], points: int = POINT
         *curve_rows(counts.both, {**keys, "rule": AGREE_AND_SURE}, points),
     ]
     return pa.Table.from_pylist(rows, schema=COVERAGE_CURVE)
-
-
-def headline(coverage: pa.Table, target: float = HEADLINE) -> str:
-    """What people read of one pair and split: how many images need no person, and how right the machines are on them.
-
-    Args:
-        coverage: as `coverage_table` gives it.
-        target: the accuracy asked for.
-
-    Raises:
-        ValueError: the table has no such target.
-    """
-    rows = [row for row in coverage.to_pylist() if row["rule"] == AGREE_AND_SURE]
-    found = [row for row in rows if row["target"] == target]
-    if not found:
-        known = ", ".join(str(row["target"]) for row in rows)
-        raise ValueError(f"no coverage was computed for accuracy {target} (known: {known})")
-    row, rule = found[0], "both agree and both are sure"
-    if row["threshold"] is None:
-        return f"{rule}: no threshold reaches accuracy {target} on split {row['chosen_on']}; every image needs a person"
-    if not row["n"]:
-        return f"{rule}: split {row['split']} has no image that both labelled"
-    accuracy = "an accuracy that is not known: no accepted image has a truth"
-    if row["accuracy"] is not None:
-        accuracy = f"accuracy {row['accuracy']:.3f} ({row['accuracy_low']:.3f}-{row['accuracy_high']:.3f})"
-    return f"{rule}: {100 * row['share']:.1f} % of the images need no person, at {accuracy}"

@@ -193,9 +193,6 @@ def test_the_curve_goes_from_the_surest_to_all() -> None:
     assert sorted(thresholds, reverse=True) == thresholds
 
 
-# The headline
-
-
 def table(held: int, test: int, truth: int = 1) -> pa.Table:
     """Two annotators that agree on all but a fifth; surely right, or unsure and right every other time."""
     parts = []
@@ -206,24 +203,6 @@ def table(held: int, test: int, truth: int = 1) -> pa.Table:
     return coverage.coverage_table(parts[0], parts[1], CHOSEN)
 
 
-def test_the_headline_tells_share_and_accuracy() -> None:
-    low, high = wilson(300, 300)
-    expected = f"60.0 % of the images need no person, at accuracy 1.000 ({low:.3f}-{high:.3f})"
-    assert coverage.headline(table(200, 500)) == f"both agree and both are sure: {expected}"
-    assert coverage.headline(table(200, 500), 0.9) == f"both agree and both are sure: {expected}"
-
-
-def test_the_headline_tells_what_is_not_known() -> None:
-    none = "no threshold reaches accuracy 0.98 on split validation; every image needs a person"
-    assert coverage.headline(table(20, 500)) == f"both agree and both are sure: {none}"
-    said = coverage.headline(table(200, 500, UNKNOWN))
-    assert said.endswith("at an accuracy that is not known: no accepted image has a truth")
-    with pytest.raises(ValueError, match=r"accuracy 0\.97 \(known: 0\.9, 0\.95, 0\.98, 0\.99, 0\.995\)"):
-        coverage.headline(table(20, 20), 0.97)
-
-
 def test_nothing_to_judge_is_told_so() -> None:
     found = table(200, 0)
     assert {row["share"] for row in found.to_pylist()} == {None}
-    expected = "both agree and both are sure: split test has no image that both labelled"
-    assert coverage.headline(found) == expected

@@ -1,0 +1,74 @@
+"""What two machines take off people, in a line: the most images at the accuracy asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from analysis.coverage import headline
+from analysis.tables import Pair
+from schemas import layout, tables
+from schemas.confidence_tables import AGREE_AND_SURE, COVERAGE
+
+ROW: dict[str, Any] = {
+    "dataset": "d",
+    "split": "test",
+    "a": "x",
+    "b": "y",
+    "rule": AGREE_AND_SURE,
+    "confidence": "calibrated",
+    "target": 0.98,
+    "chosen_on": "validation",
+    "threshold": 0.75,
+    "chosen_known": 50,
+    "chosen_accuracy": 0.98,
+    "n": 200,
+    "accepted": 120,
+    "known": 100,
+    "correct": 97,
+    "share": 0.6,
+    "share_low": 0.53,
+    "share_high": 0.67,
+    "accuracy": 0.97,
+    "accuracy_low": 0.915,
+    "accuracy_high": 0.99,
+}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    """Writes the coverage of a comparison, and returns it."""
+
+    def write(b: str, *rows: dict[str, Any], fingerprint: str = "f") -> Pair:
+        content = pa.Table.from_pylist([{**ROW, "b": b, **row} for row in rows], schema=COVERAGE)
+        tables.write(layout.agreement_table(str(tmp_path), "coverage", "d", "x", b, "test"), content, fingerprint)
+        return Pair(str(tmp_path), "d", "x", b, "test", {"fingerprint": "f"})
+
+    return write
+
+
+def test_the_pair_that_takes_most_off_people_is_told_of(written: Any) -> None:
+    less = written("y", {})
+    more = written(
+        "z", {"share": 0.7, "confidence": "raw"}, {"share": 0.9, "target": 0.9}, {"share": 1.0, "rule": "agree"}
+    )
+    (line,) = headline([less, more])
+    assert line == (
+        "70.0 % of the test images need no person: x and z agree there, and both are sure "
+        "(raw confidence 0.75 or more, chosen on validation); accuracy 0.970 (0.915-0.990)"
+    )
+
+
+def test_where_no_threshold_will_do_every_image_needs_a_person(written: Any) -> None:
+    none = {"threshold": None, "share": 0.0, "accuracy": None}
+    (line,) = headline([written("y", none)])
+    assert line == "no two machines are sure enough to be 98.0 % right: every image needs a person"
+    unknown = {"accuracy": None, "accuracy_low": None, "accuracy_high": None}
+    assert headline([written("y", none, unknown)])[0].endswith("chosen on validation); how right is not known")
+
+
+def test_without_thresholds_nothing_is_said(written: Any, tmp_path: Path) -> None:
+    assert headline([written("y")]) == []
+    assert headline([written("y", {}, fingerprint="other")]) == []
+    assert headline([Pair(str(tmp_path), "d", "x", "gone", "test", {"fingerprint": "f"})]) == []
