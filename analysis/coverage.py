@@ -31,8 +31,8 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
         right = f"accuracy {decimal(row['accuracy'])} ({decimal(row['accuracy_low'])}-{decimal(row['accuracy_high'])})"
     machines, sure = f"{row['a']} and {row['b']}", f"{row['confidence']} confidence {row['threshold']:.4g} or more"
     return [
-        f"{percent(row['share'])} of the {row['split']} images need no person: {machines} agree there, and both are sure "
-        f"({sure}, chosen on {row['chosen_on']}); {right}"
+        f"{percent(row['share'])} of the {row['split']} images need no person: {machines} agree there, and both are "
+        f"sure ({sure}, chosen on {row['chosen_on']}); {right}"
     ]
 
 
