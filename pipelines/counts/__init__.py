@@ -14,6 +14,7 @@ import pyarrow as pa
 IntArray = npt.NDArray[np.int64]
 CONFIDENCE_UNIT = 2**32  # a confidence of 1, in the fixed-point sums: exact up to 2**31 images
 NOT_GIVEN = -1  # code of what an annotator did not say
+_DENSE = 2**20  # entries of a table that fits a processor's cache
 
 
 def fixed_point(confidences: Any) -> IntArray:
@@ -38,6 +39,15 @@ def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[list[IntArray], list[str]
     codes = rank[encoded.indices.fill_null(NOT_GIVEN).to_numpy(zero_copy_only=False)]
     ends = np.cumsum([len(column) for column in columns])[:-1]
     return list(np.split(codes, ends)), encoded.dictionary.take(pa.array(order)).to_pylist()
+
+
+def distinct(codes: IntArray, size: int) -> tuple[IntArray, IntArray]:
+    """As `np.unique(codes, return_inverse=True)` for codes below a size; where that is small, without sorting them."""
+    if size > _DENSE:
+        values, place = np.unique(codes, return_inverse=True)
+        return values, place
+    there = np.bincount(codes, minlength=size) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
 def summed(codes: IntArray, values: IntArray, size: int) -> IntArray:

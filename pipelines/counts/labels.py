@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.counts import CONFIDENCE_UNIT, NOT_GIVEN, IntArray, coded, fixed_point, summed
+from pipelines.counts import CONFIDENCE_UNIT, NOT_GIVEN, IntArray, coded, distinct, fixed_point, summed
 from pipelines.counts.cross import CrossTable
 from pipelines.counts.patterns import Patterns
 
@@ -197,8 +197,8 @@ def count(pairs: pa.Table) -> Counts:
     """The counts of a table of pairs, with one label or string an image."""
     (a, b, truth), labels = coded([pairs[name] for name in _KEYS])
     size = len(labels) + 1
-    both, of_both = np.unique(a * size + b, return_inverse=True)  # in two steps: three codes may not fit 64 bits
-    keys, place = np.unique(of_both * size + truth + 1, return_inverse=True)
+    both, of_both = distinct(a * size + b, size * size)  # in two steps: three codes may not fit 64 bits
+    keys, place = distinct(of_both * size + truth + 1, len(both) * size)
     sums = (np.ones(len(a), dtype=np.int64), fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))
     names = pa.array([*labels, None], pa.string())
     codes = (both[keys // size] // size, both[keys // size] % size, keys % size - 1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from pipelines import measures, summaries
-from pipelines.counts import multilabel, ratings
+from pipelines.counts import distinct, multilabel, ratings
 from pipelines.counts.labels import SequenceCounts
 from pipelines.measures import CONFIDENCE_UNIT, Counts, Undefined, accuracy, cohen_kappa, count, merge
 from pipelines.pairing import pair
@@ -241,3 +241,12 @@ def test_pairs_of_chunked_label_sets() -> None:
     assert pair(a, b, b)["image_id"].to_pylist() == ["x", "z"]
     assert pair(a, b, b)["correct_a"].to_pylist() == [False, True]
     assert pair(a, b, None)["truth"].null_count == pair(a, b, None)["correct_b"].null_count == 2
+
+
+@pytest.mark.parametrize("size", [1, 50, 2**20 + 1])
+def test_distinct_codes_are_those_that_sorting_finds(size: int) -> None:
+    codes = np.random.default_rng(size).integers(0, size, 300)
+    for some in (codes, codes[:0], codes[:1]):
+        found, expected = distinct(some, size), np.unique(some, return_inverse=True)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
