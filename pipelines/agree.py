@@ -20,7 +20,7 @@ from pipelines.counts import labels as label_counts
 from pipelines.counts import multilabel, ratings
 from pipelines.counts.multilabel import Told
 from pipelines.pairing import Sighted, pair, pair_labels, side_by_side
-from pipelines.sureness import Sureness
+from pipelines.sureness import Alone, Sureness
 from schemas import layout, products
 from schemas.products import MULTILABEL, SEQUENCE, ShardFolder, ShardReport
 
@@ -142,15 +142,15 @@ class Rated:
     """What is known of some shards of all annotators: how they agree, and how right each is when how sure."""
 
     ratings: ratings.Ratings | None
-    reliability: Mapping[str, Any]
+    alone: Mapping[str, Alone]
 
     @classmethod
     def merged(cls, parts: Iterable["Rated"]) -> "Rated":
         """The sum of counts."""
         found = list(parts)
         rated = [one.ratings for one in found if one.ratings is not None]
-        names = dict.fromkeys(name for one in found for name in one.reliability)
-        sums = {name: sureness.merge_reliability([one.reliability[name] for one in found]) for name in names}
+        names = dict.fromkeys(name for one in found for name in one.alone)
+        sums = {name: Alone.merged(one.alone[name] for one in found) for name in names}
         return cls(ratings.Ratings.merged(rated) if rated else None, sums)
 
 
@@ -228,12 +228,12 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, PairKey | Non
         sure = sureness.count(pairs, plan.truth is not None and plan.task != MULTILABEL)
         yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
     if plan.several:
-        several = len(plan.annotators) > 2 and plan.task != MULTILABEL
+        several = plan.judged and len(plan.annotators) > 2 and plan.task != MULTILABEL
         rated = ratings.count(side_by_side(labels.rows)) if several else None
-        judged = {} if labels.truth is None or plan.task == MULTILABEL else _reliability(labels)
+        judged = {} if labels.truth is None or plan.task == MULTILABEL else _alone(labels)
         yield (plan.split, None), Rated(rated, judged)
 
 
-def _reliability(labels: _Shard) -> dict[str, Any]:
+def _alone(labels: _Shard) -> dict[str, Alone]:
     """How right each annotator is when it is how sure."""
-    return {name: sureness.count_reliability(rows, labels.truth) for name, rows in labels.rows.items()}
+    return {name: sureness.count_alone(rows, labels.truth) for name, rows in labels.rows.items()}

@@ -149,7 +149,7 @@ def _tuning(settings: AgreeSettings, root: str) -> SplitPlan | None:
     if plan.task == MULTILABEL:
         return None
     bare = tuple(dataclasses.replace(one, kept=False) for one in plan.pairs)
-    return dataclasses.replace(plan, pairs=bare, several=False, judged=False)
+    return dataclasses.replace(plan, pairs=bare, judged=False)
 
 
 def is_done(plan: PairPlan) -> bool:
@@ -177,9 +177,10 @@ def _make(
 ) -> dict[str, int]:
     prepared = [_prepared(plan, context.force) for plan in plans]
     asked = {(one.a, one.b) for plan in plans for one in plan.pairs}
-    if tuning and asked and tuning.split not in {plan.split for plan in plans}:
+    if tuning and tuning.split not in {plan.split for plan in plans}:
         wanted = tuple(one for one in tuning.pairs if (one.a, one.b) in asked)
-        prepared.append(dataclasses.replace(tuning, pairs=wanted))
+        several = any(plan.several for plan in plans)
+        prepared.append(dataclasses.replace(tuning, pairs=wanted, several=several))
 
     def build(pipeline: beam.Pipeline) -> None:
         pipeline | "Agree" >> WriteAgreement(tuple(prepared), settings.tuned_on, settings.targets)

@@ -13,7 +13,7 @@ from pipelines.confidence import coverage, joint, reliability
 from schemas import confidence_tables, tables
 
 PAIR_TABLES = ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve")
-SPLIT_TABLES = ("annotators", "calibration")
+SPLIT_TABLES = ("annotators", "calibration", "coverage", "coverage_curve")
 Found = tuple[str, Compared | Rated]
 
 
@@ -53,13 +53,12 @@ def write_tables(
     written = []
     for split, counted in sorted(found.items()):
         plan = plans[split]
-        if isinstance(counted, Rated):
-            written.append(write_split(plan, counted))
-            continue
-        (pair,) = (one for one in plan.pairs if (one.a, one.b) == key)
-        chosen = found.get(tuned_on) if tuned_on != split else None
-        if plan.judged:
-            written.append(write_pair(pair, counted, chosen, tuned_on, targets))  # type: ignore[arg-type]
+        chosen: Any = found.get(tuned_on) if tuned_on != split else None
+        if plan.judged and isinstance(counted, Rated):
+            written.append(write_split(plan, counted, chosen, tuned_on, targets))
+        elif plan.judged and isinstance(counted, Compared):
+            (pair,) = (one for one in plan.pairs if (one.a, one.b) == key)
+            written.append(write_pair(pair, counted, chosen, tuned_on, targets))
     return written
 
 
@@ -89,7 +88,7 @@ def confidence(
         curves.append(coverage.curve_table(judged, of))
         if chosen and chosen.sure and kind in chosen.sure.coverage:
             by = {**of, "chosen_on": tuned_on}
-            coverages.append(coverage.coverage_table(chosen.sure.coverage[kind], judged, by, targets))
+            coverages.append(coverage.agreed_table(chosen.sure.coverage[kind], judged, by, targets))
     return {
         "joint_confidence": pa.concat_tables([confidence_tables.JOINT_CONFIDENCE.empty_table(), *joints]),
         "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
@@ -97,15 +96,25 @@ def confidence(
     }
 
 
-def write_split(plan: SplitPlan, found: Rated) -> str:
+def write_split(plan: SplitPlan, found: Rated, chosen: Rated | None, tuned_on: str, targets: tuple[float, ...]) -> str:
     """Write the tables of all annotators of a split."""
     keys = {"dataset": plan.dataset, "split": plan.split}
     empty: Any = summaries.annotators_schema().empty_table()
-    annotators = summaries.annotators_table(found.ratings, keys) if found.ratings else empty
-    calibrated = [
-        reliability.calibration_table(counts, {**keys, "annotator": name}) for name, counts in found.reliability.items()
-    ]
-    calibration = pa.concat_tables([confidence_tables.CALIBRATION.empty_table(), *calibrated])
-    tables.write(plan.table("calibration"), calibration, plan.fingerprint)
-    tables.write(plan.table("annotators"), annotators, plan.fingerprint)
+    calibrated, coverages, curves = [], [], []
+    for name, counts in found.alone.items():
+        calibrated.append(reliability.calibration_table(counts.reliability, {**keys, "annotator": name}))
+        for kind, judged in counts.coverage.items():
+            of = {**keys, "a": name, "confidence": kind}
+            curves.append(coverage.curve_table(judged, {**of, "b": None}))
+            if chosen and kind in chosen.alone[name].coverage:
+                by = {**of, "chosen_on": tuned_on}
+                coverages.append(coverage.alone_table(chosen.alone[name].coverage[kind], judged, by, targets))
+    made = {
+        "calibration": pa.concat_tables([confidence_tables.CALIBRATION.empty_table(), *calibrated]),
+        "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
+        "coverage_curve": pa.concat_tables([confidence_tables.COVERAGE_CURVE.empty_table(), *curves]),
+        "annotators": summaries.annotators_table(found.ratings, keys) if found.ratings else empty,
+    }
+    for table, rows in made.items():
+        tables.write(plan.table(table), rows, plan.fingerprint)
     return plan.table("annotators")

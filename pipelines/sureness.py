@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +23,7 @@ class Sureness:
     """
 
     joint: dict[str, joint.Counts]
-    coverage: dict[str, coverage.PairCounts]
+    coverage: dict[str, coverage.Counts]
 
     @classmethod
     def merged(cls, parts: Iterable["Sureness"]) -> "Sureness":
@@ -34,7 +33,7 @@ class Sureness:
         return cls(
             {kind: joint.merge(part.joint[kind] for part in found) for kind in kinds},
             {
-                kind: coverage.merge_pairs(part.coverage[kind] for part in found)
+                kind: coverage.merge(part.coverage[kind] for part in found)
                 for kind in kinds
                 if all(kind in part.coverage for part in found)
             },
@@ -60,21 +59,44 @@ def count(pairs: pa.Table, coverage_too: bool) -> Sureness:
         sure_a, sure_b = (confidences(column) for column in columns)
         joints[kind] = joint.count(sure_a, sure_b, agree, right_a, right_b)
         if coverage_too:
-            coverages[kind] = coverage.count_pair(sure_a, sure_b, agree, right_a, right_b)
+            coverages[kind] = coverage.count_agreed(sure_a, sure_b, agree, right_a)
     return Sureness(joints, coverages)
 
 
-def count_reliability(labels: pa.Table, truth: pa.Table) -> reliability.Counts:
-    """Count how often an annotator is right when it is how sure.
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """Counts of one annotator's confidences.
+
+    Attributes:
+        reliability: how right it is when it is how sure.
+        coverage: how right it is from which threshold on, by kind of confidence.
+    """
+
+    reliability: reliability.Counts
+    coverage: dict[str, coverage.Counts]
+
+    @classmethod
+    def merged(cls, parts: Iterable["Alone"]) -> "Alone":
+        """The sum of counts."""
+        found = list(parts)
+        kinds = [kind for kind in _COLUMNS if any(kind in part.coverage for part in found)]
+        summed = {
+            kind: coverage.merge(part.coverage[kind] for part in found if kind in part.coverage) for kind in kinds
+        }
+        return cls(reliability.merge(part.reliability for part in found), summed)
+
+
+def count_alone(labels: pa.Table, truth: pa.Table) -> Alone:
+    """Count how right an annotator is when it is how sure.
 
     Args:
         labels: its labels, a row an image.
         truth: those of the annotator taken as truth.
     """
     correct = marks(pc.equal(labels["label"], looked_up(labels["image_id"], truth)))
-    return reliability.count(confidences(labels["confidence"]), confidences(labels["confidence_calibrated"]), correct)
-
-
-def merge_reliability(parts: Iterable[Any]) -> reliability.Counts:
-    """The sum of counts."""
-    return reliability.merge(parts)
+    sure = {kind: confidences(labels[name]) for kind, name in _COLUMNS.items()}
+    known = [kind for kind, name in _COLUMNS.items() if labels[name].null_count < len(labels)]
+    return Alone(
+        reliability.count(sure[RAW], sure[CALIBRATED], correct),
+        {kind: coverage.count(sure[kind], correct) for kind in known},
+    )

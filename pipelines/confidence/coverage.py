@@ -48,15 +48,6 @@ class Counts:
         return self.bins[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
-@dataclass(frozen=True, eq=False)
-class PairCounts:
-    """Counts of two annotators: of each alone, and of the images on which they agree, by the lesser confidence."""
-
-    a: Counts
-    b: Counts
-    both: Counts
-
-
 def count(confidence: Confidences, correct: Marks, there: npt.NDArray[np.bool_] | None = None) -> Counts:
     """Count the images of one annotator.
 
@@ -75,28 +66,17 @@ def count(confidence: Confidences, correct: Marks, there: npt.NDArray[np.bool_] 
     return Counts(images, np.stack([tally(one, SIZE) for one in (place, place[known], place[correct == 1])]))
 
 
-def count_pair(
-    confidence_a: Confidences,
-    confidence_b: Confidences,
-    agree: npt.NDArray[np.bool_],
-    correct_a: Marks,
-    correct_b: Marks,
-) -> PairCounts:
-    """Count the images that two annotators labelled; see `count`. Where they agree, `correct_a` tells of both."""
-    least = np.minimum(confidence_a, confidence_b)
-    return PairCounts(count(confidence_a, correct_a), count(confidence_b, correct_b), count(least, correct_a, agree))
+def count_agreed(
+    confidence_a: Confidences, confidence_b: Confidences, agree: npt.NDArray[np.bool_], correct: Marks
+) -> Counts:
+    """Count the images on which two annotators agree, by the lesser confidence; see `count`."""
+    return count(np.minimum(confidence_a, confidence_b), correct, agree)
 
 
 def merge(parts: Iterable[Counts]) -> Counts:
     """The sum of counts."""
     whole = [Counts(np.zeros(1, np.int64), np.zeros((3, SIZE), np.int64)), *parts]
     return Counts(added(part.images for part in whole), added(part.bins for part in whole))
-
-
-def merge_pairs(parts: Iterable[PairCounts]) -> PairCounts:
-    """The sum of counts of pairs."""
-    whole = list(parts)
-    return PairCounts(*(merge(getattr(part, side) for part in whole) for side in ("a", "b", "both")))
 
 
 def threshold_bin(counts: Counts, target: float, least: int = LEAST) -> int | None:
@@ -150,29 +130,36 @@ def coverage_rows(
     return rows
 
 
-def coverage_table(
-    chosen: PairCounts,
-    judged: PairCounts,
+def agreed_table(
+    chosen: Counts,
+    judged: Counts,
     keys: Mapping[str, str],
     targets: Sequence[float] = TARGETS,
     least: int = LEAST,
 ) -> pa.Table:
-    """Rows of schema `COVERAGE`: each annotator alone, both agree, and both agree and both are sure.
+    """Rows of schema `COVERAGE`: both agree, and both agree and both are sure.
 
     Args:
-        chosen: counts of the split by which thresholds are chosen.
+        chosen: counts of agreed images of the split by which thresholds are chosen.
         judged: counts of the split on which they are judged.
         keys: `dataset`, `split` (that is judged), `chosen_on`, `a`, `b`, `confidence`.
         targets: accuracies asked for.
         least: see `threshold_bin`.
     """
-    agreeing = {**keys, "rule": AGREE, "chosen_on": None, **accepted(judged.both, NOT_KNOWN)}
-    rows = [
-        *coverage_rows(chosen.a, judged.a, {**keys, "b": None, "rule": ONE}, targets, least),
-        *coverage_rows(chosen.b, judged.b, {**keys, "a": keys["b"], "b": None, "rule": ONE}, targets, least),
-        agreeing,
-        *coverage_rows(chosen.both, judged.both, {**keys, "rule": AGREE_AND_SURE}, targets, least),
-    ]
+    agreeing = {**keys, "rule": AGREE, "chosen_on": None, **accepted(judged, NOT_KNOWN)}
+    sure = coverage_rows(chosen, judged, {**keys, "rule": AGREE_AND_SURE}, targets, least)
+    return pa.Table.from_pylist([agreeing, *sure], schema=COVERAGE)
+
+
+def alone_table(
+    chosen: Counts,
+    judged: Counts,
+    keys: Mapping[str, str],
+    targets: Sequence[float] = TARGETS,
+    least: int = LEAST,
+) -> pa.Table:
+    """Rows of schema `COVERAGE` of one annotator alone, `a`; otherwise as `agreed_table`."""
+    rows = coverage_rows(chosen, judged, {**keys, "b": None, "rule": ONE}, targets, least)
     return pa.Table.from_pylist(rows, schema=COVERAGE)
 
 
@@ -192,17 +179,13 @@ def curve_rows(counts: Counts, keys: Mapping[str, Any], points: int = POINTS) ->
     return [{**keys, "threshold": float(bounds[first]), **accepted(counts, int(first))} for first in found]
 
 
-def curve_table(counts: PairCounts, keys: Mapping[str, str], points: int = POINTS) -> pa.Table:
-    """Rows of schema `COVERAGE_CURVE`: each annotator alone, and both agree and both are sure.
+def curve_table(counts: Counts, keys: Mapping[str, Any], points: int = POINTS) -> pa.Table:
+    """Rows of schema `COVERAGE_CURVE`: of one annotator alone where `b` is None, else both agree and both are sure.
 
     Args:
-        counts: of one split.
+        counts: of one split; of two annotators, of the images on which they agree.
         keys: `dataset`, `split`, `a`, `b`, `confidence`.
         points: see `curve_rows`.
     """
-    rows = [
-        *curve_rows(counts.a, {**keys, "b": None, "rule": ONE}, points),
-        *curve_rows(counts.b, {**keys, "a": keys["b"], "b": None, "rule": ONE}, points),
-        *curve_rows(counts.both, {**keys, "rule": AGREE_AND_SURE}, points),
-    ]
-    return pa.Table.from_pylist(rows, schema=COVERAGE_CURVE)
+    rule = ONE if keys["b"] is None else AGREE_AND_SURE
+    return pa.Table.from_pylist(curve_rows(counts, {**keys, "rule": rule}, points), schema=COVERAGE_CURVE)

@@ -86,6 +86,16 @@ def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> No
         assert row["chosen_accuracy"] >= row["target"]
 
 
+def test_a_machine_alone_is_judged_by_all_of_its_labels(root: str) -> None:
+    table = rows(root, "coverage")
+    assert table.groupby("a").size().to_dict() == dict.fromkeys(MACHINES, 5)
+    assert set(table["rule"]) == {"one"} and table["b"].isna().all()
+    row = table.query("a == 'x' and target == 0.9").iloc[0]
+    frame = SETS["test"]["x"]
+    assert row["n"] == len(frame)
+    assert row["share"] == pytest.approx((frame["confidence"] >= np.float32(row["threshold"])).mean())
+
+
 def test_reliability_is_each_machines_own(root: str) -> None:
     table = rows(root, "calibration").query("scope == 'all'").set_index("annotator")
     assert list(table.index) == list(MACHINES)
@@ -121,7 +131,9 @@ def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> No
         write_set(str(tmp_path), name, frame)
     compare(str(tmp_path), "x", "y")
     assert len(rows(str(tmp_path), "coverage", "x", "y")) == 0
-    assert len(rows(str(tmp_path), "coverage_curve", "x", "y")) > 100
+    assert len(rows(str(tmp_path), "coverage")) == 0
+    assert len(rows(str(tmp_path), "coverage_curve", "x", "y")) == 100
+    assert set(rows(str(tmp_path), "coverage_curve")["a"]) == {"x", "y"}
 
 
 def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:

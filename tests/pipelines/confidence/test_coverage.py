@@ -104,12 +104,23 @@ def check(row: dict[str, Any], said: Array, right: Array, agree: Array) -> None:
             assert found == pytest.approx([part / whole, *wilson(part, whole)], abs=1e-9)
 
 
+def agreed(columns: Any) -> coverage.Counts:
+    """The counts of columns as `arrays` makes them."""
+    return coverage.count_agreed(*columns[:4])
+
+
 @given(images, images, st.integers(1, 8))
 def test_thresholds_and_coverage_are_those_of_brute_force(held: list[Any], test: list[Any], least: int) -> None:
     chosen, judged = arrays(held), arrays(test)
-    of_chosen, of_judged = (coverage.count_pair(*columns) for columns in (chosen, judged))
     targets = ("0.5", "0.75", "0.9", "1")
-    table = coverage.coverage_table(of_chosen, of_judged, CHOSEN, [float(one) for one in targets], least)
+    asked = ([float(one) for one in targets], least)
+    alone = [
+        coverage.alone_table(
+            coverage.count(chosen[side], chosen[side + 3]), coverage.count(judged[side], judged[side + 3]), keys, *asked
+        )
+        for side, keys in enumerate((CHOSEN, {**CHOSEN, "a": "cnn2"}))
+    ]
+    table = pa.concat_tables([*alone, coverage.agreed_table(agreed(chosen), agreed(judged), CHOSEN, *asked)])
     assert table.schema.equals(COVERAGE, check_metadata=True)
     rows = table.to_pylist()
     rules = ["one"] * 4 + ["one"] * 4 + ["agree"] + ["agree_and_sure"] * 4
@@ -158,13 +169,11 @@ def test_counts_merge_bit_for_bit_in_any_order(some: list[Any], seed: int) -> No
     columns, drawn = arrays(some), random.Random(seed)
     cuts = sorted(drawn.randint(0, len(some)) for _ in range(2))
     bounds = list(zip([0, *cuts], [*cuts, len(some)], strict=True))
-    parts = [coverage.count_pair(*(column[low:high] for column in columns)) for low, high in bounds]
+    parts = [agreed([column[low:high] for column in columns]) for low, high in bounds]
     drawn.shuffle(parts)
-    found = coverage.merge_pairs([coverage.merge_pairs([]), coverage.merge_pairs(parts[:2]), *parts[2:]])
-    whole = coverage.count_pair(*columns)
-    for side in ("a", "b", "both"):
-        np.testing.assert_array_equal(getattr(found, side).bins, getattr(whole, side).bins)
-        assert getattr(found, side).images.tolist() == [len(some)]
+    found = coverage.merge([coverage.merge([]), coverage.merge(parts[:2]), *parts[2:]])
+    np.testing.assert_array_equal(found.bins, agreed(columns).bins)
+    assert found.images.tolist() == [len(some)]
 
 
 # The curve
@@ -173,7 +182,10 @@ def test_counts_merge_bit_for_bit_in_any_order(some: list[Any], seed: int) -> No
 @given(images, st.integers(1, 12))
 def test_each_point_of_the_curve_is_that_of_brute_force(some: list[Any], points: int) -> None:
     columns = arrays(some)
-    table = coverage.curve_table(coverage.count_pair(*columns), KEYS, points)
+    alone = [coverage.count(columns[side], columns[side + 3]) for side in range(2)]
+    keys = [{**KEYS, "a": name, "b": None} for name in ("cnn1", "cnn2")]
+    parts = [coverage.curve_table(one, of, points) for one, of in zip(alone, keys, strict=True)]
+    table = pa.concat_tables([*parts, coverage.curve_table(agreed(columns), KEYS, points)])
     assert table.schema.equals(COVERAGE_CURVE, check_metadata=True)
     always = np.ones(len(some), np.bool_)
     ways = {"cnn1": (columns[0], 3, always), "cnn2": (columns[1], 4, always)}
@@ -199,8 +211,8 @@ def table(held: int, test: int, truth: int = 1) -> pa.Table:
     for count, right in ((held, 1), (test, truth)):
         said = np.where(np.arange(count) % 5 < 3, 0.95, 0.6).astype(np.float32)
         marks = np.where((said > 0.9) | (np.arange(count) % 2 == 0), right, min(right, 0)).astype(np.int8)
-        parts.append(coverage.count_pair(said, said, np.arange(count) % 5 < 4, marks, marks))
-    return coverage.coverage_table(parts[0], parts[1], CHOSEN)
+        parts.append(coverage.count_agreed(said, said, np.arange(count) % 5 < 4, marks))
+    return coverage.agreed_table(parts[0], parts[1], CHOSEN)
 
 
 def test_nothing_to_judge_is_told_so() -> None:
