@@ -38,7 +38,7 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
 
 def read(pair: Pair) -> list[Row]:
     """The coverage of a comparison; empty where it has none, or one of an earlier state."""
-    path = layout.agreement_table(pair.root, "coverage", pair.dataset, pair.a, pair.b, pair.split)
+    path = layout.agreement_table(pair.root, "coverage", pair.dataset, (pair.a, pair.b), pair.split)
     if storage.stat(path) is None or tables.read_tags(path)[0] != pair.fingerprint:
         return []
     rows: list[Row] = tables.read(path, pair.fingerprint, confidence_tables.COVERAGE).to_pylist()

@@ -71,7 +71,7 @@ class Pair:
         return rows
 
     def _table(self, name: str) -> pa.Table:
-        path = layout.agreement_table(self.root, name, self.dataset, self.a, self.b, self.split)
+        path = layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
         if storage.stat(path) is None:
             raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {_AGREE_FIRST}")
         return tables.read(path, self.fingerprint)

@@ -389,7 +389,7 @@ OPTIONS (
 --   cut: labels less confident were not taught; null where people teach
 --   seed: seed of the network and of all before it; null for the mean over seeds
 --   seeds: how many seeds the row speaks of; those left out do not count
---   network: architecture
+--   network: its architecture, by name
 --   annotator: name of the model and of its label set; null for the mean over seeds
 --   teacher: annotator whose labels taught it; null for the mean over seeds of pupils
 --   label_set: the label set of those labels; null as teacher is

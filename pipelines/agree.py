@@ -7,7 +7,7 @@ side by side, writes a shard of `pairs` for every two annotators (or none), and 
 are computed last.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,11 +20,11 @@ from pipelines.counts import labels as label_counts
 from pipelines.counts import multilabel, ratings
 from pipelines.counts.multilabel import Told
 from pipelines.pairing import Sighted, pair, pair_labels, side_by_side
-from pipelines.sureness import Alone, Sureness
+from pipelines.sureness import Sureness
 from schemas import layout, products
 from schemas.products import MULTILABEL, SEQUENCE, ShardFolder, ShardReport
 
-PairKey = tuple[str, str]
+Names = tuple[str, ...]
 _IDS = ("image_id",)
 _READ = ("image_id", "label", "confidence", "confidence_calibrated", "verdict")
 
@@ -77,7 +77,22 @@ class PairPlan:
 
     def table(self, name: str) -> str:
         """Path of an aggregated table."""
-        return layout.agreement_table(self.root, name, self.dataset, self.a, self.b, self.split)
+        return layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One annotator by itself, or three and more together, on one split."""
+
+    root: str
+    dataset: str
+    split: str
+    names: tuple[str, ...]
+    fingerprint: str
+
+    def table(self, name: str) -> str:
+        """Path of a table of theirs."""
+        return layout.agreement_table(self.root, name, self.dataset, self.names, self.split)
 
 
 @dataclass(frozen=True)
@@ -89,27 +104,22 @@ class SplitPlan:
         truth: the annotator taken as truth, or None.
         whole_truth: of several labels: whether the truth says by silence, too, that an image has not a label.
         pairs: the comparisons that are to be made.
+        groups: the annotators that are to be judged alone, or many together.
         shards: elements; label sets of fewer shards are read in parts.
-        several: whether the tables of all annotators together are to be made, too.
-        judged: whether any table is; if not, thresholds are chosen on this split, and no more.
+        judged: whether any table is made; if not, thresholds are chosen on this split, and no more.
     """
 
     root: str
     dataset: str
     split: str
     task: str
-    fingerprint: str
     annotators: tuple[LabelSet, ...]
     truth: LabelSet | None
     whole_truth: bool
     pairs: tuple[PairPlan, ...]
+    groups: tuple[GroupPlan, ...]
     shards: int
-    several: bool
     judged: bool = True
-
-    def table(self, name: str) -> str:
-        """Path of a table of all annotators."""
-        return layout.split_table(self.root, name, self.dataset, self.split)
 
 
 @dataclass(frozen=True)
@@ -137,23 +147,6 @@ class Compared:
         return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
 
 
-@dataclass(frozen=True, eq=False)
-class Rated:
-    """What is known of some shards of all annotators: how they agree, and how right each is when how sure."""
-
-    ratings: ratings.Ratings | None
-    alone: Mapping[str, Alone]
-
-    @classmethod
-    def merged(cls, parts: Iterable["Rated"]) -> "Rated":
-        """The sum of counts."""
-        found = list(parts)
-        rated = [one.ratings for one in found if one.ratings is not None]
-        names = dict.fromkeys(name for one in found for name in one.alone)
-        sums = {name: Alone.merged(one.alone[name] for one in found) for name in names}
-        return cls(ratings.Ratings.merged(rated) if rated else None, sums)
-
-
 @dataclass(eq=False)
 class CompareLabels(beam.PTransform):  # type: ignore[misc]
     """Compare every shard, and sum up the counts of all."""
@@ -161,7 +154,7 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
     plans: tuple[SplitPlan, ...]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
-        """A pair of (split, key) and counts for each two annotators of a split (key: a, b), and for all (key: none)."""
+        """A pair of (split, annotators) and counts for each two annotators of a split, for one alone, and for many."""
         shards = [SplitShard(plan, shard) for plan in self.plans for shard in range(plan.shards)]
         return (
             begin
@@ -216,8 +209,8 @@ def _report(a: int, b: int, both: int) -> ShardReport:
     return ShardReport(both + sum(unpaired.values()), both, unpaired)
 
 
-def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, PairKey | None], Any]]:
-    """Pair the labels of every two annotators in one shard, write the pairs, and count them."""
+def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]:
+    """Pair the labels of each two annotators in one shard, write the pairs, and count them, and each alone, and all."""
     plan, labels = source.plan, _Shard(source)
     execution.count_element("agree", labels.bytes)
     for one in plan.pairs:
@@ -227,13 +220,9 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, PairKey | Non
         execution.count("agree.images", report.records_out)
         sure = sureness.count(pairs, plan.truth is not None and plan.task != MULTILABEL)
         yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
-    if plan.several:
-        several = plan.judged and len(plan.annotators) > 2 and plan.task != MULTILABEL
-        rated = ratings.count(side_by_side(labels.rows)) if several else None
-        judged = {} if labels.truth is None or plan.task == MULTILABEL else _alone(labels)
-        yield (plan.split, None), Rated(rated, judged)
-
-
-def _alone(labels: _Shard) -> dict[str, Alone]:
-    """How right each annotator is when it is how sure."""
-    return {name: sureness.count_alone(rows, labels.truth) for name, rows in labels.rows.items()}
+    for group in plan.groups:
+        rows = {name: labels.rows[name] for name in group.names}
+        if len(rows) > 1:
+            yield (plan.split, group.names), ratings.count(side_by_side(rows))
+        else:
+            yield (plan.split, group.names), sureness.count_alone(rows[group.names[0]], labels.truth)

@@ -12,8 +12,8 @@ import apache_beam as beam
 
 from models import labelled
 from pipelines import execution, progress
-from pipelines.agree import LabelSet, PairPlan, SplitPlan
-from pipelines.agreement_tables import PAIR_TABLES, SPLIT_TABLES, WriteAgreement
+from pipelines.agree import GroupPlan, LabelSet, PairPlan, SplitPlan
+from pipelines.agreement_tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
 from pipelines.execution import Context, StageResult
 from pipelines.summaries import annotators_schema, summary_schema
 from schemas import layout, products, storage, tables
@@ -61,6 +61,10 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
     _check_known(settings, whole)
     shards = max(labels.shards for labels in sets.values())
     recipe = partial(_fingerprint, settings, split, {name: labels.fingerprint for name, labels in sets.items()}, tuning)
+    groups: list[tuple[str, ...]] = [
+        (name,) for name in settings.annotators if settings.truth and name != settings.truth
+    ]
+    groups += [settings.annotators] if len(settings.annotators) > 2 else []
     pairs = tuple(
         PairPlan(root, settings.dataset, split, a, b, shards, recipe((a, b)), settings.pairs == "all")
         for a, b in itertools.combinations(settings.annotators, 2)
@@ -70,13 +74,14 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
         dataset=settings.dataset,
         split=split,
         task=task,
-        fingerprint=recipe(settings.annotators),
         annotators=tuple(found[name] for name in settings.annotators),
         truth=found[settings.truth] if settings.truth else None,
         whole_truth=bool(settings.truth) and whole[settings.truth],
         pairs=pairs,
+        groups=tuple(
+            GroupPlan(root, settings.dataset, split, names, recipe(names)) for names in groups if task != MULTILABEL
+        ),
         shards=shards,
-        several=True,
     )
 
 
@@ -88,7 +93,11 @@ def _fingerprint(
     annotators: Sequence[str],
 ) -> str:
     """Of what follows from some annotators' labels."""
-    chosen = {"tuned": tuning.fingerprint, "targets": settings.targets} if tuning and tuning.split != split else {}
+    chosen = {}
+    if tuning and tuning.split != split and len(annotators) < 3:
+        read = {one.name: one.labels.fingerprint for one in (*tuning.annotators, tuning.truth) if one}
+        by = [read[name] for name in (*annotators, settings.truth)]
+        chosen = {"tuned": by, "tuned_on": tuning.split, "targets": settings.targets}
     truth = [labels[settings.truth], settings.truth] if settings.truth else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
     columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
@@ -149,7 +158,8 @@ def _tuning(settings: AgreeSettings, root: str) -> SplitPlan | None:
     if plan.task == MULTILABEL:
         return None
     bare = tuple(dataclasses.replace(one, kept=False) for one in plan.pairs)
-    return dataclasses.replace(plan, pairs=bare, judged=False)
+    alone = tuple(one for one in plan.groups if len(one.names) == 1)
+    return dataclasses.replace(plan, pairs=bare, groups=alone, judged=False)
 
 
 def is_done(plan: PairPlan) -> bool:
@@ -160,7 +170,11 @@ def is_done(plan: PairPlan) -> bool:
     return (not plan.kept or manifest.get("pairs", True)) and _there(plan, PAIR_TABLES)
 
 
-def _there(plan: PairPlan | SplitPlan, names: tuple[str, ...]) -> bool:
+def _tables(group: GroupPlan) -> tuple[str, ...]:
+    return ALONE_TABLES if len(group.names) == 1 else MANY_TABLES
+
+
+def _there(plan: PairPlan | GroupPlan, names: tuple[str, ...]) -> bool:
     paths = [plan.table(name) for name in names]
     return all(storage.stat(path) is not None and tables.read_tags(path)[0] == plan.fingerprint for path in paths)
 
@@ -168,19 +182,16 @@ def _there(plan: PairPlan | SplitPlan, names: tuple[str, ...]) -> bool:
 def _missing(plan: SplitPlan, force: bool) -> SplitPlan | None:
     """What is still to be made of a split's comparisons; None where nothing is."""
     pairs = tuple(one for one in plan.pairs if force or not is_done(one))
-    several = force or not _there(plan, SPLIT_TABLES)
-    return dataclasses.replace(plan, pairs=pairs, several=several) if pairs or several else None
+    groups = tuple(one for one in plan.groups if force or not _there(one, _tables(one)))
+    return dataclasses.replace(plan, pairs=pairs, groups=groups) if pairs or groups else None
 
 
 def _make(
     plans: list[SplitPlan], tuning: SplitPlan | None, settings: AgreeSettings, context: Context
 ) -> dict[str, int]:
     prepared = [_prepared(plan, context.force) for plan in plans]
-    asked = {(one.a, one.b) for plan in plans for one in plan.pairs}
-    if tuning and tuning.split not in {plan.split for plan in plans}:
-        wanted = tuple(one for one in tuning.pairs if (one.a, one.b) in asked)
-        several = any(plan.several for plan in plans)
-        prepared.append(dataclasses.replace(tuning, pairs=wanted, several=several))
+    if tuning:
+        prepared = _with_tuning(prepared, tuning)
 
     def build(pipeline: beam.Pipeline) -> None:
         pipeline | "Agree" >> WriteAgreement(tuple(prepared), settings.tuned_on, settings.targets)
@@ -196,12 +207,29 @@ def _make(
         return execution.run(title, build, context.beam_flags)
 
 
+def _with_tuning(plans: list[SplitPlan], tuning: SplitPlan) -> list[SplitPlan]:
+    """The same, with what has to be counted on the split by which their thresholds are chosen."""
+    pairs = {(one.a, one.b) for plan in plans for one in plan.pairs}
+    names = {one.names for plan in plans for one in plan.groups}
+    own = next((plan for plan in plans if plan.split == tuning.split), None)
+    made_pairs = {(one.a, one.b) for one in own.pairs} if own else set()
+    made_names = {one.names for one in own.groups} if own else set()
+    more = [one for one in tuning.pairs if (one.a, one.b) in pairs - made_pairs]
+    alone = [one for one in tuning.groups if one.names in names - made_names]
+    if not more and not alone:
+        return plans
+    if own is None:
+        return [*plans, dataclasses.replace(tuning, pairs=tuple(more), groups=tuple(alone))]
+    whole = dataclasses.replace(own, pairs=(*own.pairs, *more), groups=(*own.groups, *alone))
+    return [whole if plan is own else plan for plan in plans]
+
+
 def _prepared(plan: SplitPlan, force: bool) -> SplitPlan:
     """The same, with whatever stands in its way swept away, and the shards of pairs that are there already."""
-    for one, names in [(plan, SPLIT_TABLES), *((pair, PAIR_TABLES) for pair in plan.pairs)]:
-        for name in names if plan.several or one is not plan else ():
-            storage.remove(one.table(name))  # type: ignore[attr-defined]
-            storage.sweep_partials(storage.parent(one.table(name)))  # type: ignore[attr-defined]
+    paths = [one.table(name) for one in plan.groups for name in _tables(one)]
+    for path in [*paths, *(one.table(name) for one in plan.pairs for name in PAIR_TABLES)]:
+        storage.remove(path)
+        storage.sweep_partials(storage.parent(path))
     pairs = tuple(
         dataclasses.replace(one, done=frozenset(one.pairs.prepare(afresh=force or not one.kept))) for one in plan.pairs
     )

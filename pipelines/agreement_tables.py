@@ -8,13 +8,16 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines import summaries
-from pipelines.agree import Compared, CompareLabels, PairKey, PairPlan, Rated, SplitPlan
+from pipelines.agree import Compared, CompareLabels, GroupPlan, Names, PairPlan, SplitPlan
 from pipelines.confidence import coverage, joint, reliability
+from pipelines.counts.ratings import Ratings
+from pipelines.sureness import Alone
 from schemas import confidence_tables, tables
 
 PAIR_TABLES = ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve")
-SPLIT_TABLES = ("annotators", "calibration", "coverage", "coverage_curve")
-Found = tuple[str, Compared | Rated]
+ALONE_TABLES = ("calibration", "coverage", "coverage_curve")
+MANY_TABLES = ("annotators",)
+Found = tuple[str, Compared | Alone | Ratings]
 
 
 @dataclass(eq=False)
@@ -31,7 +34,7 @@ class WriteAgreement(beam.PTransform):  # type: ignore[misc]
     targets: tuple[float, ...]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
-        """The path of each summary, or of the annotators' table."""
+        """The path of a table of each comparison, written last of its own."""
         plans = {plan.split: plan for plan in self.plans}
         return (
             begin
@@ -43,22 +46,20 @@ class WriteAgreement(beam.PTransform):  # type: ignore[misc]
 
 
 def write_tables(
-    keyed: tuple[PairKey | None, Iterable[Found]],
-    plans: Mapping[str, SplitPlan],
-    tuned_on: str,
-    targets: tuple[float, ...],
+    keyed: tuple[Names, Iterable[Found]], plans: Mapping[str, SplitPlan], tuned_on: str, targets: tuple[float, ...]
 ) -> list[str]:
-    """Write the tables of two annotators on every split, or those of all annotators."""
-    key, found = keyed[0], dict(keyed[1])
+    """Write the tables of some annotators on every split."""
+    names, found = keyed[0], dict(keyed[1])
     written = []
     for split, counted in sorted(found.items()):
         plan = plans[split]
         chosen: Any = found.get(tuned_on) if tuned_on != split else None
-        if plan.judged and isinstance(counted, Rated):
-            written.append(write_split(plan, counted, chosen, tuned_on, targets))
-        elif plan.judged and isinstance(counted, Compared):
-            (pair,) = (one for one in plan.pairs if (one.a, one.b) == key)
+        if plan.judged and isinstance(counted, Compared):
+            (pair,) = (one for one in plan.pairs if (one.a, one.b) == names)
             written.append(write_pair(pair, counted, chosen, tuned_on, targets))
+        elif plan.judged and isinstance(counted, Alone | Ratings):
+            (group,) = (one for one in plan.groups if one.names == names)
+            written.append(write_group(group, counted, chosen, tuned_on, targets))
     return written
 
 
@@ -96,25 +97,34 @@ def confidence(
     }
 
 
-def write_split(plan: SplitPlan, found: Rated, chosen: Rated | None, tuned_on: str, targets: tuple[float, ...]) -> str:
-    """Write the tables of all annotators of a split."""
+def write_group(
+    plan: GroupPlan, found: Alone | Ratings, chosen: Alone | None, tuned_on: str, targets: tuple[float, ...]
+) -> str:
+    """Write the tables of one annotator alone, or the one of many together."""
     keys = {"dataset": plan.dataset, "split": plan.split}
-    empty: Any = summaries.annotators_schema().empty_table()
-    calibrated, coverages, curves = [], [], []
-    for name, counts in found.alone.items():
-        calibrated.append(reliability.calibration_table(counts.reliability, {**keys, "annotator": name}))
-        for kind, judged in counts.coverage.items():
-            of = {**keys, "a": name, "confidence": kind}
-            curves.append(coverage.curve_table(judged, {**of, "b": None}))
-            if chosen and kind in chosen.alone[name].coverage:
-                by = {**of, "chosen_on": tuned_on}
-                coverages.append(coverage.alone_table(chosen.alone[name].coverage[kind], judged, by, targets))
-    made = {
-        "calibration": pa.concat_tables([confidence_tables.CALIBRATION.empty_table(), *calibrated]),
+    if isinstance(found, Ratings):
+        made = {"annotators": summaries.annotators_table(found, keys)}
+    else:
+        made = alone({**keys, "a": plan.names[0]}, found, chosen, tuned_on, targets)
+    for name, table in made.items():
+        tables.write(plan.table(name), table, plan.fingerprint)
+    return plan.table(next(iter(made)))
+
+
+def alone(
+    keys: Mapping[str, str], found: Alone, chosen: Alone | None, tuned_on: str, targets: tuple[float, ...]
+) -> dict[str, pa.Table]:
+    """The tables of how sure one annotator, `a`, is."""
+    whose = {"dataset": keys["dataset"], "split": keys["split"], "annotator": keys["a"]}
+    coverages, curves = [], []
+    for kind, judged in found.coverage.items():
+        of = {**keys, "confidence": kind}
+        curves.append(coverage.curve_table(judged, {**of, "b": None}))
+        if chosen and kind in chosen.coverage:
+            by = {**of, "chosen_on": tuned_on}
+            coverages.append(coverage.alone_table(chosen.coverage[kind], judged, by, targets))
+    return {
+        "calibration": reliability.calibration_table(found.reliability, whose),
         "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
         "coverage_curve": pa.concat_tables([confidence_tables.COVERAGE_CURVE.empty_table(), *curves]),
-        "annotators": summaries.annotators_table(found.ratings, keys) if found.ratings else empty,
     }
-    for table, rows in made.items():
-        tables.write(plan.table(table), rows, plan.fingerprint)
-    return plan.table("annotators")

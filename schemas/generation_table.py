@@ -38,7 +38,7 @@ GENERATIONS = pa.schema(
         _field("cut", pa.float64(), "labels less confident were not taught; null where people teach", True),
         _field("seed", pa.int64(), "seed of the network and of all before it; null for the mean over seeds", True),
         _field("seeds", pa.int32(), "how many seeds the row speaks of; those left out do not count"),
-        _field("network", pa.string(), "architecture"),
+        _field("network", pa.string(), "its architecture, by name"),
         _field("annotator", pa.string(), "name of the model and of its label set; null for the mean over seeds", True),
         _field(
             "teacher", pa.string(), "annotator whose labels taught it; null for the mean over seeds of pupils", True

@@ -1,6 +1,8 @@
 """Where everything lies under a root: names and paths, in one place."""
 
+import hashlib
 import re
+from collections.abc import Sequence
 
 from schemas.errors import InputError
 from schemas.storage import join
@@ -10,6 +12,7 @@ HUMAN, MACHINE, CONFIRMED = "human", "machine", "confirmed"  # the annotators th
 SHEET = "sheet.png"  # beside explanations: a contact sheet of them
 IMAGENET = "imagenet"  # weights that have a name, and are no file
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
+_LONGEST = 120
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -67,14 +70,12 @@ def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
     return join(root, "agreement", "pairs", f"dataset={dataset}", f"a={a}", f"b={b}", f"split={split}")
 
 
-def agreement_table(root: str, table: str, dataset: str, a: str, b: str, split: str) -> str:
-    """Path of one aggregated agreement table (`summary`, `confusion`) of two annotators."""
-    return join(root, "agreement", table, f"{dataset}-{a}-{b}-{split}.parquet")
-
-
-def split_table(root: str, table: str, dataset: str, split: str) -> str:
-    """Path of an agreement table of all annotators of a split (`annotators`, `calibration`)."""
-    return join(root, "agreement", table, f"{dataset}-{split}.parquet")
+def agreement_table(root: str, table: str, dataset: str, annotators: Sequence[str], split: str) -> str:
+    """Path of one agreement table (`summary`, `calibration`, `annotators`, ...) of one, two or many annotators."""
+    names = "-".join(annotators)
+    if len(names) > _LONGEST:  # file systems know no names of more than 255 bytes
+        names = f"{len(annotators)}-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
+    return join(root, "agreement", table, f"{dataset}-{names}-{split}.parquet")
 
 
 def queue(root: str, dataset: str, split: str) -> str:

@@ -36,7 +36,7 @@ def study(root: str, source: Path, models: list[tuple[str, int]]) -> dict[str, f
     accuracies = {}
     for name in named:
         agree(AgreeSettings(dataset="study", annotators=(name, "human"), truth="human"), Context(root))
-        table = pq.read_table(layout.agreement_table(root, "summary", "study", name, "human", "test"))
+        table = pq.read_table(layout.agreement_table(root, "summary", "study", (name, "human"), "test"))
         accuracies[name] = table["accuracy_a"][0].as_py()
     return accuracies
 

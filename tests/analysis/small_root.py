@@ -156,7 +156,7 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
         table = pa.Table.from_pylist([known_ids[image_id] for image_id in ids], schema=tables.PAIRS)
         folder.write(shard, table, ShardReport(len(ids), len(ids)))
     keys = {"dataset": DATASET, "split": SPLIT, "a": a, "b": b}
-    path = layout.agreement_table(root, "summary", DATASET, a, b, SPLIT)
+    path = layout.agreement_table(root, "summary", DATASET, (a, b), SPLIT)
     kinds = [("n_truth", pa.int64()), *((name, pa.float64()) for name in ("accuracy_a", "accuracy_b"))]
     kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa", "kappa_low", "kappa_high", "ac1")]
     schema = tables.summary([pa.field(name, kind) for name, kind in kinds])
@@ -166,7 +166,7 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
         cells[row["label_a"], row["label_b"]] = cells.get((row["label_a"], row["label_b"]), 0) + 1
     unsure = {"mean_confidence_a": 0.5, "mean_confidence_b": 0.5}
     counted = [{**keys, "label_a": left, "label_b": right, "n": n, **unsure} for (left, right), n in cells.items()]
-    path = layout.agreement_table(root, "confusion", DATASET, a, b, SPLIT)
+    path = layout.agreement_table(root, "confusion", DATASET, (a, b), SPLIT)
     tables.write(path, pa.Table.from_pylist(counted, schema=tables.CONFUSION), folder.fingerprint)
     folder.complete(a=a, b=b, split=SPLIT, dataset=DATASET, rows=len(rows), counts={"unpaired": {"only_a": 1}}, **facts)
 

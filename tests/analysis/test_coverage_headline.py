@@ -42,7 +42,7 @@ def written(tmp_path: Path) -> Any:
 
     def write(b: str, *rows: dict[str, Any], fingerprint: str = "f") -> Pair:
         content = pa.Table.from_pylist([{**ROW, "b": b, **row} for row in rows], schema=COVERAGE)
-        tables.write(layout.agreement_table(str(tmp_path), "coverage", "d", "x", b, "test"), content, fingerprint)
+        tables.write(layout.agreement_table(str(tmp_path), "coverage", "d", ("x", b), "test"), content, fingerprint)
         return Pair(str(tmp_path), "d", "x", b, "test", {"fingerprint": "f"})
 
     return write

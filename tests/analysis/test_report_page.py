@@ -237,7 +237,7 @@ def test_page_without_truth(tmp_path: Path, settings: ReportSettings) -> None:
 
 
 def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: ReportSettings) -> None:
-    storage.remove(layout.agreement_table(small.root, "summary", DATASET, "cnn1", "cnn2", SPLIT))
+    storage.remove(layout.agreement_table(small.root, "summary", DATASET, ("cnn1", "cnn2"), SPLIT))
     with pytest.raises(IncompleteError, match=r"no summary table of cnn1 and cnn2 .*: run concord agree first"):
         write_report(settings, small.root)
     storage.remove(storage.join(layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT), "_concord.json"))

@@ -72,7 +72,7 @@ def pairs_folder(root: str, a: str = "x", b: str = "y", split: str = "test") -> 
 
 
 def table(root: str, name: str, a: str = "x", b: str = "y") -> pd.DataFrame:
-    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "drawn", a, b, "test")).to_pandas()
+    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "drawn", (a, b), "test")).to_pandas()
     return found
 
 
@@ -199,7 +199,9 @@ def test_kappa_is_null_where_all_give_one_label(root: str) -> None:
     compare(root)
     row = whole(root)
     assert (row["observed"], row["expected"]) == (1.0, 1.0)
-    assert pq.read_table(layout.agreement_table(root, "summary", "drawn", "x", "y", "test"))["kappa"][0].as_py() is None
+    assert (
+        pq.read_table(layout.agreement_table(root, "summary", "drawn", ("x", "y"), "test"))["kappa"][0].as_py() is None
+    )
 
 
 def test_without_a_truth_there_is_no_accuracy(root: str) -> None:
@@ -290,7 +292,7 @@ def test_only_a_missing_shard_of_pairs_is_made_again(root: str) -> None:
 def test_a_missing_table_is_made_again_from_the_pairs(root: str, lost: str) -> None:
     compare(root)
     before, expected = modified(root), table(root, lost)
-    storage.remove(layout.agreement_table(root, lost, "drawn", "x", "y", "test"))
+    storage.remove(layout.agreement_table(root, lost, "drawn", ("x", "y"), "test"))
     assert [result.made for result in compare(root)] == [True]
     assert modified(root) == before
     pd.testing.assert_frame_equal(table(root, lost), expected)

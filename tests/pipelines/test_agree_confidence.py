@@ -1,5 +1,6 @@
 """What `agree` tells of confidence and of many annotators: tables that pandas, by itself, finds the same."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def rows(root: str, name: str, *annotators: str) -> pd.DataFrame:
-    path = (
-        layout.agreement_table(root, name, "drawn", annotators[0], annotators[1], "test")
-        if annotators
-        else layout.split_table(root, name, "drawn", "test")
-    )
-    found: pd.DataFrame = pq.read_table(path).to_pandas()
+    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "drawn", annotators, "test")).to_pandas()
     return found
 
 
@@ -87,7 +83,7 @@ def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> No
 
 
 def test_a_machine_alone_is_judged_by_all_of_its_labels(root: str) -> None:
-    table = rows(root, "coverage")
+    table = pd.concat([rows(root, "coverage", name) for name in MACHINES])
     assert table.groupby("a").size().to_dict() == dict.fromkeys(MACHINES, 5)
     assert set(table["rule"]) == {"one"} and table["b"].isna().all()
     row = table.query("a == 'x' and target == 0.9").iloc[0]
@@ -97,7 +93,8 @@ def test_a_machine_alone_is_judged_by_all_of_its_labels(root: str) -> None:
 
 
 def test_reliability_is_each_machines_own(root: str) -> None:
-    table = rows(root, "calibration").query("scope == 'all'").set_index("annotator")
+    parts = [rows(root, "calibration", name) for name in MACHINES]
+    table = pd.concat(parts).query("scope == 'all'").set_index("annotator")
     assert list(table.index) == list(MACHINES)
     for name in MACHINES:
         frame = SETS["test"][name].merge(SETS["test"]["human"], on="image_id", suffixes=("", "_true"))
@@ -108,7 +105,7 @@ def test_reliability_is_each_machines_own(root: str) -> None:
 
 
 def test_many_annotators_agree_as_krippendorff_says(root: str) -> None:
-    (row,) = rows(root, "annotators").query("scope == 'all'").to_dict("records")
+    (row,) = rows(root, "annotators", *MACHINES).query("scope == 'all'").to_dict("records")
     labels = [SETS["test"][name].set_index("image_id")["label"].astype(float).rename(name) for name in MACHINES]
     wide = pd.concat(labels, axis=1)
     expected = krippendorff.alpha(reliability_data=wide.to_numpy().T, level_of_measurement="nominal")
@@ -131,9 +128,9 @@ def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> No
         write_set(str(tmp_path), name, frame)
     compare(str(tmp_path), "x", "y")
     assert len(rows(str(tmp_path), "coverage", "x", "y")) == 0
-    assert len(rows(str(tmp_path), "coverage")) == 0
+    assert len(rows(str(tmp_path), "coverage", "x")) == 0
     assert len(rows(str(tmp_path), "coverage_curve", "x", "y")) == 100
-    assert set(rows(str(tmp_path), "coverage_curve")["a"]) == {"x", "y"}
+    assert set(rows(str(tmp_path), "coverage_curve", "y")["a"]) == {"y"}
 
 
 def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
@@ -148,3 +145,11 @@ def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
     assert not run()
     write_set(str(tmp_path), "x", SETS["validation"]["x"].iloc[:500], split="validation")
     assert run(), "thresholds of other labels were kept"
+
+
+def test_other_groups_leave_what_is_there_alone(root: str, tmp_path: Path) -> None:
+    place = str(shutil.copytree(root, tmp_path / "root"))
+    assert [one.made for one in compare(place, "x", "y")] == [False], "a group of others made it again"
+    assert [one.made for one in compare(place, "y", "z", splits=("validation", "test"))] == [True, False]
+    assert [one.made for one in compare(place, *MACHINES)] == [False] * 3
+    assert len(rows(place, "annotators", *MACHINES)) == 5

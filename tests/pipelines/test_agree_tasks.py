@@ -52,7 +52,7 @@ def home(root: str, task: str) -> None:
 
 
 def rows(root: str, name: str) -> pd.DataFrame:
-    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "d", "x", "y", "test")).to_pandas()
+    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "d", ("x", "y"), "test")).to_pandas()
     return found
 
 

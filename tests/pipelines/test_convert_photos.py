@@ -89,7 +89,8 @@ OF_PHOTOGRAPHS = {reason for reason in Reason if reason.startswith(("image_", "f
 
 
 def test_every_reason_of_a_photograph_has_a_case() -> None:
-    assert {reason for reason, *_ in REJECTED.values()} == OF_PHOTOGRAPHS - {Reason.IMAGE_ID_NOT_HEX}
+    of_rows = {Reason.IMAGE_ID_NOT_HEX, Reason.IMAGE_ID_MISSING, Reason.IMAGE_REPEATED, Reason.IMAGE_UNKNOWN}
+    assert {reason for reason, *_ in REJECTED.values()} == OF_PHOTOGRAPHS - of_rows
     assert set(REMEDIES) == set(Reason)
 
 
