@@ -50,7 +50,8 @@ class Facts:
     @property
     def title(self) -> str:
         """What the page is about."""
-        other = "do machines teach machines?" if self.sources.studies else "what people confirmed"
+        other = "what people confirmed" if self.sources.confirmation else "what the networks learned"
+        other = "do machines teach machines?" if self.sources.studies else other
         about = "how far the annotators agree" if self.comparisons else other
         return f"{self.sources.dataset}: {about}"
 

@@ -176,10 +176,10 @@ def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple
     studies = generations.find(root, dataset)
     pairs, unfinished = _find_pairs(root, dataset, studies)
     confirmation = find_confirmation(root, dataset)
-    if not pairs and confirmation is None and not studies:
+    if not pairs and confirmation is None and not studies and not _find_models(root, dataset, (), ()):
         raise IncompleteError(
-            f"there are neither agreement tables nor label statistics of dataset {dataset!r} in {root}: "
-            "run concord agree or concord confirm first"
+            f"there are neither agreement tables nor label statistics nor networks of dataset {dataset!r} in {root}: "
+            "run concord agree, confirm or train first"
         )
     return pairs, unfinished, confirmation
 
