@@ -1,15 +1,20 @@
 """Where people need not be asked: how many images two machines label alike and surely, and how right they are there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
+from analysis.plots import FAINT, FIRST, INK, SECOND, Tooltips, legend, plot
 from analysis.tables import Pair
 from analysis.texts import decimal, percent
 from schemas import confidence_tables, layout, storage, tables
-from schemas.confidence_tables import AGREE_AND_SURE
+from schemas.confidence_tables import AGREE_AND_SURE, ONE
 
 TARGET = 0.98
 Row = dict[str, Any]
+_SIZE = (6.2, 3.6)  # inches
+_LINES = ((SECOND, "-"), (FIRST, "--"), (FAINT, "-."))  # never told by colour alone
 
 
 def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
@@ -25,7 +30,7 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
     found = [row for row in rows if row["threshold"] is not None and row["n"]]
     if not found:
         return [f"no two machines are sure enough to be {percent(target)} right: every image needs a person"]
-    row = max(found, key=lambda row: (row["share"], row["accuracy"] or 0))
+    row = max(found, key=_taken_off)
     right = "how right is not known"
     if row["accuracy"] is not None:
         right = f"accuracy {decimal(row['accuracy'])} ({decimal(row['accuracy_low'])}-{decimal(row['accuracy_high'])})"
@@ -36,6 +41,10 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
     ]
 
 
+def _taken_off(row: Row) -> tuple[float, float]:
+    return row["share"] or 0.0, row["accuracy"] or 0.0
+
+
 def read(pair: Pair) -> list[Row]:
     """The coverage of a comparison; empty where it has none, or one of an earlier state."""
     path = layout.agreement_table(pair.root, "coverage", pair.dataset, (pair.a, pair.b), pair.split)
@@ -43,3 +52,78 @@ def read(pair: Pair) -> list[Row]:
         return []
     rows: list[Row] = tables.read(path, pair.fingerprint, confidence_tables.COVERAGE).to_pylist()
     return rows
+
+
+def best(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
+    """For each split with thresholds the two machines that take most off people, and by which kind of confidence."""
+    found: dict[str, tuple[tuple[float, float], Pair, str]] = {}
+    for pair in pairs:
+        for row in read(pair):
+            if row["rule"] == AGREE_AND_SURE and row["target"] == TARGET:
+                entry = (_taken_off(row), pair, row["confidence"])
+                if pair.split not in found or entry[0] > found[pair.split][0]:
+                    found[pair.split] = entry
+    return [(pair, kind) for _, pair, kind in found.values()]
+
+
+def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """What to show of the two machines that take most off people, split by split."""
+    shown = []
+    for pair, kind in best(pairs):
+        ways = [(pair.a, pair.b), (pair.a,), (pair.b,)]
+        rows = [row for way in ways for row in _rows(pair, "coverage", way) if row["confidence"] == kind]
+        chosen = [row for row in rows if row["target"] is not None]
+        shown.append(
+            {
+                "split": pair.split,
+                "headline": headline([pair]),
+                "plot": _curve(pair, kind, ways),
+                "confidence": kind,
+                "chosen_on": chosen[0]["chosen_on"],
+                "rows": [{**row, "called": _called(row)} for row in chosen],
+            }
+        )
+    return shown
+
+
+def _called(row: Row) -> str:
+    return f"{row['a']} alone" if row["rule"] == ONE else f"{row['a']} and {row['b']} agree and are sure"
+
+
+def _rows(pair: Pair, table: str, names: Sequence[str]) -> list[Row]:
+    path = layout.agreement_table(pair.root, table, pair.dataset, names, pair.split)
+    rows: list[Row] = [] if storage.stat(path) is None else tables.read(path).to_pylist()
+    return rows
+
+
+def _curve(pair: Pair, kind: str, ways: Sequence[Sequence[str]]) -> Markup:
+    """How right accepted images are, by how many are accepted, as the threshold falls."""
+    curves = []
+    for way in ways:
+        rows = [row for row in _rows(pair, "coverage_curve", way) if row["confidence"] == kind]
+        curves.append([row for row in rows if row["accuracy"] is not None and row["rule"] in (ONE, AGREE_AND_SURE)])
+
+    def paint(figure: Any, tooltips: Tooltips) -> None:
+        axes = figure.subplots()
+        for (colour, line), rows in zip(_LINES, curves, strict=True):
+            if rows:
+                shares, accuracies = ([row[name] for row in rows] for name in ("share", "accuracy"))
+                axes.fill_between(
+                    shares,
+                    [row["accuracy_low"] for row in rows],
+                    [row["accuracy_high"] for row in rows],
+                    color=colour,
+                    alpha=0.15,
+                    linewidth=0,
+                )
+                axes.plot(shares, accuracies, line, color=colour, linewidth=1.6, label=_called(rows[0]))
+        axes.axhline(TARGET, color=INK, linestyle=":", linewidth=1, label=f"accuracy {TARGET:g}")
+        axes.set(xlabel="share of the images that need no person", ylabel="accuracy on them")
+        axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+        legend(figure)
+
+    title = f"How right {pair.a} and {pair.b} are on the images that they accept"
+    told = "; ".join(
+        f"{_called(rows[-1])}: {decimal(rows[-1]['accuracy'])} on all that it takes" for rows in curves if rows
+    )
+    return plot(f"coverage-{pair.split}", _SIZE, paint, title, f"{told}. The shades are 95 % intervals.")

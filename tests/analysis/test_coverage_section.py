@@ -1,0 +1,53 @@
+"""Where people need not be asked, on the page: the two machines that take most off people, at each accuracy."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.coverage import best, headline, of_pairs, read
+from analysis.tables import Pair
+from schemas import layout, products
+from tests.pipelines.test_agree import compare, write_set
+from tests.pipelines.test_agree_confidence import MACHINES, SETS
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
+    """The comparisons of three machines, thresholds chosen on another split."""
+    root = str(tmp_path_factory.mktemp("covered"))
+    for split, frames in SETS.items():
+        for name, frame in frames.items():
+            write_set(root, name, frame, split=split)
+    compare(root, *MACHINES)
+    names = [("x", "y"), ("x", "z"), ("y", "z")]
+    folders = {pair: layout.pairs(root, "drawn", *pair, "test") for pair in names}
+    return [
+        Pair(root, "drawn", *pair, "test", products.require_manifest(folder, "", ""))
+        for pair, folder in folders.items()
+    ]
+
+
+def test_the_page_shows_the_pair_of_the_headline(pairs: list[Pair]) -> None:
+    ((pair, kind),) = best(pairs)
+    shares = {
+        (one.a, one.b): row["share"]
+        for one in pairs
+        for row in read(one)
+        if (row["rule"], row["target"]) == ("agree_and_sure", 0.98)
+    }
+    assert shares[pair.a, pair.b] == max(shares.values()) > min(shares.values())
+    (entry,) = of_pairs(pairs)
+    assert entry["headline"] == headline(pairs)
+    assert (entry["confidence"], entry["chosen_on"], entry["split"]) == (kind, "validation", "test")
+    called = [f"{pair.a} and {pair.b} agree and are sure", f"{pair.a} alone", f"{pair.b} alone"]
+    assert [row["called"] for row in entry["rows"]] == [name for name in called for _ in range(5)]
+    assert all(name in entry["plot"] for name in called)
+    assert "<title>How right" in entry["plot"]
+
+
+def test_without_thresholds_there_is_nothing_to_show(tmp_path: Path) -> None:
+    for name, frame in SETS["test"].items():
+        write_set(str(tmp_path), name, frame)
+    compare(str(tmp_path), "x", "y")
+    manifest = products.require_manifest(layout.pairs(str(tmp_path), "drawn", "x", "y", "test"), "", "")
+    assert of_pairs([Pair(str(tmp_path), "drawn", "x", "y", "test", manifest)]) == []
