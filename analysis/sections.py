@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis import coverage, evaluation, generations, plots, quality, tables, verdicts
+from analysis import calibration, coverage, evaluation, generations, plots, quality, tables, verdicts
 from analysis.looks import Looks
 from analysis.tables import Digest, Pair, Row, Sources
 from schemas.rejects import REMEDIES
@@ -258,6 +258,12 @@ def covered(facts: Facts) -> Data | None:
     return {"entries": entries} if entries else None
 
 
+def trusted(facts: Facts) -> Data | None:
+    """How often each annotator is right when it is how sure."""
+    entries = calibration.of_pairs([entry.pair for entry in facts.comparisons])
+    return {"entries": entries} if entries else None
+
+
 def taught(facts: Facts) -> Data | None:
     """What became of networks that networks taught."""
     entries = generations.of_studies(facts.sources.studies)
@@ -295,6 +301,7 @@ def _settings_side_by_side(models: tuple[Row, ...]) -> Iterator[tuple[str, list[
 SECTIONS = (
     Section("agreement", "How far they agree", agreement),
     Section("coverage", "Where people need not be asked", covered),
+    Section("calibration", "How far confidence can be trusted", trusted),
     Section("verdicts", "What people confirmed", people),
     Section("sheet", "What the images look like", contact_sheet),
     Section("photographs", "What the images look like", photographs),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import calibration
 from analysis.coverage import best, headline, of_pairs, read
 from analysis.tables import Pair
 from schemas import layout, products
@@ -43,6 +44,17 @@ def test_the_page_shows_the_pair_of_the_headline(pairs: list[Pair]) -> None:
     assert [row["called"] for row in entry["rows"]] == [name for name in called for _ in range(5)]
     assert all(name in entry["plot"] for name in called)
     assert "<title>How right" in entry["plot"]
+
+
+def test_the_page_shows_how_far_confidence_can_be_trusted(pairs: list[Pair]) -> None:
+    (entry,) = calibration.of_pairs(pairs)
+    assert [row["annotator"] for row in entry["rows"]] == list(MACHINES)
+    assert entry["split"] == "test" and len(entry["plots"]) == 3
+    for name, shown, row in zip(MACHINES, entry["plots"], entry["rows"], strict=True):
+        frame = SETS["test"][name].merge(SETS["test"]["human"], on="image_id", suffixes=("", "_true"))
+        assert row["accuracy"] == pytest.approx((frame["label"] == frame["label_true"]).mean())
+        assert f"raw confidence is off by {row['ece']:.3f} on average" in shown
+        assert "calibrated confidence" not in shown, "no label set is calibrated"
 
 
 def test_without_thresholds_there_is_nothing_to_show(tmp_path: Path) -> None:
