@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis import coverage, front, looks, photographs, tables, thumbnails
+from analysis import coverage, front, looks, markdown, photographs, tables, thumbnails
 from analysis.confirmation import Confirmation, shown_names
 from analysis.rendering import PAGE_FILE, template
 from analysis.sections import SECTIONS, Comparison, Facts
@@ -25,7 +25,7 @@ PHOTOGRAPH = 192  # pixels of a photograph's longer side
 
 
 def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
-    """Write `<root>/report/<dataset>/index.html` and the list of all pages, and count what the page shows.
+    """Write `<root>/report/<dataset>/index.html`, its summary, and the list of all pages; count what the page shows.
 
     Raises:
         IncompleteError: something that it is drawn from is missing; the message says what to run.
@@ -35,16 +35,18 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     page = render(facts).encode()
     folder = layout.report(root, settings.dataset)
     storage.remove(storage.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
+    headlines = [
+        *_headlines(sources.pairs, sources.confirmation),
+        *(study.headline() for study in sources.studies),
+    ]
+    storage.write_bytes(storage.join(folder, markdown.SUMMARY_FILE), markdown.summary(facts, headlines).encode())
     storage.write_bytes(storage.join(folder, PAGE_FILE), page)
     counts = _counts(facts, len(page))
     identity = {"dataset": settings.dataset, "fingerprint": facts.fingerprint}
     made = datetime.now(UTC).isoformat(timespec="seconds")
     shown = {
         "title": facts.title,
-        "headline": [
-            *_headlines(sources.pairs, sources.confirmation),
-            *(study.headline() for study in sources.studies),
-        ],
+        "headline": headlines,
         "made": made,
         "counts": counts,
     }

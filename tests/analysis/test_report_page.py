@@ -91,6 +91,17 @@ def test_figures_of_the_headline_follow_from_the_rows(pristine: SmallRoot, outli
     assert f"{right} of {len(agreed)}" in outline.text("agreement")
 
 
+def test_the_summary_holds_the_headlines_and_the_figures(pristine: SmallRoot, page: str) -> None:
+    lines = Path(pristine.root, "report", DATASET, "summary.md").read_text().splitlines()
+    told = headline(pristine.root, DATASET)
+    assert lines[0] == f"# {DATASET}: how far the annotators agree"
+    assert [line for line in lines if line.startswith("- ")] == [f"- {line}" for line in told]
+    tables = [line for line in lines if line.startswith("| ")]
+    same = sum(row["label_a"] == row["label_b"] for row in pristine.rows)
+    assert any(line.startswith(f"| cnn1, cnn2 | test | 59 | {100 * same / 59:.1f} % |") for line in tables)
+    assert len({line.count(" | ") for line in tables}) == 1
+
+
 def test_terminal_headline(pristine: SmallRoot) -> None:
     from sklearn.metrics import accuracy_score, cohen_kappa_score
 
