@@ -181,5 +181,5 @@ def test_half_made_verdicts_are_not_shown(own_verdicts: VerdictRoot) -> None:
         lambda: write_report(ReportSettings(dataset=UNSEEN), own_verdicts.root),
         lambda: headline(own_verdicts.root, UNSEEN),
     ):
-        with pytest.raises(IncompleteError, match=r"neither .* nor label statistics of dataset 'unseen' in "):
+        with pytest.raises(IncompleteError, match=r"nor label statistics nor networks of dataset 'unseen' in "):
             call()
