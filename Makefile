@@ -56,6 +56,7 @@ bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.convert
 	$(BIN)/python -m benchmarks.label
 	$(BIN)/python -m benchmarks.confirm
+	$(BIN)/python -m benchmarks.agree
 
 lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
