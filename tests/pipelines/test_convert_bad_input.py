@@ -1,9 +1,7 @@
-"""Convert on bad input and full disks: each a clear error or a counted reject, and never half a product."""
+"""Convert on bad input: each a clear error or a counted reject, and never half a product."""
 
-import errno
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,42 +13,12 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from pipelines import convert_stage
-from pipelines.execution import Context, StageResult
 from schemas import products
 from schemas.errors import InputError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from schemas.settings import ConvertSettings
+from tests.pipelines.course_files import convert, course, declared, halves
 
 COURSE = ("X_train", "y_train", "X_val", "y_val", "X_test", "y_test")
-
-
-def convert(path: Path | str, root: Path, source: str = "svhn_h5", **more: Any) -> StageResult:
-    settings = ConvertSettings(dataset="d", source=source, input=(str(path),), shards=8, **more)
-    return convert_stage.convert(settings, Context(str(root)))
-
-
-def course(path: Path, **replaced: npt.NDArray[Any] | None) -> Path:
-    """A small file in the course file's layout, with some of its arrays replaced, or left out by None."""
-    rng = np.random.default_rng(0)
-    arrays: dict[str, Any] = {}
-    for split, count in (("train", 60), ("val", 20), ("test", 20)):
-        arrays[f"X_{split}"] = rng.uniform(0, 255, (count, 8, 8)).astype(np.float32)
-        arrays[f"y_{split}"] = rng.integers(0, 10, count).astype(np.uint8)
-    with h5py.File(path, "w") as file:
-        for key, values in {**arrays, **replaced}.items():
-            if values is not None:
-                file[key] = values
-    return path
-
-
-def declared(root: Path) -> list[str]:
-    """What under a root says that it is complete."""
-    return [str(path.relative_to(root)) for path in root.rglob("_concord.json")]
-
-
-def halves(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.name.endswith(".partial")]
 
 
 def assert_works_afterwards(path: Path, root: Path, **more: Any) -> None:
@@ -210,63 +178,6 @@ def test_a_good_product_outlives_a_bad_input(tmp_path: Path) -> None:
         convert(path, root)
     assert len(declared(root)) == 4
     assert products.image_set(str(root), "d", "1.0.0").images_in("train") == 60
-
-
-# --- Disks that do not take it ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "remedy"),
-    [(errno.ENOSPC, "no space left there"), (errno.EROFS, "read-only"), (errno.EACCES, "permission denied")],
-)
-@pytest.mark.parametrize("which", ["tfrecord-00003", "index", "dataset_info.json", "_concord.json"])
-def test_a_failed_write_declares_nothing_and_the_rerun_completes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str, which: str
-) -> None:
-    path, root = course(tmp_path / "input.h5"), tmp_path / "root"
-    replace = os.replace
-
-    def fail(scratch: str, target: str) -> None:
-        if which in target.removeprefix(str(root)):
-            raise OSError(number, os.strerror(number))
-        replace(scratch, target)
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(StorageError) as raised:
-        convert(path, root)
-    monkeypatch.undo()
-    assert str(raised.value).startswith(f"cannot write {root}/")
-    assert which in str(raised.value)
-    assert remedy in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert "while running" not in str(raised.value)
-    assert not (root / "images/d/1.0.0/_concord.json").exists()
-    for _ in range(100):  # a failed run's other workers end what they are at
-        if not halves(root):
-            break
-        time.sleep(0.05)
-    assert halves(root) == []
-    kept = {file: file.stat().st_mtime_ns for file in root.glob("index/**/*.parquet")}
-    time.sleep(0.01)
-    result = convert(path, root)
-    assert (result.counts["in"], result.counts["out"]) == (100, 100)
-    assert len(declared(root)) == 4
-    assert {file: file.stat().st_mtime_ns for file in kept} == kept  # what was finished is not made again
-
-
-def test_the_product_after_a_failure_is_the_one_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = course(tmp_path / "input.h5")
-    convert(path, tmp_path / "smooth")
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-    with pytest.raises(StorageError):
-        convert(path, tmp_path / "rough")
-    monkeypatch.undo()
-    convert(path, tmp_path / "rough")
-    found = [
-        {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
-        for root in (tmp_path / "smooth", tmp_path / "rough")
-    ]
-    assert found[0] == found[1]
 
 
 # --- Records that are turned away ---------------------------------------------------------------

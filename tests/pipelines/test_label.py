@@ -1,14 +1,11 @@
 """Labelling: the labels of TensorFlow's own reading, shard by shard, and every image accounted for."""
 
 import json
-import pickle
 import re
 import shutil
-import weakref
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -25,8 +22,6 @@ from models.quiet import tensorflow as tf
 from pipelines import execution, shards
 from pipelines.execution import Context
 from pipelines.label_stage import label as label_stage
-from pipelines.label_stage import plan_labels
-from pipelines.shards import ScoreImages, ScorePlan, ShardScorer
 from schemas import cards, layout, products, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
 from schemas.fields import GPU_HINT
@@ -369,33 +364,3 @@ def test_what_is_not_there_is_named(trained: str) -> None:
         run(trained, "cnn9")
     with pytest.raises(InputError, match=r"'drawn' has no split 'night'; its splits are"):
         run(trained, splits=("night",))
-
-
-def planned(root: str, split: str) -> ScorePlan:
-    asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=(split,), batch_size=8)
-    images = products.image_set(root, "drawn", "1.0.0")
-    return plan_labels(asking, Context(root), images, "cnn1", cards.fitting_card(images, "cnn1"))
-
-
-def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:
-    copy = pickle.loads(pickle.dumps(ShardScorer(planned(trained, "train"))))
-    model = copy.load_model()
-    assert model.image_shape == (32, 32, 1)
-    assert weakref.ref(model)() is model
-    assert copy.batch_elements_kwargs() == {"min_batch_size": 1, "max_batch_size": 1}
-
-
-def test_labelling_and_its_write_alone_ask_for_an_accelerator(trained: str) -> None:
-    plan = planned(trained, "train")
-    assert len(plan.missing) == 8
-    pipeline = beam.Pipeline()
-    pipeline | ScoreImages(plan)
-    proto = pipeline.to_runner_api().components
-    asked = {
-        "/".join(transform.unique_name.split("/")[1:3])
-        for transform in proto.transforms.values()
-        if not transform.subtransforms and transform.environment_id
-        for key, value in proto.environments[transform.environment_id].resource_hints.items()
-        if "accelerator" in key and value == GPU_HINT.encode()
-    }
-    assert asked == {"Score/Infer", "Score/Write"}
