@@ -89,7 +89,7 @@ def confidence(
         curves.append(coverage.curve_table(judged, of))
         if chosen and chosen.sure and kind in chosen.sure.coverage:
             by = {**of, "chosen_on": tuned_on}
-            coverages.append(coverage.agreed_table(chosen.sure.coverage[kind], judged, by, targets))
+            coverages.append(coverage.coverage_table(chosen.sure.coverage[kind], judged, by, targets))
     return {
         "joint_confidence": pa.concat_tables([confidence_tables.JOINT_CONFIDENCE.empty_table(), *joints]),
         "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
@@ -118,11 +118,11 @@ def alone(
     whose = {"dataset": keys["dataset"], "split": keys["split"], "annotator": keys["a"]}
     coverages, curves = [], []
     for kind, judged in found.coverage.items():
-        of = {**keys, "confidence": kind}
-        curves.append(coverage.curve_table(judged, {**of, "b": None}))
+        of = {**keys, "b": None, "confidence": kind}
+        curves.append(coverage.curve_table(judged, of))
         if chosen and kind in chosen.coverage:
             by = {**of, "chosen_on": tuned_on}
-            coverages.append(coverage.alone_table(chosen.coverage[kind], judged, by, targets))
+            coverages.append(coverage.coverage_table(chosen.coverage[kind], judged, by, targets))
     return {
         "calibration": reliability.calibration_table(found.reliability, whose),
         "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.verdicts.statistics import wilson
+from pipelines.intervals import of_share
 from schemas import layout, products
 
 Interval = tuple[float | None, float | None, float | None]
@@ -61,7 +61,7 @@ def share(successes: int, trials: int) -> Interval:
     """A share and its 95 % interval (Wilson 1927); nothing where nothing was tried."""
     if not trials:
         return NOTHING
-    value, low, high = (float(one[0]) for one in wilson(np.array([float(successes)]), np.array([float(trials)])))
+    value, low, high = of_share(successes, trials)
     return value, low, high
 
 

@@ -6,7 +6,7 @@ Where a table has columns `a` and `b`, `b` is null for an annotator by itself. `
 
 import pyarrow as pa
 
-from schemas.tables import described
+from schemas.tables import figure
 
 RAW, CALIBRATED = "raw", "calibrated"
 ALL, BIN = "all", "bin"  # scopes
@@ -14,8 +14,7 @@ ONE, AGREE, AGREE_AND_SURE = "one", "agree", "agree_and_sure"  # rules by which 
 
 
 def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
-    unit = "1" if pa.types.is_floating(kind) else "images" if pa.types.is_int64(kind) else ""
-    return described(name, kind, description, nullable, unit)
+    return figure(name, kind, description, nullable)
 
 
 def _share(name: str, description: str) -> list[pa.Field]:

@@ -29,6 +29,12 @@ def described(name: str, kind: pa.DataType, description: str, nullable: bool = T
     return pa.field(name, kind, nullable=nullable, metadata=said)
 
 
+def figure(name: str, kind: pa.DataType, description: str, nullable: bool = True, unit: str = "") -> pa.Field:
+    """A column of figures: its unit, if none is given, is images for counts, and 1 for real numbers."""
+    own = "1" if pa.types.is_floating(kind) else "images" if pa.types.is_int64(kind) else ""
+    return described(name, kind, description, nullable, unit or own)
+
+
 def _field(name: str, kind: pa.DataType, description: str, nullable: bool = False, unit: str = "") -> pa.Field:
     return described(name, kind, description, nullable, unit)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.verdicts.statistics import wilson
+from pipelines.intervals import of_share
 
 UNIT = 2**32
 UNKNOWN = -1
@@ -85,6 +85,5 @@ def added(parts: Iterable[Whole]) -> Whole:
 
 def share(name: str, successes: int, trials: int) -> dict[str, float | None]:
     """A share and its Wilson interval, as columns of a table; null where none was tried."""
-    found = wilson(np.array([successes], np.float64), np.array([trials], np.float64))
-    values = [None if np.isnan(one[0]) else float(one[0]) for one in found]
+    values = [None if np.isnan(one) else one for one in of_share(successes, trials)]
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))

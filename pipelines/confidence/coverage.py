@@ -130,36 +130,26 @@ def coverage_rows(
     return rows
 
 
-def agreed_table(
+def coverage_table(
     chosen: Counts,
     judged: Counts,
-    keys: Mapping[str, str],
+    keys: Mapping[str, Any],
     targets: Sequence[float] = TARGETS,
     least: int = LEAST,
 ) -> pa.Table:
-    """Rows of schema `COVERAGE`: both agree, and both agree and both are sure.
+    """Rows of schema `COVERAGE`: of one annotator alone where `b` is None, else both agree, and are sure as well.
 
     Args:
-        chosen: counts of agreed images of the split by which thresholds are chosen.
+        chosen: counts of the split by which thresholds are chosen; of two annotators, of agreed images alone.
         judged: counts of the split on which they are judged.
         keys: `dataset`, `split` (that is judged), `chosen_on`, `a`, `b`, `confidence`.
         targets: accuracies asked for.
         least: see `threshold_bin`.
     """
-    agreeing = {**keys, "rule": AGREE, "chosen_on": None, **accepted(judged, NOT_KNOWN)}
-    sure = coverage_rows(chosen, judged, {**keys, "rule": AGREE_AND_SURE}, targets, least)
-    return pa.Table.from_pylist([agreeing, *sure], schema=COVERAGE)
-
-
-def alone_table(
-    chosen: Counts,
-    judged: Counts,
-    keys: Mapping[str, str],
-    targets: Sequence[float] = TARGETS,
-    least: int = LEAST,
-) -> pa.Table:
-    """Rows of schema `COVERAGE` of one annotator alone, `a`; otherwise as `agreed_table`."""
-    rows = coverage_rows(chosen, judged, {**keys, "b": None, "rule": ONE}, targets, least)
+    rule = ONE if keys["b"] is None else AGREE_AND_SURE
+    rows = coverage_rows(chosen, judged, {**keys, "rule": rule}, targets, least)
+    if keys["b"] is not None:
+        rows.insert(0, {**keys, "rule": AGREE, "chosen_on": None, **accepted(judged, NOT_KNOWN)})
     return pa.Table.from_pylist(rows, schema=COVERAGE)
 
 

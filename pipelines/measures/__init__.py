@@ -5,7 +5,6 @@ Each module has `COUNTS`, the kinds of counts that it takes, `FIELDS`, the colum
 Counts are integers and fixed-point sums, so that they merge exactly (`pipelines.counts`); formulas come last.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from pipelines.counts import CONFIDENCE_UNIT
 from pipelines.counts.labels import BinaryCounts, Counts, SequenceCounts, count
 from pipelines.counts.multilabel import MultilabelCounts
 from pipelines.counts.ratings import BinaryRatings, Ratings
+from pipelines.intervals import Z, of_share
 from schemas import tables
 
 __all__ = ["CONFIDENCE_UNIT", "Counts", "count", "merge"]
@@ -24,7 +24,6 @@ Figures = dict[str, Any]
 TWO = (Counts, SequenceCounts, BinaryCounts)  # the counts of two annotators that have a cross table
 MANY = (Ratings, BinaryRatings)
 PAIRED = (*TWO, MultilabelCounts)
-Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
 
 NO_IMAGES = "no image was labelled by two"
 ONE_LABEL = "only one label occurs"
@@ -54,12 +53,9 @@ def merge(parts: Iterable[Any]) -> Any:
     return kind.merged(parts)
 
 
-def field(name: str, kind: pa.DataType, description: str, unit: str = "") -> pa.Field:
-    """A column of a table of figures; null where the figure is not defined, or is none of the dataset's task.
-
-    Its unit, if none is given, is images for whole numbers, and 1 for all others.
-    """
-    return tables.described(name, kind, description, unit=unit or ("images" if pa.types.is_integer(kind) else "1"))
+def field(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    """A column of a table of figures; null where the figure is not defined, or is none of the dataset's task."""
+    return tables.figure(name, kind, description)
 
 
 def fields(name: str, description: str, interval: str) -> list[pa.Field]:
@@ -82,24 +78,11 @@ def absent(name: str, why: Undefined | None) -> Figures:
 
 
 def proportion(name: str, successes: int, trials: int, why: str = NO_IMAGES) -> Figures:
-    """A share with its Wilson score interval.
-
-    E. B. Wilson (1927), "Probable inference, the law of succession, and statistical inference", Journal of the American
-    Statistical Association 22:209-212.
-    """
+    """A share with its Wilson score interval."""
     if not trials:
         return absent(name, Undefined(why))
-    low, high = wilson(successes, trials)
+    _, low, high = of_share(successes, trials)
     return {name: successes / trials, f"{name}_low": low, f"{name}_high": high}
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's score interval of a share: the ends at 0 and 1 are exact."""
-    share, spread = successes / trials, Z * Z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
-    low = 0.0 if successes == 0 else max(middle - half, 0.0)
-    return low, 1.0 if successes == trials else min(middle + half, 1.0)
 
 
 def overlap(name: str, both: int, one: int, why: str) -> Figures:
@@ -109,7 +92,7 @@ def overlap(name: str, both: int, one: int, why: str) -> Figures:
     """
     if not both + one:
         return absent(name, Undefined(why))
-    low, high = (2 * end / (1 + end) for end in wilson(both, both + one))
+    low, high = (2 * end / (1 + end) for end in of_share(both, both + one)[1:])
     return {name: 2 * both / (2 * both + one), f"{name}_low": low, f"{name}_high": high}
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.intervals import wilson
 from pipelines.verdicts.join import DROPPED
 from schemas import tables
 from schemas.errors import IncompleteError
@@ -20,7 +20,6 @@ from schemas.tables import CONFIRMED, REJECTED
 SIDES = (MACHINE, HUMAN)
 _CELLS = {"machine_rows": "machine_rows", "confirmed": CONFIRMED, "rejected": REJECTED}
 _LEFT_OUT = (DROPPED, "duplicate_rows")
-_Z = 1.959963984540054  # of a two-sided 95 % interval
 
 Counts = dict[tuple[str, str, int], int]
 
@@ -142,17 +141,6 @@ def with_precision(table: pa.Table) -> pa.Table:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(place), pa.array(values, from_pandas=True))
     return table
-
-
-def wilson(
-    successes: npt.NDArray[np.float64], trials: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Share and its Wilson score interval (https://doi.org/10.1080/01621459.1927.10502953); NaN for none tried."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = successes / trials
-        spread = _Z * np.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials**2))
-        middle, scale = share + _Z**2 / (2 * trials), 1 + _Z**2 / trials
-        return share, np.clip((middle - spread) / scale, 0, share), np.clip((middle + spread) / scale, share, 1)
 
 
 def per_image_table(counts: Counts, dataset: str) -> pa.Table:

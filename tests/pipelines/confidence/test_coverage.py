@@ -115,12 +115,12 @@ def test_thresholds_and_coverage_are_those_of_brute_force(held: list[Any], test:
     targets = ("0.5", "0.75", "0.9", "1")
     asked = ([float(one) for one in targets], least)
     alone = [
-        coverage.alone_table(
+        coverage.coverage_table(
             coverage.count(chosen[side], chosen[side + 3]), coverage.count(judged[side], judged[side + 3]), keys, *asked
         )
-        for side, keys in enumerate((CHOSEN, {**CHOSEN, "a": "cnn2"}))
+        for side, keys in enumerate([{**CHOSEN, "a": name, "b": None} for name in ("cnn1", "cnn2")])
     ]
-    table = pa.concat_tables([*alone, coverage.agreed_table(agreed(chosen), agreed(judged), CHOSEN, *asked)])
+    table = pa.concat_tables([*alone, coverage.coverage_table(agreed(chosen), agreed(judged), CHOSEN, *asked)])
     assert table.schema.equals(COVERAGE, check_metadata=True)
     rows = table.to_pylist()
     rules = ["one"] * 4 + ["one"] * 4 + ["agree"] + ["agree_and_sure"] * 4
@@ -212,7 +212,7 @@ def table(held: int, test: int, truth: int = 1) -> pa.Table:
         said = np.where(np.arange(count) % 5 < 3, 0.95, 0.6).astype(np.float32)
         marks = np.where((said > 0.9) | (np.arange(count) % 2 == 0), right, min(right, 0)).astype(np.int8)
         parts.append(coverage.count_agreed(said, said, np.arange(count) % 5 < 4, marks))
-    return coverage.agreed_table(parts[0], parts[1], CHOSEN)
+    return coverage.coverage_table(parts[0], parts[1], CHOSEN)
 
 
 def test_nothing_to_judge_is_told_so() -> None:

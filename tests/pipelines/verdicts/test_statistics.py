@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from pipelines import intervals
 from pipelines.verdicts import statistics
 from pipelines.verdicts.statistics import Counts
 from schemas import tables
@@ -22,7 +23,7 @@ from schemas.errors import IncompleteError
     ("successes", "trials"), [(0, 1), (1, 1), (0, 7), (7, 7), (3, 7), (1, 1000), (999, 1000), (750_000, 1_934_243)]
 )
 def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
-    share, low, high = statistics.wilson(np.array([float(successes)]), np.array([float(trials)]))
+    share, low, high = intervals.wilson(np.array([float(successes)]), np.array([float(trials)]))
     expected = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     assert share[0] == successes / trials
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-12)
@@ -32,13 +33,13 @@ def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
 @given(st.integers(0, 300), st.integers(1, 300))
 def test_the_interval_is_wilsons_for_any_counts(successes: int, more: int) -> None:
     trials = successes + more
-    _, low, high = statistics.wilson(np.array([float(successes)]), np.array([float(trials)]))
+    _, low, high = intervals.wilson(np.array([float(successes)]), np.array([float(trials)]))
     expected = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_nothing_tried_has_no_share() -> None:
-    assert np.isnan(np.stack(statistics.wilson(np.zeros(1), np.zeros(1)))).all()
+    assert np.isnan(np.stack(intervals.wilson(np.zeros(1), np.zeros(1)))).all()
 
 
 # --- Tables -------------------------------------------------------------------------------------
