@@ -31,15 +31,18 @@ def hashes(texts: pa.Array, seed: int) -> Words:
         seed: of the hash.
     """
     lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)
-    found = np.empty(len(texts), np.uint64)
     if not len(texts):
-        return found
+        return np.zeros(0, np.uint64)
+    if lengths.min() == lengths.max():  # as many ids are: nothing to put in order, and then back
+        return _of_one_length(texts, int(lengths[0]), seed)
     order = np.argsort(lengths, kind="stable")
-    starts = np.flatnonzero(np.diff(lengths[order], prepend=-1))
-    for start, stop in zip(starts, [*starts[1:], len(texts)], strict=True):
-        rows = order[start:stop]
-        one = texts if len(rows) == len(texts) else texts.take(pa.array(rows))
-        found[rows] = _of_one_length(one, int(lengths[rows[0]]), seed)
+    lengths, texts = lengths[order], texts.take(pa.array(order))
+    starts = np.flatnonzero(np.diff(lengths, prepend=-1))
+    parts = zip(starts, np.diff(starts, append=len(texts)), strict=True)
+    found = np.empty(len(texts), np.uint64)
+    found[order] = np.concatenate(
+        [_of_one_length(texts.slice(start, rows), int(lengths[start]), seed) for start, rows in parts]
+    )
     return found
 
 
@@ -60,7 +63,7 @@ def _hashed(rows: npt.NDArray[np.uint8], seed: int) -> Words:
     state = _striped(rows, stripes, seed) if stripes else np.full(count, _sum(seed, P5), np.uint64)
     state += np.uint64(length)
     for at in range(stripes, length - 7, 8):
-        state = rotated(state ^ _round(np.zeros_like(state), _words(rows, at, 8)), 27) * P1 + P4
+        state = rotated(state ^ _round(_words(rows, at, 8) * P2), 27) * P1 + P4
     at = length - length % 8
     if length - at >= 4:
         state = rotated(state ^ (_words(rows, at, 4) * P1), 23) * P2 + P3
@@ -75,10 +78,10 @@ def _striped(rows: npt.NDArray[np.uint8], stripes: int, seed: int) -> Words:
     begin = (_sum(seed, P1, P2), _sum(seed, P2), _sum(seed), _sum(seed, -int(P1)))
     lanes = [np.full(len(rows), value, np.uint64) for value in begin]
     for at in range(0, stripes, _STRIPE):
-        lanes = [_round(lane, _words(rows, at + 8 * place, 8)) for place, lane in enumerate(lanes)]
+        lanes = [_round(lane + _words(rows, at + 8 * place, 8) * P2) for place, lane in enumerate(lanes)]
     state: Words = rotated(lanes[0], 1) + rotated(lanes[1], 7) + rotated(lanes[2], 12) + rotated(lanes[3], 18)
     for lane in lanes:
-        state = (state ^ _round(np.zeros_like(lane), lane)) * P1 + P4
+        state = (state ^ _round(lane * P2)) * P1 + P4
     return state
 
 
@@ -89,12 +92,12 @@ def _sum(*parts: int | np.uint64) -> np.uint64:
 
 def _words(rows: npt.NDArray[np.uint8], at: int, size: int) -> Words:
     """A little-endian word of each text, of 4 or 8 bytes."""
-    part = np.ascontiguousarray(rows[:, at : at + size])
-    return part.view(f"<u{size}")[:, 0].astype(np.uint64)
+    return rows[:, at : at + size].view(f"<u{size}")[:, 0].astype(np.uint64)
 
 
-def _round(lane: Words, words: Words) -> Words:
-    return rotated(lane + words * P2, 31) * P1
+def _round(sums: Words) -> Words:
+    """A round of the hash, of lanes to which words, times P2, have been added."""
+    return rotated(sums, 31) * P1
 
 
 def rotated(words: Words, bits: int) -> Words:
