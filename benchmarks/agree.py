@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from benchmarks.common import FOLDER
 from benchmarks.processes import GIB, Run, run
-from schemas import hexids, layout, products, tables
+from schemas import hashing, hexids, layout, products, tables
 from schemas.products import ShardFolder, ShardReport
 
 SHARDS, CLASSES, SIDES = 64, 10, ("one", "two")
@@ -44,8 +44,11 @@ duckdb.connect(config={'threads': 2}).sql(f'''COPY (
 
 
 def drawn(images: int, unshared: float) -> Path:
-    """A root with two label sets: ids of 16 hexadecimal digits; some images are labelled by one of the two alone."""
-    root = FOLDER / f"agree-{images}-{unshared:g}"
+    """A root with two label sets: ids of 16 hexadecimal digits; some images are labelled by one of the two alone.
+
+    Every image lies in its own shard, in hash order, as in all label sets of Concord.
+    """
+    root = FOLDER / f"agreement-{images}-{unshared:g}"
     if (root / "done").exists():
         return root
     shutil.rmtree(root, ignore_errors=True)
@@ -54,8 +57,10 @@ def drawn(images: int, unshared: float) -> Path:
         for name in SIDES
     ]
     rows = dict.fromkeys(SIDES, 0)
-    for shard in range(SHARDS):
-        for name, folder, part in zip(SIDES, folders, _shard(shard, images // SHARDS, unshared), strict=True):
+    numbers = np.random.default_rng(SHARDS).integers(0, 2**64, images, dtype=np.uint64)
+    places = hashing.rows_by_shard(hexids.hashes(numbers, hashing.SHARD_SEED), SHARDS)
+    for shard, place in enumerate(places):
+        for name, folder, part in zip(SIDES, folders, _shard(shard, numbers[place], unshared), strict=True):
             folder.write(shard, part, ShardReport(part.num_rows, part.num_rows))
             rows[name] += part.num_rows
     for name, folder in zip(SIDES, folders, strict=True):
@@ -64,10 +69,9 @@ def drawn(images: int, unshared: float) -> Path:
     return root
 
 
-def _shard(shard: int, count: int, unshared: float) -> list[pa.Table]:
-    """The rows of one shard of both; that they lie where their hash says plays no part here."""
-    random = np.random.default_rng(shard)
-    ids = hexids.texts(random.integers(0, 2**64, count, dtype=np.uint64))
+def _shard(shard: int, numbers: hexids.Words, unshared: float) -> list[pa.Table]:
+    """The rows of one shard of both, of images whose ids are these numbers."""
+    random, count, ids = np.random.default_rng(shard), len(numbers), hexids.texts(numbers)
     first = random.integers(0, CLASSES, count)
     labels = [first, np.where(random.random(count) < 0.9, first, random.integers(0, CLASSES, count))]
     tables_of = []

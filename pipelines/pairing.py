@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.matching import index_in, is_in, unique
 from schemas import tables
 
 Codes = npt.NDArray[np.int64]
 _NO_IDS = pa.array([], pa.string())
+_PAIRED = ["image_id", "label", "confidence", "confidence_calibrated"]
 
 
 def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
@@ -24,9 +26,8 @@ def pair(a: pa.Table, b: pa.Table, truth: pa.Table | None) -> pa.Table:
         truth: labels of the annotator taken as truth; None for none.
     """
     if not a["image_id"].equals(b["image_id"]):  # as they are where both labelled every image
-        there = pc.index_in(a["image_id"], value_set=_whole(b["image_id"]))
-        known = pc.is_valid(there)
-        a, b = a.filter(known), b.take(there.filter(known))
+        there = index_in(_whole(a["image_id"]), _whole(b["image_id"]))
+        a, b = a.select(_PAIRED).filter(pc.is_valid(there)), b.select(_PAIRED[1:]).take(there.drop_null())
     true = pa.nulls(a.num_rows, pa.string()) if truth is None else looked_up(a["image_id"], truth)
     return pa.table(
         {
@@ -54,13 +55,18 @@ def looked_up(ids: pa.ChunkedArray, labels: pa.Table) -> pa.ChunkedArray:
     """The label of each id, null where there is none."""
     if ids.equals(labels["image_id"]):
         return labels["label"]
-    return labels["label"].take(pc.index_in(ids, value_set=_whole(labels["image_id"])))
+    return labels["label"].take(index_in(_whole(ids), _whole(labels["image_id"])))
 
 
 def side_by_side(rows: Mapping[str, pa.Table]) -> pa.Table:
     """The label that each annotator gave each image that any of them labelled: a column an annotator, null for none."""
-    ids = pa.concat_arrays([_whole(one["image_id"]) for one in rows.values()]).unique()
-    whole = pa.chunked_array([ids])
+    parts: list[pa.Array] = []  # each in hash order, where the annotators' rows are
+    for one in rows.values():
+        ids = unique(_whole(one["image_id"]))
+        for part in parts:
+            ids = ids.filter(pc.invert(is_in(ids, part)))
+        parts.append(ids)
+    whole = pa.chunked_array(parts, pa.string())
     return pa.table({name: looked_up(whole, one) for name, one in rows.items()})
 
 
@@ -80,9 +86,9 @@ class Sighted:
     def of(rows: pa.Table, index: pa.Table | None = None, rejects: pa.Table | None = None) -> "Sighted":
         """Of an annotator that has seen every image of the index but some, or only those of which it has rows."""
         if index is None:
-            return Sighted(rows, pc.unique(rows["image_id"]))
+            return Sighted(rows, unique(_whole(rows["image_id"])))
         ids = _whole(index["image_id"])
-        gone = pc.is_in(ids, value_set=_whole(rejects["image_id"])) if rejects is not None else None
+        gone = is_in(ids, _whole(rejects["image_id"])) if rejects is not None else None
         return Sighted(rows, ids if gone is None else ids.filter(pc.invert(gone)))
 
 
@@ -114,7 +120,7 @@ def pair_labels(a: Sighted, b: Sighted, truth: Sighted | None, whole_truth: bool
         truth: the annotator taken as truth; None for none.
         whole_truth: whether it says by silence, too, that a label is not there; else it is not known.
     """
-    images = a.seen if a.seen.equals(b.seen) else a.seen.filter(pc.is_in(a.seen, value_set=b.seen))
+    images = a.seen if a.seen.equals(b.seen) else a.seen.filter(is_in(a.seen, b.seen))
     said = [_present(a.rows), _present(b.rows), *([truth.rows] if truth else [])]
     labels = sorted({label for rows in said for label in pc.unique(rows["label"]).to_pylist()})
     names = pa.array(labels, pa.string())
@@ -172,7 +178,7 @@ def _present(rows: pa.Table) -> pa.Table:
 
 def _keys(rows: pa.Table, images: pa.Array, names: pa.Array) -> _Keyed:
     """Rows of the images by key; of a label given twice the surer counts."""
-    place = pc.index_in(rows["image_id"], value_set=images)
+    place = index_in(_whole(rows["image_id"]), images)
     rows = rows.filter(pc.is_valid(place))
     image, label = (
         found.to_numpy().astype(np.int64) for found in (place.drop_null(), pc.index_in(rows["label"], value_set=names))
@@ -191,7 +197,7 @@ def _judged(truth: Sighted | None, images: pa.Array, names: pa.Array) -> tuple[_
     there = tables.present(truth.rows)
     yes = _keys(truth.rows.filter(there), images, names)
     no = _keys(truth.rows.filter(pc.invert(there)), images, names).there
-    judged = pc.is_in(images, value_set=truth.seen).to_numpy(zero_copy_only=False)
+    judged = is_in(images, truth.seen).to_numpy(zero_copy_only=False)
     return yes, np.setdiff1d(no, yes.there), judged
 
 
