@@ -13,7 +13,7 @@ from schemas.confidence_tables import AGREE_AND_SURE, ONE
 
 TARGET = 0.98
 Row = dict[str, Any]
-_SIZE = (6.2, 3.6)  # inches
+_SIZE = (4.4, 3.4)  # inches
 _LINES = ((SECOND, "-"), (FIRST, "--"), (FAINT, "-."))  # never told by colour alone
 
 
@@ -24,7 +24,8 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
         pairs: the comparisons to choose from; thresholds are chosen on another split than the one told of.
         target: the accuracy asked for.
     """
-    rows = [row for pair in pairs for row in read(pair) if row["rule"] == AGREE_AND_SURE and row["target"] == target]
+    machines = [pair for pair in pairs if pair.truth not in (pair.a, pair.b)]
+    rows = [row for one in machines for row in read(one) if row["rule"] == AGREE_AND_SURE and row["target"] == target]
     if not rows:
         return []
     found = [row for row in rows if row["threshold"] is not None and row["n"]]
@@ -34,9 +35,9 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
     right = "how right is not known"
     if row["accuracy"] is not None:
         right = f"accuracy {decimal(row['accuracy'])} ({decimal(row['accuracy_low'])}-{decimal(row['accuracy_high'])})"
-    machines, sure = f"{row['a']} and {row['b']}", f"{row['confidence']} confidence {row['threshold']:.4g} or more"
+    two, sure = f"{row['a']} and {row['b']}", f"{row['confidence']} confidence {row['threshold']:.4g} or more"
     return [
-        f"{percent(row['share'])} of the {row['split']} images need no person: {machines} agree there, and both are "
+        f"{percent(row['share'])} of the {row['split']} images need no person: {two} agree there, and both are "
         f"sure ({sure}, chosen on {row['chosen_on']}); {right}"
     ]
 
@@ -58,7 +59,7 @@ def best(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
     """For each split with thresholds the two machines that take most off people, and by which kind of confidence."""
     found: dict[str, tuple[tuple[float, float], Pair, str]] = {}
     for pair in pairs:
-        for row in read(pair):
+        for row in read(pair) if pair.truth not in (pair.a, pair.b) else []:  # people do not spare themselves
             if row["rule"] == AGREE_AND_SURE and row["target"] == TARGET:
                 entry = (_taken_off(row), pair, row["confidence"])
                 if pair.split not in found or entry[0] > found[pair.split][0]:

@@ -12,7 +12,7 @@ from schemas import layout, storage, tables
 from schemas.generation_table import EVERYTHING, GENERATION, TAUGHT_SHARE
 
 Row = dict[str, Any]
-_SIZE = (6.2, 3.6)  # inches
+_SIZE = (4.4, 3.6)  # inches
 _LINES = ((SECOND, "o", "-"), (FIRST, "s", "--"), (INK, "^", "-."), (FAINT, "D", ":"))  # never told by colour alone
 _APART = 0.05  # of a generation, so that the intervals of cuts do not hide each other
 REFERENCES = {EVERYTHING: "people, everything", TAUGHT_SHARE: "people, the taught share"}

@@ -1,6 +1,7 @@
 """Plots as inline SVG: the same numbers give the same bytes, and colours follow the page's light or dark scheme."""
 
 import io
+import itertools
 import math
 import re
 import warnings
@@ -19,7 +20,9 @@ _VARIABLES = {
     FAINT: "var(--series-4)",
     UNSEEN: "transparent",  # unlike a shape without a fill, it is hit by the pointer
 }
-_SIZE = (4.4, 2.8)  # inches
+_SIZE = (4.4, 2.8)  # inches: at the width of a phone letters of 8 points are as large as 9 pixels of the page
+_LONGEST_NAME = 30
+_LETTERS, _BESIDE = 13, 6  # letters that stand on an inch, and that the sign beside each entry of a legend takes up
 _SETTINGS = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class may be called $100
@@ -101,7 +104,7 @@ def learning_curve(history: Mapping[str, Sequence[float]], metric: str, best_epo
 
 
 def legend(figure: Any) -> None:
-    """Say above a figure what its colours mean, each once."""
+    """Say above a figure what its colours mean, each once, in as few lines as the width allows."""
     entries: dict[str, Any] = {}
     for axes in figure.axes:
         for shape, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -110,10 +113,34 @@ def legend(figure: Any) -> None:
         entries.values(),
         entries.keys(),
         loc="outside upper center",
-        ncols=3 if len(entries) <= 3 else 2,
+        ncols=_columns([len(label) for label in entries], figure.get_figwidth()),
         frameon=False,
         labelcolor=INK,
     )
+
+
+def _columns(lengths: Sequence[int], width: float) -> int:
+    """How many columns of entries, of which matplotlib fills the first ones fuller, go into a width in inches."""
+    for columns in (3, 2):
+        rows, fuller = divmod(len(lengths), columns)
+        starts = [rows * column + min(column, fuller) for column in range(columns + 1)]
+        longest = [max(lengths[start:end]) for start, end in itertools.pairwise(starts) if end > start]
+        if sum(longest) + _BESIDE * len(longest) <= width * _LETTERS:
+            return columns
+    return 1
+
+
+def class_axis(axes: Any, names: Sequence[str], told: Sequence[str], tooltips: Tooltips) -> None:
+    """A line for each class, from the top, that says something under the pointer."""
+    short = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+    axes.set_yticks(range(len(names)), short)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for place, text in enumerate(told):
+        shape = axes.axhspan(place - 0.5, place + 0.5, facecolor=UNSEEN, edgecolor="none", zorder=9)
+        tooltips.put(shape, text)
 
 
 def describe_curve(history: Mapping[str, Sequence[float]], metric: str, best_epoch: int | None) -> str:

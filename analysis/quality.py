@@ -1,5 +1,6 @@
 """How good labels are, from counts of label combinations: matrices of who said what, and figures for each class."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from analysis.tables import Row
 
 LARGEST_MATRIX = 40  # classes; beyond it nobody reads a matrix
 _MOST_FREQUENT = 40  # combinations listed in its stead
+_Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
 
 
 @dataclass(frozen=True)
@@ -108,3 +110,30 @@ def classification(counts: Counter[tuple[str, str]], classes: Sequence[str]) -> 
 def _plain(averages: tuple[Any, ...]) -> tuple[float, float, float]:
     precision, recall, f1, _ = averages
     return float(precision), float(recall), float(f1)
+
+
+def kappa(counts: Counter[tuple[str, str]]) -> tuple[float | None, float | None, float | None]:
+    """Cohen's kappa of counts of (truth, label), and its 95 % interval; None each where chance agrees on everything.
+
+    The variance is that of J. L. Fleiss, J. Cohen and B. S. Everitt (1969), "Large sample standard errors of kappa and
+    weighted kappa", Psychological Bulletin 72:323-327; the interval is normal, cut off at -1 and 1.
+    """
+    n = counts.total()
+    rows, columns = Counter[str](), Counter[str]()
+    for (row, column), images in counts.items():
+        rows[row] += images
+        columns[column] += images
+    observed = sum(images for (row, column), images in counts.items() if row == column) / n
+    expected = sum(rows[label] * columns[label] for label in rows) / n**2
+    if expected == 1:
+        return None, None, None
+    value, left = (observed - expected) / (1 - expected), 1 - expected
+    total = 0.0
+    for (row, column), images in counts.items():
+        if row == column:
+            total += images / n * (left - (rows[row] + columns[row]) / n * (1 - observed)) ** 2
+        else:
+            total += images / n * ((columns[row] + rows[column]) / n * (1 - observed)) ** 2
+    variance = (total - (observed * expected - 2 * expected + observed) ** 2) / (n * left**4)
+    half = _Z * math.sqrt(max(variance, 0.0))  # rounding may make it -0.0
+    return value, max(value - half, -1.0), min(value + half, 1.0)

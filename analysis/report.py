@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis import coverage, front, looks, markdown, photographs, tables, thumbnails
+from analysis.compared import Comparison
 from analysis.confirmation import Confirmation, shown_names
-from analysis.rendering import PAGE_FILE, template
-from analysis.sections import SECTIONS, Comparison, Facts
+from analysis.rendering import PAGE_FILE, source, template
+from analysis.sections import SECTIONS, Facts
 from analysis.tables import Row, Sources
 from analysis.texts import count, decimal, percent
 from schemas import layout, products, storage
@@ -89,6 +90,7 @@ def _fingerprint(settings: ReportSettings, sources: Sources) -> str:
         explanations=[
             (one.annotator, one.split, one.manifest["fingerprint"], one.stale) for one in sources.explanations
         ],
+        together=[(one.split, one.annotators, one.fingerprint) for one in sources.together],
         labels=[(found.annotator, found.split, found.manifest["fingerprint"]) for found in sources.label_sets],
     )
 
@@ -131,7 +133,7 @@ def render(facts: Facts) -> str:
     """The page."""
     built = [(section, section.build(facts)) for section in SECTIONS]
     shown = [(section, data) for section, data in built if data is not None]
-    page: str = template("report.html.j2").render(title=facts.title, sections=shown)
+    page: str = template("report.html.j2").render(title=facts.title, sections=shown, script=source("sort.js"))
     return page
 
 

@@ -9,22 +9,25 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis import calibration, coverage, evaluation, generations, plots, quality, tables, verdicts
+from analysis import (
+    agreement_matrix,
+    calibration,
+    coverage,
+    evaluation,
+    generations,
+    joint_confidence,
+    label_counts,
+    plots,
+    quality,
+    tables,
+    verdicts,
+)
+from analysis.compared import Comparison, judged, right_where_agreed
 from analysis.looks import Looks
-from analysis.tables import Digest, Pair, Row, Sources
+from analysis.tables import Row, Sources
 from schemas.rejects import REMEDIES
 
 Data = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A pair of annotators on one split, with all that its tables say."""
-
-    pair: Pair
-    summary: Row
-    confusion: list[Row]
-    digest: Digest
 
 
 @dataclass(frozen=True)
@@ -75,20 +78,21 @@ class Section:
 
 
 def agreement(facts: Facts) -> Data | None:
-    """How far each pair agrees, how often each is right, and how often both are where they agree."""
+    """How far each pair agrees, and all of them together; how often each is right, and how often both where they agree.
+    """
     entries = [
         {"pair": entry.pair, "summary": entry.summary, "agreed": right_where_agreed(entry.digest)}
         for entry in facts.comparisons
     ]
-    unfinished = facts.sources.unfinished
-    return {"entries": entries, "unfinished": unfinished} if entries or unfinished else None
-
-
-def right_where_agreed(found: Digest) -> tuple[int, int]:
-    """Of the images on which both agree and whose truth is known: how many are right, and how many there are."""
-    agreed = [cell for cell in found.cells if cell["label_a"] == cell["label_b"] and cell["truth"] is not None]
-    right = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["truth"])
-    return right, sum(cell["n"] for cell in agreed)
+    found = {
+        "entries": entries,
+        "matrices": agreement_matrix.of_comparisons(facts.comparisons, judged(facts.comparisons)),
+        "together": facts.sources.together,
+        "together_methods": "; ".join({agreement_matrix.said(one.methods): "" for one in facts.sources.together}),
+        "methods": agreement_matrix.methods_of_two(facts.comparisons),
+        "unfinished": facts.sources.unfinished,
+    }
+    return found if entries or facts.sources.unfinished else None
 
 
 def people(facts: Facts) -> Data | None:
@@ -216,21 +220,9 @@ def against_truth(facts: Facts) -> Data | None:
             "matrix": quality.matrix(counts, truth, annotator, classes),
             "scores": quality.classification(counts, classes),
         }
-        for (split, annotator), (truth, counts) in sorted(_judged(facts).items())
+        for (split, annotator), (truth, counts) in sorted(judged(facts.comparisons).items())
     ]
     return {"entries": entries} if entries else None
-
-
-def _judged(facts: Facts) -> dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]]:
-    """Name of the truth and counts of (truth, label) by split and annotator, from its comparison with most images."""
-    best: dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]] = {}
-    for entry in facts.comparisons:
-        for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
-            counts = quality.against_truth(entry.digest.cells, side)
-            key = entry.pair.split, annotator
-            if counts and (key not in best or counts.total() > best[key][1].total()):
-                best[key] = entry.pair.truth, counts
-    return best
 
 
 def learning(facts: Facts) -> Data | None:
@@ -246,7 +238,7 @@ def learning(facts: Facts) -> Data | None:
     return {"entries": entries} if entries else None
 
 
-def judged(facts: Facts) -> Data | None:
+def evaluated(facts: Facts) -> Data | None:
     """What the networks were judged at."""
     entries = evaluation.of_models(facts.sources.models)
     return {"entries": entries} if entries else None
@@ -261,6 +253,18 @@ def covered(facts: Facts) -> Data | None:
 def trusted(facts: Facts) -> Data | None:
     """How often each annotator is right when it is how sure."""
     entries = calibration.of_pairs([entry.pair for entry in facts.comparisons])
+    return {"entries": entries} if entries else None
+
+
+def sure_together(facts: Facts) -> Data | None:
+    """How sure both annotators of a pair are where they agree, and where they do not."""
+    entries = joint_confidence.of_pairs([entry.pair for entry in facts.comparisons])
+    return {"entries": entries} if entries else None
+
+
+def given(facts: Facts) -> Data | None:
+    """How often each annotator gave each label, beside the truth."""
+    entries = label_counts.of_comparisons(facts.comparisons, facts.sources.classes)
     return {"entries": entries} if entries else None
 
 
@@ -302,15 +306,17 @@ SECTIONS = (
     Section("agreement", "How far they agree", agreement),
     Section("coverage", "Where people need not be asked", covered),
     Section("calibration", "How far confidence can be trusted", trusted),
+    Section("confidence", "How sure both are, and whether they agree", sure_together),
     Section("verdicts", "What people confirmed", people),
     Section("sheet", "What the images look like", contact_sheet),
     Section("photographs", "What the images look like", photographs),
     Section("disagreements", "Where both are sure, and differ", disagreements),
     Section("looks", "Where the networks looked", where_they_looked),
+    Section("labels", "How often each label was given", given),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),
     Section("generations", "Do machines teach machines?", taught),
-    Section("evaluation", "How well the networks do", judged),
+    Section("evaluation", "How well the networks do", evaluated),
     Section("learning", "How the models learned", learning),
     Section("rejects", "What was left out", left_out),
     Section("provenance", "How it was made", provenance),

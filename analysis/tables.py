@@ -12,12 +12,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import generations
+from analysis import all_together, generations
+from analysis.all_together import Together
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from analysis.generations import Study
 from schemas import cards, comparisons, layout, products, storage, tables
 from schemas.errors import IncompleteError
-from schemas.products import ImageSet, ShardFolder
+from schemas.products import MULTILABEL, ImageSet, ShardFolder
 from schemas.settings import ReportSettings
 
 Row = dict[str, Any]
@@ -60,17 +61,27 @@ class Pair:
         folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
         return ShardFolder(folder, self.manifest["shards"], self.fingerprint)
 
+    @property
+    def several(self) -> bool:
+        """Whether images have several labels; then its rows are of an image and a label each."""
+        return self.manifest.get("task") == MULTILABEL
+
     def summary(self) -> Row:
         """Its figures over all labels, as the summary table holds them."""
-        rows: list[Row] = self._table("summary").to_pylist()
+        rows: list[Row] = self.table("summary").to_pylist()
         return next(row for row in rows if row["scope"] == "all")
 
     def confusion(self) -> list[Row]:
         """How often a gave one label and b another: a row for each combination that occurs."""
-        rows: list[Row] = self._table("confusion").to_pylist()
+        rows: list[Row] = self.table("confusion").to_pylist()
         return rows
 
-    def _table(self, name: str) -> pa.Table:
+    def table(self, name: str) -> pa.Table:
+        """One of its tables.
+
+        Raises:
+            IncompleteError: it is missing, or of another state of the labels.
+        """
         path = layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
         if storage.stat(path) is None:
             raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {_AGREE_FIRST}")
@@ -121,6 +132,7 @@ class Sources:
     label_sets: tuple[LabelSet, ...]
     explanations: tuple[Explanations, ...] = ()
     studies: tuple[Study, ...] = ()
+    together: tuple[Together, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -153,16 +165,11 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
     dataset = settings.dataset
     images = _find_images(root, dataset, settings.version)
     pairs, unfinished, confirmation = find_results(root, dataset)
-    for pair in pairs:
-        if images is not None and pair.shards.shards != images.shards:
-            raise IncompleteError(
-                f"{pair.shards.folder} has {pair.shards.shards} shards, but dataset {dataset!r} version "
-                f"{images.version} has {images.shards}: run concord label and concord agree again"
-            )
     studies = generations.find(root, dataset)
     models = _find_models(root, dataset, settings.models, studies)
     labels, explanations = _find_label_sets(root, dataset), _find_explanations(root, dataset, images)
-    return Sources(dataset, images, pairs, unfinished, confirmation, models, labels, explanations, studies)
+    found = dataset, images, pairs, unfinished, confirmation, models, labels, explanations, studies
+    return Sources(*found, all_together.find(root, dataset, [pair.manifest for pair in pairs]))
 
 
 def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
@@ -262,9 +269,10 @@ def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[
         rows of `image_id`, `truth` (None where not known) and `labels`: (label, confidence) by annotator.
     """
     found: dict[str, Row] = {}
-    for shard in range(images.shards):
-        read = [(pair, read_shard(pair.shards, shard, _AGREE_FIRST)) for pair in pairs]
-        ids = read_shard(images.index(pairs[0].split), shard, "run concord convert first")["image_id"]
+    shards = max(images.shards, *(pair.shards.shards for pair in pairs))
+    for shard in range(shards):
+        read = [(pair, read_finer(pair.shards, shard, shards, _AGREE_FIRST)) for pair in pairs]
+        ids = read_finer(images.index(pairs[0].split), shard, shards, "run concord convert first")["image_id"]
         spoken_of = pa.chunked_array([chunk for _, rows in read for chunk in rows["image_id"].chunks], pa.string())
         chosen = ids.filter(pc.is_in(ids, value_set=spoken_of)).slice(0, limit - len(found)).combine_chunks()
         found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
@@ -341,10 +349,19 @@ def read_shard(folder: ShardFolder, shard: int, remedy: str) -> pa.Table:
     Raises:
         IncompleteError: it is missing, or was made from something else than its manifest says.
     """
-    path = folder.path(shard)
+    return read_finer(folder, shard, folder.shards, remedy)
+
+
+def read_finer(folder: ShardFolder, shard: int, shards: int, remedy: str) -> pa.Table:
+    """One shard of a product, of as many shards as it has or more: label sets may have fewer than their images.
+
+    Raises:
+        IncompleteError: it is missing, or was made from something else than its manifest says.
+    """
+    path = folder.path(shard * folder.shards // shards)
     if storage.stat(path) is None:
         raise IncompleteError(f"{path} is missing: {remedy}")
-    return folder.read(shard)
+    return folder.read_part(shard, shards)
 
 
 def query(sql: str, shard: pa.Table) -> pa.Table:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from analysis.confirmation import Row
-from analysis.plots import FAINT, FIRST, INK, REST, SECOND, UNSEEN, Paint, Tooltips, legend, plot
+from analysis.plots import FAINT, FIRST, INK, REST, SECOND, UNSEEN, Paint, Tooltips, class_axis, legend, plot
 from analysis.texts import brief, count, decimal, interval, several, tenth
 
 MOST_LABELS = 25  # an image; those with more stand in the last bar
 _SIZE = (4.4, 2.9)
+_SMALL = 8  # points
 _LINE = 0.21  # inches a class takes
-_LONGEST_NAME = 30
 _FIFTHS = (0, 0.2, 0.4, 0.6, 0.8, 1)
 _Fate = tuple[str, str, str]  # column, name, colour
 _FATES: tuple[_Fate, ...] = (
@@ -62,7 +62,7 @@ def precision_by_confidence(deciles: Sequence[Row]) -> Drawn | None:
         axes.errorbar(middles, _shares(rows), _whiskers(rows), label="precision, with its 95 % interval", **_WHISKER)
         for middle, row in zip(middles, rows, strict=True):
             over = axes.get_xaxis_transform()
-            axes.text(middle, 1.02, brief(row["verified"]), transform=over, ha="center", va="bottom", fontsize=7.5)
+            axes.text(middle, 1.02, brief(row["verified"]), transform=over, ha="center", va="bottom", fontsize=_SMALL)
             shape = axes.axvspan(middle - 0.05, middle + 0.05, facecolor=UNSEEN, edgecolor="none", zorder=9)
             tooltips.put(shape, f"Confidence {tenth(row['decile'])}: {told_precision(row)}")
         axes.set(
@@ -96,7 +96,7 @@ def confidence_histogram(deciles: Sequence[Row]) -> Drawn | None:
                 shape = axes.axvspan(middle - 0.05, middle + 0.05, facecolor=UNSEEN, edgecolor="none", zorder=9)
                 tooltips.put(shape, f"Confidence {tenth(row['decile'])}: {told(row)}")
             axes.set_title(title, fontsize=9)
-            axes.tick_params(axis="x", labelsize=7.5)
+            axes.tick_params(axis="x", labelsize=_SMALL)
             _count_axis(axes.yaxis)
         figure.supxlabel("the machine's confidence", fontsize=9)
         legend(figure)
@@ -146,7 +146,7 @@ def label_counts(classes: Sequence[Row]) -> Drawn | None:
         axes = figure.subplots()
         places = list(range(len(classes)))
         _stack(axes.barh, "left", places, classes, _FATES[:2], 0.78)
-        _class_axis(axes, classes, tooltips)
+        _classes(axes, classes, tooltips)
         axes.set_xlabel("machine labels with a verdict")
         _count_axis(axes.xaxis)
         legend(figure)
@@ -173,10 +173,10 @@ def class_precision(classes: Sequence[Row], overall: float, name: str, title: st
         places = list(range(len(classes)))
         shown = {**_WHISKER, "label": "precision, with its 95 % interval"}
         axes.errorbar(_shares(classes), places, xerr=_whiskers(classes), **shown)
-        _class_axis(axes, classes, tooltips)
+        _classes(axes, classes, tooltips)
         for place, row in enumerate(classes):
             beside = axes.get_yaxis_transform()
-            axes.text(1.02, place, brief(row["verified"]), transform=beside, ha="left", va="center", fontsize=7.5)
+            axes.text(1.02, place, brief(row["verified"]), transform=beside, ha="left", va="center", fontsize=_SMALL)
         axes.set(xlabel="precision (on the right: verdicts)", xlim=(0, 1.02), xticks=_FIFTHS)
         legend(figure)
 
@@ -230,17 +230,8 @@ def _confidence_axis(axes: Any, rows: Sequence[Row]) -> tuple[float, float]:
     return first / 10, last / 10
 
 
-def _class_axis(axes: Any, classes: Sequence[Row], tooltips: Tooltips) -> None:
-    names = [row["name"] for row in classes]
-    short = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
-    axes.set_yticks(range(len(classes)), short)
-    axes.set_ylim(len(classes) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=INK, alpha=0.12, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for place, row in enumerate(classes):
-        shape = axes.axhspan(place - 0.5, place + 0.5, facecolor=UNSEEN, edgecolor="none", zorder=9)
-        tooltips.put(shape, f"{row['name']}: {told(row)}")
+def _classes(axes: Any, classes: Sequence[Row], tooltips: Tooltips) -> None:
+    class_axis(axes, [row["name"] for row in classes], [f"{row['name']}: {told(row)}" for row in classes], tooltips)
 
 
 def _count_axis(axis: Any) -> None:

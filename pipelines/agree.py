@@ -7,8 +7,8 @@ side by side, writes a shard of `pairs` for every two annotators (or none), and 
 are computed last.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -82,13 +82,18 @@ class PairPlan:
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """One annotator by itself, or three and more together, on one split."""
+    """One annotator by itself, or three and more together, on one split.
+
+    Attributes:
+        labels: the fingerprint of each one's label set; their tables carry them.
+    """
 
     root: str
     dataset: str
     split: str
     names: tuple[str, ...]
     fingerprint: str
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def table(self, name: str) -> str:
         """Path of a table of theirs."""

@@ -60,7 +60,8 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
     whole = {name: task != MULTILABEL or labelled.is_complete(labels) for name, labels in sets.items()}
     _check_known(settings, whole)
     shards = max(labels.shards for labels in sets.values())
-    recipe = partial(_fingerprint, settings, split, {name: labels.fingerprint for name, labels in sets.items()}, tuning)
+    prints = {name: labels.fingerprint for name, labels in sets.items()}
+    recipe = partial(_fingerprint, settings, split, prints, tuning)
     groups: list[tuple[str, ...]] = [
         (name,) for name in settings.annotators if settings.truth and name != settings.truth
     ]
@@ -79,7 +80,9 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
         whole_truth=bool(settings.truth) and whole[settings.truth],
         pairs=pairs,
         groups=tuple(
-            GroupPlan(root, settings.dataset, split, names, recipe(names)) for names in groups if task != MULTILABEL
+            GroupPlan(root, settings.dataset, split, names, recipe(names), {name: prints[name] for name in names})
+            for names in groups
+            if task != MULTILABEL
         ),
         shards=shards,
     )

@@ -1,5 +1,6 @@
 """The tables of `agree`, written once all shards are counted: of every two annotators, and of all of a split."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,12 +103,13 @@ def write_group(
 ) -> str:
     """Write the tables of one annotator alone, or the one of many together."""
     keys = {"dataset": plan.dataset, "split": plan.split}
+    labels = json.dumps(plan.labels)
     if isinstance(found, Ratings):
         made = {"annotators": summaries.annotators_table(found, keys)}
     else:
         made = alone({**keys, "a": plan.names[0]}, found, chosen, tuned_on, targets)
     for name, table in made.items():
-        tables.write(plan.table(name), table, plan.fingerprint)
+        tables.write(plan.table(name), table, plan.fingerprint, labels)
     return plan.table(next(iter(made)))
 
 
