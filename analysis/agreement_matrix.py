@@ -11,11 +11,12 @@ from analysis.texts import count, decimal, interval, percent
 _NAMES = {
     "observed": "same label",
     "accuracy_a": "accuracy",
-    "kappa": "Cohen’s kappa",
+    "kappa": "Cohen's kappa",
     "ac1": "AC1",
     "alpha": "alpha",
-    "fleiss_kappa": "Fleiss’ kappa",
+    "fleiss_kappa": "Fleiss' kappa",
 }
+Ends = tuple[float | None, float | None, float | None]  # a figure, and where its interval begins and ends
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Agreed:
 
     n: int
     observed: tuple[float, float | None, float | None]
-    kappa: tuple[float | None, float | None, float | None]
+    kappa: Ends
 
     @property
     def title(self) -> str:
@@ -85,9 +86,7 @@ def _two(entry: Comparison) -> Agreed:
     return Agreed(n, observed, kappa)
 
 
-def with_truth(
-    comparisons: Sequence[Comparison], split: str, annotator: str, kappa: tuple[float | None, float | None, float | None]
-) -> Agreed:
+def with_truth(comparisons: Sequence[Comparison], split: str, annotator: str, kappa: Ends) -> Agreed:
     """How far an annotator agrees with the truth: its accuracy, from the comparison with most images of known truth."""
     sides = [
         (entry.summary, side)

@@ -49,8 +49,7 @@ def of_comparisons(comparisons: Sequence[Comparison], classes: Sequence[str]) ->
 
 
 def _counts(comparisons: Sequence[Comparison]) -> tuple[str, Counts]:
-    """Name of the truth, empty where it is not known, and how often it (the first) and each annotator gave each label.
-    """
+    """Name of the truth, empty where it is not known, and how often it, the first, and each other gave each label."""
     best: dict[str, tuple[int, Counter[str]]] = {}
     truth, known = "", Counter[str]()
     for entry in comparisons:

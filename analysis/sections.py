@@ -19,6 +19,7 @@ from analysis import (
     label_counts,
     plots,
     quality,
+    several_labels,
     tables,
     verdicts,
 )
@@ -78,8 +79,7 @@ class Section:
 
 
 def agreement(facts: Facts) -> Data | None:
-    """How far each pair agrees, and all of them together; how often each is right, and how often both where they agree.
-    """
+    """How far each pair agrees, and all together; how often each is right, and how often both where they agree."""
     entries = [
         {"pair": entry.pair, "summary": entry.summary, "agreed": right_where_agreed(entry.digest)}
         for entry in facts.comparisons
@@ -127,10 +127,12 @@ def _truth_of(facts: Facts, split: str) -> str:
 
 
 def disagreements(facts: Facts) -> Data | None:
-    """The images on which the annotators of a pair were both most sure of different labels."""
+    """The images on which the annotators of a pair were both most sure of different labels, where they have one."""
     entries = []
     for entry in facts.comparisons:
         pair = entry.pair
+        if pair.several:
+            continue
         images = [
             {
                 "image_id": row["image_id"],
@@ -200,12 +202,16 @@ def _looked_at(image_id: str, labels: Row, asked: Mapping[str, Mapping[str, Row]
 
 
 def confusion(facts: Facts) -> Data | None:
-    """What one annotator called what the other called something else."""
-    entries = []
+    """What one annotator called what the other called something else; of several labels, who gave which alone."""
+    entries: list[Data] = []
     for entry in facts.comparisons:
+        if entry.pair.several:
+            rows = several_labels.given_alone(entry.confusion, facts.sources.classes)
+            entries.append({"pair": entry.pair, "rows": rows, "matrix": None})
+            continue
         counts = Counter({(row["label_a"], row["label_b"]): row["n"] for row in entry.confusion})
         matrix = quality.matrix(counts, entry.pair.a, entry.pair.b, facts.sources.classes)
-        entries.append({"split": entry.pair.split, "matrix": matrix})
+        entries.append({"pair": entry.pair, "matrix": matrix})
     return {"entries": entries} if entries else None
 
 
@@ -222,7 +228,8 @@ def against_truth(facts: Facts) -> Data | None:
         }
         for (split, annotator), (truth, counts) in sorted(judged(facts.comparisons).items())
     ]
-    return {"entries": entries} if entries else None
+    several = several_labels.against_truth([entry.pair for entry in facts.comparisons])
+    return {"entries": entries, "several": several} if entries or several else None
 
 
 def learning(facts: Facts) -> Data | None:

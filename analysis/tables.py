@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import all_together, generations
+from analysis import all_together, generations, several_labels
 from analysis.all_together import Together
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from analysis.generations import Study
@@ -277,7 +277,8 @@ def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[
         chosen = ids.filter(pc.is_in(ids, value_set=spoken_of)).slice(0, limit - len(found)).combine_chunks()
         found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
         for pair, rows in read:
-            for row in rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist():
+            of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
+            for row in several_labels.by_image(of_chosen) if pair.several else of_chosen:
                 image = found[row["image_id"]]
                 image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
                 image["labels"] |= labels_of(pair, row)

@@ -45,7 +45,10 @@ def moment(written: str) -> str:
 
 def decimal(figure: float | None, digits: int = 3) -> str:
     """A figure with so many decimals; a dash where it is not defined."""
-    return UNDEFINED if figure is None else f"{figure:.{digits}f}"
+    if figure is None:
+        return UNDEFINED
+    written = f"{figure:.{digits}f}"
+    return written if float(written) else written.removeprefix("-")
 
 
 def percent(share: float | None) -> str:

@@ -1,0 +1,61 @@
+"""Images of several labels each: who gave which label, label by label, as the tables of a comparison tell."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis.tables import Pair
+
+Row = dict[str, Any]
+_NONE = "none"
+
+
+def by_image(rows: Iterable[Row]) -> list[Row]:
+    """Rows of an image and a label each as rows of an image: each one's labels in one text, without a confidence."""
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row["image_id"], []).append(row)
+    return [
+        {
+            "image_id": image_id,
+            "truth": _joined(found, "truth") if any(row["correct_a"] is not None for row in found) else None,
+            **{f"label_{side}": _joined(found, f"label_{side}") for side in "ab"},
+            **{f"confidence_{side}": None for side in "ab"},
+        }
+        for image_id, found in grouped.items()
+    ]
+
+
+def _joined(rows: Iterable[Row], column: str) -> str:
+    return ", ".join(sorted(row[column] for row in rows if row[column] is not None)) or _NONE
+
+
+def given_alone(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Each label with how many images got it of both, of `a` alone, and of `b` alone; in the order of classes."""
+    counts: dict[str, list[int]] = {}
+    for row in confusion:
+        a, b = row["label_a"], row["label_b"]
+        at = 0 if a == b else 1 if b is None else 2
+        counts.setdefault(a if a is not None else b, [0, 0, 0])[at] += row["n"]
+    order = {name: number for number, name in enumerate(classes)}
+    return sorted(counts.items(), key=lambda entry: (order.get(entry[0], len(order)), entry[0]))
+
+
+def against_truth(pairs: Iterable["Pair"]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each label, of each annotator and split, from its comparison with most truths."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for pair in pairs:
+        if not pair.several:
+            continue
+        found = [row for row in pair.table("summary").to_pylist() if row["scope"] == "class" and row["n_truth"]]
+        for side, annotator in (("a", pair.a), ("b", pair.b)):
+            names = ("precision", "recall", "f1")
+            rows = [
+                {"label": row["label"], "images": row["n_truth"], **{name: row[f"{name}_{side}"] for name in names}}
+                for row in found
+            ]
+            key, known = (pair.split, annotator), sum(row["images"] for row in rows)
+            if rows and (key not in best or known > best[key]["known"]):
+                told = {"split": pair.split, "annotator": annotator, "truth": pair.truth}
+                best[key] = {**told, "rows": rows, "known": known}
+    return [best[key] for key in sorted(best)]
