@@ -18,7 +18,7 @@ from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from analysis.generations import Study
 from schemas import cards, comparisons, layout, products, storage, tables
 from schemas.errors import IncompleteError
-from schemas.products import MULTILABEL, ImageSet, ShardFolder
+from schemas.products import IMPORT, MULTILABEL, ImageSet, ShardFolder
 from schemas.settings import ReportSettings
 
 Row = dict[str, Any]
@@ -317,9 +317,11 @@ def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.T
     for found in sources.label_sets:
         manifest = found.manifest
         if manifest.get("counts", {}).get("rejected"):
-            folder = layout.label_rejects(root, sources.dataset, found.annotator, found.split)
+            stage = IMPORT if manifest.get("stage") == IMPORT else "label"
+            place = layout.import_rejects if stage == IMPORT else layout.label_rejects
+            folder = place(root, sources.dataset, found.annotator, found.split)
             shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
-            yield "label", found.annotator, found.split, _read_all(shards, "run concord label again")
+            yield stage, found.annotator, found.split, _read_all(shards, f"run concord {stage} again")
     for asked in sources.explanations:
         if asked.manifest["counts"]["rejected"] and not asked.stale:
             folder = layout.explain_rejects(root, sources.dataset, asked.annotator, asked.split)

@@ -16,7 +16,7 @@ from schemas import layout, storage
 from schemas.errors import IncompleteError
 from schemas.settings import ReportSettings
 from tests.analysis import small_root
-from tests.analysis.pages import Outline, page_of, section
+from tests.analysis.pages import Outline, only_script, page_of, section
 from tests.analysis.small_root import SmallRoot, change_manifest
 from tests.analysis.verdict_root import DATASET, UNSEEN, VERSION, VerdictRoot
 
@@ -64,7 +64,9 @@ def test_verdicts_without_images(own_verdicts: VerdictRoot) -> None:
 def test_comparisons_without_images(small: SmallRoot, page: str) -> None:
     take_images_away(small.root, small_root.DATASET)
     without = page_of(small.root, small_root.DATASET)
-    assert shown(without) == ["agreement", "disagreements", "confusion", "truth", "learning", "rejects", "provenance"]
+    assert shown(without) == [
+        *["agreement", "disagreements", "labels", "confusion", "truth", "learning", "rejects", "provenance"]
+    ]
     assert "<img" not in without
     assert "cannot be shown" not in without
     assert Outline(without).text("agreement") == Outline(page).text("agreement")
@@ -75,7 +77,8 @@ def test_comparisons_and_verdicts(small: SmallRoot, verdicts: VerdictRoot, page:
     join_verdicts(small, verdicts)
     both = page_of(small.root, small_root.DATASET)
     assert shown(both) == [
-        *["agreement", "verdicts", "sheet", "disagreements", "confusion", "truth", "learning", "rejects", "provenance"]
+        *["agreement", "verdicts", "sheet", "disagreements", "labels", "confusion", "truth", "learning", "rejects"],
+        "provenance",
     ]
     assert "<h1>small: how far the annotators agree</h1>" in both
     for name, alone in (("agreement", page), ("sheet", page), ("disagreements", page)):
@@ -152,8 +155,9 @@ def test_pages_need_nothing_from_outside(verdict_page: str) -> None:
     found = Outline(verdict_page)
     assert found.open == []
     assert not re.search("https?://", verdict_page)
+    assert only_script(verdict_page)
     for tag, attributes in found.tags:
-        assert tag not in {"script", "link", "iframe", "object", "base"}
+        assert tag not in {"link", "iframe", "object", "base"}
         assert attributes.get("src", "data:").startswith("data:")
         assert all(attributes.get(name, "#").startswith("#") for name in ("href", "xlink:href"))
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
