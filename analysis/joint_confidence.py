@@ -22,9 +22,11 @@ _FAINTEST = 0.15  # opacity of a cell of one image
 def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
     """What to show of each split: a line for each pair of annotators, and heat maps of the first few.
 
-    One whose confidence is always in the same tenth, as people's is, is left out.
+    One whose confidence is always in the same tenth, as people's is, is left out; and those of several labels an image,
+    who are both sure of a label only where both give it.
     """
     shown = []
+    pairs = [pair for pair in pairs if not pair.several]
     for split in dict.fromkeys(pair.split for pair in pairs):
         found = [(pair, rows) for pair in pairs if pair.split == split and (rows := _told(read(pair)))]
         if found:

@@ -84,9 +84,9 @@ def _shares(split: str, truth: str, counts: Counts, labels: Sequence[str]) -> Ma
             axes.barh(places, [shares[truth][label] for label in labels], 0.72, color=REST, label=truth)
         for number, name in enumerate(name for name in shares if name != truth):
             colour, mark = _MARKS[number % len(_MARKS)]
-            inside = {"markerfacecolor": "none"} if number >= len(_MARKS) else {}
+            ways = {"markerfacecolor": "none" if number >= len(_MARKS) else colour, "markeredgewidth": 0.7}
             values = [shares[name][label] for label in labels]
-            axes.plot(values, places, mark, color=colour, markersize=4.5, label=name, **inside)
+            axes.plot(values, places, mark, markersize=5, markeredgecolor=INK, label=name, **ways)
         class_axis(axes, labels, [f"{label}: {told}" for label, told in seen.items()], tooltips)
         axes.set_xlim(0, None)
         axes.set_xlabel("share of the labels given")

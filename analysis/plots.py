@@ -22,6 +22,7 @@ _VARIABLES = {
 }
 _SIZE = (4.4, 2.8)  # inches: at the width of a phone letters of 8 points are as large as 9 pixels of the page
 _LONGEST_NAME = 30
+_MARKED = 40  # epochs; more marks run into each other
 _LETTERS, _BESIDE = 13, 6  # letters that stand on an inch, and that the sign beside each entry of a legend takes up
 _SETTINGS = {
     "svg.fonttype": "none",
@@ -91,7 +92,8 @@ def learning_curve(history: Mapping[str, Sequence[float]], metric: str, best_epo
         for name, (label, colour, line, marker) in styles.items():
             values = history.get(name, [])
             epochs = range(1, len(values) + 1)
-            axes.plot(epochs, values, line, color=colour, marker=marker, markersize=3, linewidth=1.4, label=label)
+            each = {"marker": marker, "markersize": 3} if len(values) <= _MARKED else {}
+            axes.plot(epochs, values, line, color=colour, linewidth=1.4, label=label, **each)
         if best_epoch is not None:
             axes.axvline(best_epoch, color=INK, linewidth=1, linestyle=":", label=f"best epoch: {best_epoch}")
         axes.set(xlabel="epoch", ylabel=metric)

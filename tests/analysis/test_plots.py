@@ -41,6 +41,7 @@ def test_every_epoch_has_a_marker_in_each_series() -> None:
     ticks_and_keys = markers(3) - 2 * 3
     assert markers(3) - markers(2) in {2, 3, 4}  # two series, and perhaps another tick
     assert ticks_and_keys > 0
+    assert markers(41) < 20 < markers(40), "where there are too many, lines alone"
 
 
 def test_same_numbers_same_bytes_and_ids_of_their_own() -> None:

@@ -70,6 +70,14 @@ CLIPPED = """() => {
   return found;
 }"""
 
+# Images that do not show, once they are asked to.
+BROKEN = """async () => {
+  const images = [...document.images];
+  images.forEach((image) => { image.loading = "eager"; });
+  const shown = await Promise.allSettled(images.map((image) => image.decode()));
+  return images.filter((_, at) => shown[at].status === "rejected").map((image) => image.alt);
+}"""
+
 Opened = Callable[..., Page]
 
 
@@ -131,6 +139,7 @@ def test_everything_is_there_to_be_read(opened: Opened, name: str, width: int) -
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(CLIPPED) == []
     assert page.locator("svg[role=img]").count() > 0
+    assert page.evaluate(BROKEN) == []
     assert page.evaluate(LETTERS, [LEAST, 1.5]) == []
 
 

@@ -1,12 +1,14 @@
 """What is read from the tables, against a plain loop over the rows that they were made from."""
 
+import shutil
 from collections import Counter
 
 import pyarrow as pa
 
 from analysis import quality, tables
+from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis.small_root import DATASET, SmallRoot
+from tests.analysis.small_root import DATASET, SPLIT, SmallRoot, change_manifest
 
 
 def digest(small: SmallRoot, limit: int) -> tables.Digest:
@@ -39,6 +41,16 @@ def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings
     for image, row in zip(found, pristine.rows, strict=True):
         said = {"cnn1": (row["label_a"], row["confidence_a"]), "cnn2": (row["label_b"], row["confidence_b"])}
         assert (image["truth"], image["labels"]) == (row["truth"], said)
+
+
+def test_what_import_turned_away_is_read_where_import_leaves_it(small: SmallRoot, settings: ReportSettings) -> None:
+    before = tables.rejects(tables.find_sources(settings, small.root), small.root)
+    places = [place(small.root, DATASET, "cnn2", SPLIT) for place in (layout.label_rejects, layout.import_rejects)]
+    shutil.move(places[0], places[1])
+    change_manifest(layout.labels(small.root, DATASET, "cnn2", SPLIT), stage="import")
+    found = tables.rejects(tables.find_sources(settings, small.root), small.root)
+    (label,) = [row for row in before if row["annotator"] == "cnn2"]
+    assert [row for row in found if row["annotator"] == "cnn2"] == [{**label, "stage": "import"}]
 
 
 def test_unfinished_models_are_not_shown(pristine: SmallRoot, settings: ReportSettings) -> None:
