@@ -5,6 +5,7 @@ wait for each other.
 """
 
 import functools
+import hashlib
 import http.server
 import inspect
 import subprocess
@@ -74,11 +75,25 @@ def _lock_methods(kind: type) -> None:
             setattr(kind, name, locked(member))
 
 
+def _date_answers(response: type) -> None:
+    """Let every answer tell a time and a tag, as Google's do, and as clients other than Google's ask for."""
+    close = vars(response)["close"]
+
+    def dated(self: Any) -> None:
+        content = self._content.encode() if isinstance(self._content, str) else self._content
+        self["Last-Modified"] = "Thu, 01 Jan 2026 00:00:00 GMT"
+        self["ETag"] = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+        close(self)
+
+    setattr(response, "close", dated)  # noqa: B010  (mypy: a method is assigned)
+
+
 def _serve() -> None:
     """Run the server, a thread a request, until the input ends; print its port."""
     from gcp_storage_emulator import server, storage  # type: ignore[import-untyped]
 
     _lock_methods(storage.Storage)
+    _date_answers(server.Response)
     server.server.HTTPServer = http.server.ThreadingHTTPServer
     http.server.ThreadingHTTPServer.daemon_threads = True
     emulator = server.create_server("127.0.0.1", 0, in_memory=True, default_bucket=BUCKET)
