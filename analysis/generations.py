@@ -86,7 +86,7 @@ def of_studies(studies: Sequence[Study]) -> list[dict[str, Any]]:
             "name": study.name,
             "plot": accuracy_by_generation(study),
             "seeds": len({row["seed"] for row in study.rows} - {None}),
-            "rows": [{**row, "called": _titled(row)} for row in study.means],
+            "rows": [{**row, "called": _titled(row) + _but(row)} for row in study.means],
         }
         for study in studies
     ]
@@ -97,6 +97,11 @@ def _titled(row: Row) -> str:
     if row["kind"] != GENERATION:
         return REFERENCES[row["kind"]]
     return f"generation {row['generation']}, {_called(row)}"
+
+
+def _but(row: Row) -> str:
+    """What is to be known of a row that has figures all the same, such as how many seeds it lacks."""
+    return f" ({row['note']})" if row["note"] and row["accuracy"] is not None else ""
 
 
 def _called(row: Row) -> str:

@@ -312,6 +312,7 @@ def _settings_side_by_side(models: tuple[Row, ...]) -> Iterator[tuple[str, list[
 SECTIONS = (
     Section("agreement", "How far they agree", agreement),
     Section("coverage", "Where people need not be asked", covered),
+    Section("generations", "Do machines teach machines?", taught),
     Section("calibration", "How far confidence can be trusted", trusted),
     Section("confidence", "How sure both are, and whether they agree", sure_together),
     Section("verdicts", "What people confirmed", people),
@@ -322,7 +323,6 @@ SECTIONS = (
     Section("labels", "How often each label was given", given),
     Section("confusion", "What they mistake for what", confusion),
     Section("truth", "Against the truth", against_truth),
-    Section("generations", "Do machines teach machines?", taught),
     Section("evaluation", "How well the networks do", evaluated),
     Section("learning", "How the models learned", learning),
     Section("rejects", "What was left out", left_out),

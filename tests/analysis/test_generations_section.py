@@ -112,3 +112,12 @@ def test_a_study_of_another_dataset_and_a_name_that_is_longer_are_told_apart(tmp
     storage.write_bytes(layout.generations_table(str(tmp_path), DATASET, "y"), b"no table")
     with pytest.raises(Exception, match="is damaged"):
         generations.find(str(tmp_path), DATASET)
+
+
+def test_a_mean_over_fewer_seeds_says_so() -> None:
+    rows = study((1, 2))
+    next(one for one in rows if one["seed"] is None and one["cut"] == 0.0)["note"] = "left out: 1 of 2 seeds"
+    [shown] = generations.of_studies((Study("x", "f" * 16, tuple(rows)),))
+    called = [one["called"] for one in shown["rows"] if one["accuracy"] is not None]
+    assert called[-1] == "generation 1, cut 0 (left out: 1 of 2 seeds)"
+    assert not any("left out" in one for one in called[:-1])
