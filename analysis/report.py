@@ -133,7 +133,10 @@ def render(facts: Facts) -> str:
     """The page."""
     built = [(section, section.build(facts)) for section in SECTIONS]
     shown = [(section, data) for section, data in built if data is not None]
-    page: str = template("report.html.j2").render(title=facts.title, sections=shown, script=source("sort.js"))
+    sources = facts.sources
+    leads = [*coverage.headline(sources.pairs), *(study.headline() for study in sources.studies)]
+    given = {"title": facts.title, "leads": leads, "sections": shown, "script": source("sort.js")}
+    page: str = template("report.html.j2").render(**given)
     return page
 
 
