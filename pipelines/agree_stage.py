@@ -16,7 +16,7 @@ from pipelines.agree import GroupPlan, LabelSet, PairPlan, SplitPlan
 from pipelines.agreement_tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
 from pipelines.execution import Context, StageResult
 from pipelines.summaries import annotators_schema, summary_schema
-from schemas import layout, products, storage, tables
+from schemas import layout, products, seals, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
@@ -250,5 +250,7 @@ def _declare(plan: PairPlan, split: SplitPlan) -> dict[str, Any]:
     truth = split.truth.name if split.truth else ""
     keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b, "truth": truth}
     labels = {one.name: one.labels.fingerprint for one in split.annotators if one.name in (plan.a, plan.b)}
-    plan.pairs.complete(**keys, labels=labels, pairs=plan.kept, task=split.task, rows=report.records_out, counts=counts)
+    beside = {name: seals.seals([plan.table(name)]) for name in PAIR_TABLES}
+    made = {"labels": labels, "pairs": plan.kept, "task": split.task, "rows": report.records_out, "counts": counts}
+    plan.pairs.complete(beside, **keys, **made)
     return counts

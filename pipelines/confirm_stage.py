@@ -16,7 +16,7 @@ from pipelines.verdicts import bloom, statistics, tallies
 from pipelines.verdicts.class_names import read_class_names
 from pipelines.verdicts.join import Rules
 from pipelines.verdicts.statistics import Counts
-from schemas import hashing, layout, products, storage, tables
+from schemas import hashing, layout, products, seals, storage, tables
 from schemas.errors import IncompleteError
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder
@@ -26,6 +26,7 @@ COLUMNS = ("ImageID", "LabelName", "Confidence")
 SOURCE = "Source"
 ROW_BYTES = 36  # of Open Images' shortest rows
 ROWS_PER_SHARD = 1 << 20
+_STATISTICS = {"statistics": "labels", "labels_per_image": "labels_per_image", "verdict_sources": "sources"}
 
 
 def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
@@ -188,4 +189,14 @@ def _write_manifests(
         "display_names": {label: names[label] for label in sorted(set().union(*sets.values())) if label in names},
     }
     home = layout.confirmation(plan.root, plan.dataset)
-    products.write_manifest(home, {**about, "counts": whole, "settings": settings.identity()})
+    sealed = {products.SEALS: _seals(plan)}
+    products.write_manifest(home, {**about, **sealed, "counts": whole, "settings": settings.identity()})
+
+
+def _seals(plan: ConfirmPlan) -> dict[str, dict[str, str]]:
+    """Of all tables that have no manifest of their own."""
+    paths = {name: layout.statistics_table(plan.root, folder, plan.dataset) for name, folder in _STATISTICS.items()}
+    paths["confirm_read"] = layout.confirm_reading(plan.root, plan.dataset)
+    found = {name: seals.seals([path]) for name, path in paths.items()}
+    rejects = {f"rejects_confirm/{side}": plan.rejects(side).seals() for side in (MACHINE, HUMAN)}
+    return {**found, **rejects, "confirm_joined": plan.counts().seals()}

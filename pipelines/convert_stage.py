@@ -196,8 +196,15 @@ def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
     identity = {"dataset": target.dataset, "version": target.version, "task": target.task}
     image_shape = list(shape) if target.pictures else None
     kind = {"classes": list(target.classes), "image_shape": image_shape, **job.facts, **repeated}
-    products.write_manifest(target.home, {**identity, **kind, **facts, "settings": settings.identity()})
+    sealed = {products.SEALS: _seals(target)}
+    products.write_manifest(target.home, {**identity, **kind, **facts, **sealed, "settings": settings.identity()})
     return counts
+
+
+def _seals(target: ImageShards) -> dict[str, dict[str, str]]:
+    """Of the index and the rejects of each split, which have no manifest of their own."""
+    found = {f"rejects_convert/{split}": target.rejects(split).seals() for split in target.splits}
+    return found | {f"index/{split}": target.index(split).seals() for split in target.splits if target.pictures}
 
 
 def _counts(whole: ShardReport, splits: dict[str, ShardReport]) -> dict[str, Any]:

@@ -175,7 +175,8 @@ def _declare(one: ExplainPlan, card: Mapping[str, Any], settings: ExplainSetting
         _log.info("explain %s: %s", one.name, asked_of)
     facts = {"annotator": one.name, "split": one.split, "asked": one.asked, "asked_of": asked_of}
     made_of = {"images": one.images.fingerprint, "weights": card["weights_sha256"]}
-    output.complete(**facts, **made_of, parts=sorted(done), rows=report.records_out, counts=counts)
+    beside = {f"rejects_{STAGE}": one.rejects.seals()}
+    output.complete(beside, **facts, **made_of, parts=sorted(done), rows=report.records_out, counts=counts)
     return counts, True
 
 

@@ -195,7 +195,8 @@ def _declare(plan: ImportPlan, settings: ImportSettings, home: Home, rows: int |
     classes = DIGITS if home.task == SEQUENCE else home.classes or seen_labels(plan.labels)
     facts = {"stage": IMPORT, "annotator": plan.annotator, "split": plan.split, "images": home.images}
     kind = {"task": home.task, "classes": list(classes), "inputs": [path.rsplit("/", 1)[-1] for path in plan.files]}
-    plan.labels.complete(**facts, **kind, rows=counts["out"], counts=counts)
+    beside = {"rejects_import": plan.rejects.seals()}
+    plan.labels.complete(beside, **facts, **kind, rows=counts["out"], counts=counts)
     return counts
 
 

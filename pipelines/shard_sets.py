@@ -103,5 +103,7 @@ def _declare(
             f"account for {counts}; run the same command again"
         )
     check_rejects(plan.stage, [plan.rejects[split]], counts, max_reject_fraction)
-    output.complete(**facts, split=split, images=plan.images.fingerprint, rows=output.rows(), counts=counts)
+    beside = {f"rejects_{plan.stage}": plan.rejects[split].seals()}
+    rows = output.rows()
+    output.complete(beside, **facts, split=split, images=plan.images.fingerprint, rows=rows, counts=counts)
     return counts, True

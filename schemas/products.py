@@ -15,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 import schemas
-from schemas import hashing, jsonfile, layout, storage, tables
+from schemas import hashing, jsonfile, layout, seals, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.layout import IMAGENET
 
 MANIFEST = "_concord.json"
 # A dataset's task: one label an image, a set of them, or a number, which is a string of digits.
 MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
+SEALS, OWN = "seals", "shards"  # in a manifest: of the files that it speaks of, by table; its own shards
 NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
 IMPORT = "import"  # the stage that a manifest of somebody's labels names
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
@@ -174,9 +175,21 @@ class ShardFolder:
                 storage.remove(storage.join(self.folder, name))
         return done
 
-    def complete(self, **facts: Any) -> None:
-        """Declare the product whole: its manifest is written, last of all."""
-        write_manifest(self.folder, {"fingerprint": self.fingerprint, "shards": self.shards, **facts})
+    def seals(self) -> dict[str, str]:
+        """The seal of each shard that is there, by its file's name."""
+        present = storage.list_files(self.folder)
+        names = (layout.parquet_shard(shard, self.shards) for shard in range(self.shards))
+        return seals.seals([storage.join(self.folder, name) for name in names if name in present])
+
+    def complete(self, beside: Mapping[str, Mapping[str, str]] | None = None, **facts: Any) -> None:
+        """Declare the product whole: its manifest is written, last of all.
+
+        Args:
+            beside: the seals of what was made with it, by table and by file name.
+            facts: what the manifest says more.
+        """
+        sealed = {OWN: self.seals(), **(beside or {})}
+        write_manifest(self.folder, {"fingerprint": self.fingerprint, "shards": self.shards, SEALS: sealed, **facts})
 
 
 def write_manifest(folder: str, facts: Mapping[str, Any]) -> None:

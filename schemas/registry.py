@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -82,11 +82,20 @@ class Table:
 
     def values(self, root: str, path: str) -> dict[str, str]:
         """The values of the partition keys of one of its files."""
+        found = re.fullmatch(self._shape, path[len(storage.join(root, "")) :])
+        return found.groupdict() if found else {}
+
+    def holds(self, path: str) -> bool:
+        """Whether a path under a root is that of one of its files."""
+        return re.fullmatch(self._shape, path) is not None
+
+    @cached_property
+    def _shape(self) -> str:
+        """The regular expression of its files' paths, a group for each partition key."""
         shape = re.escape(self.place).replace(r"\*", "[^/]*")
         for key in self.keys:
             shape = shape.replace(re.escape(f"{{{key}}}"), f"(?P<{key}>[^/]*)")
-        found = re.fullmatch(shape, path[len(storage.join(root, "")) :])
-        return found.groupdict() if found else {}
+        return shape
 
     def open(self, root: str, files: Sequence[str] | None = None) -> ds.Dataset:
         """All of its rows under a root, to be read in batches; no rows where the table is not there yet.

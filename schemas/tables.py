@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas import storage
+from schemas import seals, storage
 from schemas.errors import IncompleteError
 
 CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
@@ -262,10 +262,9 @@ def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> N
         report: JSON object of counts, kept in the file's metadata beside the fingerprint.
     """
     tagged = table.replace_schema_metadata({FINGERPRINT: fingerprint.encode(), REPORT: report.encode()})
-    sink = pa.BufferOutputStream()
     repeating = [field.name for field in table.schema if field.name not in _UNIQUE and not _is_real(field.type)]
-    pq.write_table(tagged, sink, compression="zstd", use_dictionary=repeating or False)
-    storage.write_bytes(path, memoryview(sink.getvalue()))
+    name = path.rsplit("/", 1)[-1]
+    storage.write_parts(path, seals.parquet(tagged, name, compression="zstd", use_dictionary=repeating or False))
 
 
 def read(

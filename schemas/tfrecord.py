@@ -48,3 +48,8 @@ def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
     if _PREFIX.unpack_from(shard, begin)[0] != length or _CRC.unpack_from(shard, end)[0] != masked_crc(payload):
         return None
     return payload
+
+
+def header_fits(shard: bytes, offset: int, length: int) -> bool:
+    """Whether the length, and its checksum, before the payload that begins at `offset` are those of this length."""
+    return offset >= HEADER_BYTES and shard[offset - HEADER_BYTES : offset] == _header(length)

@@ -1,0 +1,176 @@
+"""Recheck all that lies in a root against its manifests and indexes, and sum up the rows of its tables.
+
+    concord verify --root out
+
+It reads a shard at a time, several side by side, and writes nothing. What is missing or altered is named with its
+remedy; what is left over, or was made from something that is no longer there, is a warning.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from analysis.verify import images, inventory, leftovers, models, parquet
+from analysis.verify.claims import Claim
+from analysis.verify.findings import Finding, again
+from analysis.verify.images import ImageFile
+from analysis.verify.inventory import Inventory
+from analysis.verify.parquet import Checked
+from schemas import checksums, layout, storage
+from schemas.checksums import RowSum
+from schemas.registry import Table
+
+_THREADS = max(4, os.cpu_count() or 1)
+
+
+@dataclass
+class Outcome:
+    """What was found in a root.
+
+    Attributes:
+        findings: what is wrong, sorted.
+        sums: the sum of each table's rows, by its name.
+        weights: the hash of each model's weights, by dataset and name.
+        files: how many were checked.
+        bytes: how many they have.
+        unread: how many of the tables' files cannot be read.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    sums: dict[str, RowSum] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    files: int = 0
+    bytes: int = 0
+    unread: int = 0
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """What is missing or altered."""
+        return [one for one in self.findings if not one.is_warning]
+
+    def lines(self) -> Iterator[str]:
+        """What people read: a line a finding, how many there are, and last the checksum."""
+        for one in self.findings:
+            yield f"warning: {one}" if one.is_warning else str(one)
+        warnings = len(self.findings) - len(self.wrong)
+        told = f"{len(self.wrong):,} missing or altered" if self.wrong else "nothing is missing or altered"
+        more = f", {warnings:,} warnings" if warnings else ""
+        yield f"{self.files:,} files checked ({self.bytes / 1e6:,.1f} MB): {told}{more}"
+        if self.weights:
+            lines = "\n".join(f"{name} {weights}" for name, weights in sorted(self.weights.items()))
+            yield f"weights: {hashlib.sha256(lines.encode()).hexdigest()[:32]} ({len(self.weights):,} models)"
+        if self.unread:
+            yield f"checksum: none ({self.unread:,} files of tables cannot be read)"
+            return
+        rows = {name: found.rows for name, found in self.sums.items() if found.rows}
+        yield f"checksum: {checksums.checksum(self.sums)} ({len(rows):,} tables, {sum(rows.values()):,} rows)"
+
+
+def verify(root: str, tables: Mapping[str, Table], dataset: str = "", quick: bool = False) -> Outcome:
+    """Check a root.
+
+    Args:
+        root: local, `gs://` or `s3://`.
+        tables: every table, by its name.
+        dataset: the only one to check; empty for all.
+        quick: whether to leave out the bytes of images.
+
+    Raises:
+        InputError: there is nothing of Concord's.
+    """
+    found = inventory.take(root, tables, dataset)
+    outcome = Outcome(findings=list(found.findings))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        _check_models(found, outcome, pool)
+        for claim in found.claims:
+            _check_claim(found, tables[claim.table], claim, quick, outcome, pool)
+    _check_metadata(found, outcome)
+    outcome.findings += [*leftovers.find(found, tables), *leftovers.stale(found)]
+    outcome.findings.sort(key=lambda one: (one.is_warning, one))
+    return outcome
+
+
+def _check_claim(
+    found: Inventory, table: Table, claim: Claim, quick: bool, outcome: Outcome, pool: ThreadPoolExecutor
+) -> None:
+    """Check the files that a manifest speaks of, each by itself and all together."""
+    absent = [name for name in claim.names if claim.path(name) not in found.files]
+    remedy = again(claim.command, claim.manifest)
+    outcome.findings += [Finding(claim.path(name), "is missing", remedy) for name in absent]
+    present = [name for name in claim.names if claim.path(name) in found.files]
+
+    def check(name: str) -> Checked:
+        checked = parquet.check_file(found.root, table, claim, name, keep=claim.table == "index")
+        if claim.table == "index":
+            checked.findings += _check_images(found, claim, name, checked, quick)
+            checked.table = None
+        return checked
+
+    checks = dict(zip(present, pool.map(check, present), strict=True))
+    outcome.files += len(present)
+    outcome.bytes += sum(found.files[claim.path(name)] for name in present)
+    wrong = [one for checked in checks.values() for one in checked.findings]
+    outcome.findings += wrong
+    outcome.unread += sum(checked.rows is None for checked in checks.values())
+    outcome.sums[table.name] = sum((one.sum for one in checks.values()), outcome.sums.get(table.name, RowSum()))
+    if not absent and all(one.is_warning or one.path.startswith("images/") for one in wrong):
+        outcome.findings += parquet.check_counts(claim, checks)
+
+
+def _check_images(found: Inventory, claim: Claim, name: str, checked: Checked, quick: bool) -> list[Finding]:
+    """Check the TFRecord shard that a shard of an index speaks of."""
+    manifest = found.manifests[claim.manifest]
+    split = claim.folder.rpartition("split=")[2]
+    file = layout.tfrecord_shard(manifest["dataset"], split, claim.names.index(name), manifest["shards"])
+    path = f"{storage.parent(claim.manifest)}/{file}"
+    if path not in found.files:
+        return [Finding(path, "is missing", again(claim.command, claim.manifest))]
+    if checked.table is None or any(not one.is_warning for one in checked.findings):
+        return []  # by an index that is altered, nothing can be said
+    payload = checked.report.payload_bytes if checked.report else None
+    whole = ImageFile(path, claim.manifest, found.files[path], payload)
+    return images.check_shard(found.root, whole, checked.table, quick)
+
+
+def _check_metadata(found: Inventory, outcome: Outcome) -> None:
+    """Count the images, and name what `tensorflow_datasets` needs and is not there."""
+    for manifest in (path for path in found.manifests if path.startswith("images/")):
+        folder = storage.parent(manifest)
+        images_there = [path for path in found.known & set(found.files) if storage.parent(path) == folder]
+        outcome.files += len(images_there)
+        outcome.bytes += sum(found.files[path] for path in images_there)
+        absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in found.files]
+        remedy = again("concord convert", manifest)
+        outcome.findings += [Finding(path, "is missing", remedy) for path in absent]
+
+
+def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) -> None:
+    """Check every file of every model, and of the runs and folds that models are made of."""
+    checks: list[Callable[[], list[Finding]]] = []
+    for path, card in found.cards.items():
+        folder, command = storage.parent(path), models.command(card)
+        try:
+            stated = {f"{folder}/{name}": told for name, told in card["files"].items()}
+            if path.count("/") == 3:
+                outcome.weights[folder] = str(card["weights_sha256"])
+        except (KeyError, AttributeError) as error:
+            outcome.findings.append(Finding(path, f"does not say what a card says ({error})", f"run {command} --force"))
+            continue
+        found.known |= set(stated)
+        outcome.findings += [
+            Finding(name, "is missing", again(command, path)) for name in stated if name not in found.files
+        ]
+        checks += [_file_check(found, name, path, told, command) for name, told in stated.items() if name in found.files]
+        outcome.files += sum(name in found.files for name in stated)
+        outcome.bytes += sum(found.files.get(name, 0) for name in stated)
+    outcome.findings += [one for wrong in _run(pool, checks) for one in wrong]
+
+
+def _file_check(found: Inventory, name: str, card: str, told: Mapping[str, object], command: str) -> Callable[[], list[Finding]]:
+    return lambda: models.check_file(found.root, name, card, told, command)
+
+
+def _run(pool: ThreadPoolExecutor, checks: Iterable[Callable[[], list[Finding]]]) -> Iterator[list[Finding]]:
+    return pool.map(lambda check: check(), checks)

@@ -1,0 +1,159 @@
+"""Check Parquet files against what their manifest says, a file at a time, and add up their rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.verify.claims import Claim
+from analysis.verify.findings import Finding, again
+from schemas import checksums, seals, storage, tables
+from schemas.checksums import RowSum
+from schemas.errors import ConcordError, IncompleteError
+from schemas.products import ShardReport, total
+from schemas.registry import Table
+
+_CONTENT = "content"  # in the tally of confirm: of the bytes in which rows were sent, which no two runs need share
+_FOLDERS = r"[^\s'\"(]*/"
+
+
+@dataclass
+class Checked:
+    """What was found in one file.
+
+    Attributes:
+        rows: how many it has; None where it cannot be read.
+        report: the counts that it carries; None where it has none.
+        sum: of its rows.
+        table: the rows themselves, where they were asked for.
+        findings: what is wrong with it.
+    """
+
+    rows: int | None = None
+    report: ShardReport | None = None
+    sum: RowSum = field(default_factory=RowSum)
+    table: pa.Table | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = False) -> Checked:
+    """Check one file that is there.
+
+    Args:
+        root: local, `gs://` or `s3://`.
+        table: that it is of.
+        claim: what its manifest says.
+        name: of the file.
+        keep: whether its rows are wanted.
+    """
+    path, found = claim.path(name), Checked()
+    remedy = again(claim.command, claim.manifest, path) if claim.manifest else f"remove it, and run {claim.command} again"
+    try:
+        content = memoryview(storage.read_bytes(storage.join(root, path)))
+        rows = _rows(content)
+    except ConcordError as error:
+        found.findings.append(Finding(path, f"cannot be read ({error})", remedy))
+        return found
+    except (ValueError, OSError) as error:  # Arrow's errors are such, too
+        found.findings.append(Finding(path, f"is damaged ({str(error).splitlines()[0]})", remedy))
+        return found
+    wrong = _altered(content, claim, name) or _unfit(path, rows, table)
+    metadata = rows.schema.metadata or {}
+    report = metadata.get(tables.REPORT, b"{}").decode()
+    found.report = ShardReport.from_json(report) if '"in"' in report else None
+    found.rows, found.sum = rows.num_rows, _sum(root, table, path, rows)
+    wrong = wrong or _miscounted(claim, found)
+    found.findings += [Finding(path, wrong, remedy)] if wrong else []
+    if seals.CONTENT not in _tags(content):
+        said = "carries no hash of its rows, as an earlier version of Concord wrote it"
+        found.findings.append(Finding(path, said, f"{claim.command} --force writes one", is_warning=True))
+    found.table = rows if keep else None
+    return found
+
+
+def _tags(content: memoryview) -> Mapping[bytes, bytes]:
+    found: Mapping[bytes, bytes] = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    return found
+
+
+def _rows(content: memoryview) -> pa.Table:
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+
+
+def _altered(content: memoryview, claim: Claim, name: str) -> str:
+    """How a file differs from the one that was written; empty where it does not."""
+    found = _tags(content)
+    fingerprint = found.get(tables.FINGERPRINT, b"").decode()
+    if not fingerprint or claim.fingerprint not in ("", fingerprint):
+        return f"has fingerprint {fingerprint or 'none'} instead of {claim.fingerprint or 'one'}: it is of another run"
+    names = {name, *claim.names}
+    hashes = seals.content(content, names)
+    stated = found.get(seals.CONTENT, b"").decode()
+    if stated and hashes[name] != stated:
+        others = [other for other, one in hashes.items() if one == stated]
+        return f"stands in the place of another: it was written as {others[0]}" if others else "its rows were altered"
+    if claim.seals and claim.seals.get(name) != seals.seal(content):
+        others = [other for other, one in claim.seals.items() if one == seals.seal(content)]
+        return f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
+    return ""
+
+
+def _unfit(path: str, rows: pa.Table, table: Table) -> str:
+    """How rows do not fit the table's columns."""
+    try:
+        tables.check_schema("it", rows.schema, table.schema, others=bool(table.others))
+    except IncompleteError as error:
+        return str(error).partition(":")[0]
+    empty = [field.name for field in table.schema if not field.nullable and rows[field.name].null_count]
+    return f"column {empty[0]!r} has nulls, and may have none" if empty else ""
+
+
+def _miscounted(claim: Claim, found: Checked) -> str:
+    """How a file's rows and its own report differ."""
+    if found.report is None or not claim.counted:
+        return ""
+    report = found.report
+    told = report.records_out if claim.counted == "out" else sum(report.rejected.values())
+    if told != found.rows:
+        return f"has {found.rows} rows, and its report says {told}"
+    return ""
+
+
+def check_counts(claim: Claim, found: Mapping[str, Checked]) -> list[Finding]:
+    """Check that the files of a folder add up to what its manifest says; each of them could be read."""
+    remedy = again(claim.command, claim.manifest)
+    rows = sum(one.rows or 0 for one in found.values())
+    if claim.rows is not None and rows != claim.rows:
+        return [Finding(claim.folder, f"has {rows} rows, and its manifest says {claim.rows}", remedy)]
+    reports = [one.report for one in found.values() if one.report is not None]
+    if not claim.counts or len(reports) < len(found):
+        return []
+    whole, wrong = total(reports), []
+    told = {key: claim.counts.get(key) for key in ("in", "out")}
+    if told != {"in": whole.records_in, "out": whole.records_out}:
+        wrong.append(f"its shards report {whole.records_in} in and {whole.records_out} out, its manifest {told}")
+    rejected = {reason: n for reason, n in claim.counts.get("rejected", {}).items() if n}
+    if rejected != whole.rejected:
+        wrong.append(f"its shards report {dict(whole.rejected)} rejected, its manifest {rejected}")
+    return [Finding(claim.folder, what, remedy) for what in wrong]
+
+
+def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
+    """The sum of a file's rows, without what differs between runs that are the same.
+
+    A record that was turned away tells of its file by path, which is left out but for the file's name; so is the hash in
+    the name of a backbone, which follows from when the file of its weights was written.
+    """
+    if table.name.startswith("rejects_"):
+        for name in ("source", "detail"):
+            if name in rows.column_names and pa.types.is_string(rows.schema.field(name).type):
+                plain = pc.replace_substring(rows[name], storage.join(root, ""), "")
+                rows = rows.set_column(rows.column_names.index(name), name, pc.replace_substring_regex(plain, _FOLDERS, ""))
+    if table.name == "confirm_joined" and "what" in rows.column_names:
+        rows = rows.filter(pc.not_equal(rows["what"], _CONTENT))
+    keys = table.values(root, storage.join(root, path))
+    if "backbone" in keys:
+        keys["backbone"] = keys["backbone"].rpartition("_")[0]
+    return checksums.row_sum(rows, keys)

@@ -1,0 +1,132 @@
+"""A checksum of the rows of tables that does not depend on their order, nor on how their files divide or encode them.
+
+A cell is 64 bits: XXH64 of a text's UTF-8 or of bytes, a number's own bits, of a list a sum over places. A row is the
+sum of its cells, each stirred with the name and the kind of its column, in two lanes of 64 bits; a table is the sum of
+its rows, stirred again. Sums are modulo 2^64, so that any order gives the same, as sorting would, and rows that are there
+twice count twice (an incremental multiset hash: Clarke et al. 2003, https://doi.org/10.1007/978-3-540-40061-5_12). It
+finds faults, and is no proof against forgers.
+
+Of floating-point numbers every bit counts, so that 0.0 and -0.0 differ; but all NaN are one. A null counts like a column
+that is not there.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from schemas import xxh64
+from schemas.xxh64 import Words, avalanche
+
+_LANES = (0, 1)  # seeds of the names of columns
+_MOST = 2**64
+_HARDLY_REPEAT = ("image_id", "sha256")  # texts that gain nothing by being hashed once a value
+
+
+@dataclass(frozen=True)
+class RowSum:
+    """How many rows there are, and the sum of their hashes in two lanes, modulo 2^64."""
+
+    rows: int = 0
+    lanes: tuple[int, int] = (0, 0)
+
+    def __add__(self, other: "RowSum") -> "RowSum":
+        """The sum of both's rows."""
+        first, second = ((one + two) % _MOST for one, two in zip(self.lanes, other.lanes, strict=True))
+        return RowSum(self.rows + other.rows, (first, second))
+
+
+def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
+    """The sum of rows, and of values of further text columns that are the same for all of them.
+
+    Raises:
+        TypeError: a column is of a kind that no table has.
+    """
+    constants = [_constant(keys or {}, lane) for lane in _LANES]
+    total = RowSum()
+    for batch in rows.to_batches():
+        lanes = [np.full(batch.num_rows, constant, np.uint64) for constant in constants]
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            kind, cells = _cells(column, name not in _HARDLY_REPEAT)
+            there = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
+            for lane, sums in zip(_LANES, lanes, strict=True):
+                stirred = avalanche(cells ^ _tag(name, kind, lane))
+                sums += stirred if there is None else np.where(there, stirred, np.uint64(0))
+        first, second = (int(avalanche(sums).sum(dtype=np.uint64)) for sums in lanes)
+        total += RowSum(batch.num_rows, (first, second))
+    return total
+
+
+def checksum(tables: Mapping[str, RowSum]) -> str:
+    """One checksum of all tables, in hexadecimal; a table without rows counts like one that is not there."""
+    lines = [f"{name} {found.rows} {found.lanes}" for name, found in sorted(tables.items()) if found.rows]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _tag(name: str, kind: str, lane: int) -> np.uint64:
+    return np.uint64(xxhash.xxh64_intdigest(f"{kind} {name}".encode(), lane))
+
+
+def _constant(keys: Mapping[str, str], lane: int) -> np.uint64:
+    """What text columns that are the same for all rows add to each."""
+    values = {name: xxhash.xxh64_intdigest(value.encode()) for name, value in keys.items()}
+    stirred = [avalanche(np.array([value], np.uint64) ^ _tag(name, "text", lane)) for name, value in values.items()]
+    return np.uint64(sum(int(one[0]) for one in stirred) % _MOST)
+
+
+def _cells(column: pa.Array, repeats: bool) -> tuple[str, Words]:
+    """The kind of a column, and 64 bits of each value, anything where it is null."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _of_dictionary(column)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _of_lists(column)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _of_dictionary(column.dictionary_encode()) if repeats else ("text", xxh64.hashes(_filled(column, ""), 0))
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        values = column.to_pylist()  # long and few: pictures
+        found = (xxhash.xxh64_intdigest(value or b"") for value in values)
+        return "bytes", np.fromiter(found, np.uint64, len(values))
+    if pa.types.is_floating(kind):
+        return str(kind), _bits(_filled(column, 0.0).to_numpy(zero_copy_only=False))
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        numbers = _filled(column, 0 if pa.types.is_integer(kind) else False).to_numpy(zero_copy_only=False)
+        return "boolean" if pa.types.is_boolean(kind) else "integer", numbers.astype(np.int64).view(np.uint64)
+    if pa.types.is_null(kind):
+        return "null", np.zeros(len(column), np.uint64)
+    raise TypeError(f"no table has a column of kind {kind}")
+
+
+def _filled(column: pa.Array, value: object) -> pa.Array:
+    return column.fill_null(value) if column.null_count else column
+
+
+def _of_dictionary(column: pa.DictionaryArray) -> tuple[str, Words]:
+    kind, values = _cells(column.dictionary, False)
+    places = _filled(column.indices, 0).to_numpy(zero_copy_only=False)
+    return kind, values[places] if len(values) else np.zeros(len(column), np.uint64)
+
+
+def _bits(numbers: npt.NDArray[np.floating]) -> Words:
+    """The bits of floating-point numbers; one pattern for all NaN."""
+    whole = np.where(np.isnan(numbers), np.array(np.nan, numbers.dtype), numbers)
+    return whole.view(f"u{whole.dtype.itemsize}").astype(np.uint64)
+
+
+def _of_lists(column: pa.ListArray) -> tuple[str, Words]:
+    """Of lists: what stands at which place, and how much there is."""
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    flat = column.flatten()
+    kind, values = _cells(flat, False)
+    ends = np.cumsum(lengths)
+    places = np.arange(len(flat)) - np.repeat(ends - lengths, lengths)
+    known = flat.is_valid().to_numpy(zero_copy_only=False)
+    of_place = avalanche((2 * places + known + 1).astype(np.uint64))
+    stirred = avalanche(np.where(known, values, np.uint64(0)) ^ of_place)
+    summed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(stirred, dtype=np.uint64)])
+    return f"list of {kind}", avalanche(summed[ends] - summed[ends - lengths] + avalanche(lengths.astype(np.uint64)))
