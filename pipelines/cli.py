@@ -2,7 +2,8 @@
 
 concord run --root out --runner=DirectRunner
 concord convert --source svhn_h5 --input SVHN_single_grey1.h5 --dataset svhn --root out
-concord query "select a, b, split, kappa from summary" --root out
+
+The verbs that only read a root are those of `pipelines.cli_readers`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 import schemas
-from pipelines import flags, telling
+from pipelines import cli_readers, flags, telling
 from schemas import runfile, settings
 from schemas.errors import ConcordError
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
@@ -52,7 +53,6 @@ REQUIRED = {
     "queue": ("dataset", "annotators"),
     "report": ("dataset",),
 }
-QUERY_FORMS = ("table", "csv", "json", "markdown")
 BEAM_NOTE = "Any other flag goes to Beam, such as --runner=FlinkRunner or --direct_num_workers=4."
 
 
@@ -73,21 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
-    _add_query(verbs)
+    cli_readers.add(verbs)
     return parser
-
-
-def _add_query(verbs: Any) -> None:
-    purpose = "Ask the tables of a root, in SQL."
-    own = verbs.add_parser("query", help=purpose, description=purpose, allow_abbrev=False)
-    own.add_argument("sql", nargs="?", default="", metavar="SQL", help="one statement of DuckDB's SQL, in quotes")
-    _add_root(own)
-    own.add_argument("--tables", action="store_true", help="list the tables and their columns instead")
-    own.add_argument("--format", default="table", choices=QUERY_FORMS, help="how rows are written (default: table)")
-    own.add_argument(
-        "--limit", type=int, metavar="N", help="rows at most, 0 for all (default: 100 of table and markdown, else all)"
-    )
-    own.add_argument("--verbose", action="store_true", help="show full tracebacks")
 
 
 def spelt(verb: str) -> str:
@@ -99,19 +86,10 @@ def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
     own: argparse.ArgumentParser = verbs.add_parser(
         verb, help=purpose, description=purpose, epilog=BEAM_NOTE, allow_abbrev=False
     )
-    _add_root(own)
+    cli_readers.add_root(own)
     own.add_argument("--force", action="store_true", help="make everything again, even what is already there")
     own.add_argument("--verbose", action="store_true", help="show Beam's log and full tracebacks")
     return own
-
-
-def _add_root(own: argparse.ArgumentParser) -> None:
-    own.add_argument(
-        "--root",
-        default="out",
-        metavar="DIR",
-        help="where everything is kept: a folder, gs://... or s3://... (default: out)",
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -120,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given, rest = parser.parse_known_args(arguments)
     _set_up_logging(given.verbose)
     try:
-        if given.verb == "query":
-            _query(given, rest)
+        if given.verb in cli_readers.VERBS:
+            cli_readers.run(given, rest)
             return
         own = parser._subparsers._group_actions[0].choices[given.verb]  # type: ignore[union-attr, index, call-overload]
         _run(given, flags.check_beam_flags(rest, own) if rest else ())
@@ -166,28 +144,6 @@ def _set_up_logging(verbose: bool) -> None:
     _log.setLevel(logging.INFO)
     if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-
-
-def _query(given: argparse.Namespace, rest: list[str]) -> None:
-    from analysis import query
-    from pipelines import describe
-
-    if rest:
-        raise ConcordError(f"unexpected argument {rest[0]!r}; put the SQL in quotes, and see concord query --help")
-    tables = describe.every_table()
-    try:
-        if given.tables:
-            query.tell_tables(tables, sys.stdout)
-        elif given.sql.strip():
-            written = query.run(given.root, given.sql, tables, sys.stdout, given.format, given.limit)
-            if written < 0:
-                shown = f"only the first {-written} rows are shown: --limit N shows more, --limit 0 all"
-                print(shown, file=sys.stderr)
-        else:
-            raise ConcordError('needs SQL, such as "select * from summary", or --tables')
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:

@@ -2,16 +2,16 @@
 
 A cell is 64 bits: XXH64 of a text's UTF-8 or of bytes, a number's own bits, of a list a sum over places. A row is the
 sum of its cells, each stirred with the name and the kind of its column, in two lanes of 64 bits; a table is the sum of
-its rows, stirred again. Sums are modulo 2^64, so that any order gives the same, as sorting would, and rows that are there
-twice count twice (an incremental multiset hash: Clarke et al. 2003, https://doi.org/10.1007/978-3-540-40061-5_12). It
-finds faults, and is no proof against forgers.
+its rows, stirred again. Sums are modulo 2^64, so that any order gives the same, as sorting would, and rows that are
+there twice count twice (an incremental multiset hash, as in Clarke et al. 2003,
+https://doi.org/10.1007/978-3-540-40061-5_12). It finds faults, and is no proof against forgers.
 
 Of floating-point numbers every bit counts, so that 0.0 and -0.0 differ; but all NaN are one. A null counts like a column
 that is not there.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,14 +50,13 @@ def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
     constants = [_constant(keys or {}, lane) for lane in _LANES]
     total = RowSum()
     for batch in rows.to_batches():
-        lanes = [np.full(batch.num_rows, constant, np.uint64) for constant in constants]
+        sums = [np.full(batch.num_rows, constant, np.uint64) for constant in constants]
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             kind, cells = _cells(column, name not in _HARDLY_REPEAT)
-            there = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
-            for lane, sums in zip(_LANES, lanes, strict=True):
-                stirred = avalanche(cells ^ _tag(name, kind, lane))
-                sums += stirred if there is None else np.where(there, stirred, np.uint64(0))
-        first, second = (int(avalanche(sums).sum(dtype=np.uint64)) for sums in lanes)
+            there = column.is_valid().to_numpy(zero_copy_only=False)
+            for lane in _LANES:
+                sums[lane] += np.where(there, avalanche(cells ^ _tag(name, kind, lane)), np.uint64(0))
+        first, second = (int(avalanche(lane).sum(dtype=np.uint64)) for lane in sums)
         total += RowSum(batch.num_rows, (first, second))
     return total
 
@@ -81,25 +80,37 @@ def _constant(keys: Mapping[str, str], lane: int) -> np.uint64:
 
 def _cells(column: pa.Array, repeats: bool) -> tuple[str, Words]:
     """The kind of a column, and 64 bits of each value, anything where it is null."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _of_dictionary(column)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _of_lists(column)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _of_dictionary(column.dictionary_encode()) if repeats else ("text", xxh64.hashes(_filled(column, ""), 0))
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        values = column.to_pylist()  # long and few: pictures
-        found = (xxhash.xxh64_intdigest(value or b"") for value in values)
-        return "bytes", np.fromiter(found, np.uint64, len(values))
-    if pa.types.is_floating(kind):
-        return str(kind), _bits(_filled(column, 0.0).to_numpy(zero_copy_only=False))
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        numbers = _filled(column, 0 if pa.types.is_integer(kind) else False).to_numpy(zero_copy_only=False)
-        return "boolean" if pa.types.is_boolean(kind) else "integer", numbers.astype(np.int64).view(np.uint64)
-    if pa.types.is_null(kind):
-        return "null", np.zeros(len(column), np.uint64)
-    raise TypeError(f"no table has a column of kind {kind}")
+    found = next((cells for holds, cells in _KINDS if any(is_one(column.type) for is_one in holds)), None)
+    if found is None:
+        raise TypeError(f"no table has a column of kind {column.type}")
+    if found is _of_texts and repeats:
+        return _of_dictionary(column.dictionary_encode())
+    return found(column)
+
+
+def _of_texts(column: pa.Array) -> tuple[str, Words]:
+    return "text", xxh64.hashes(_filled(column, ""), 0)
+
+
+def _of_binaries(column: pa.Array) -> tuple[str, Words]:
+    values = column.to_pylist()  # long and few: pictures
+    return "bytes", np.fromiter((xxhash.xxh64_intdigest(value or b"") for value in values), np.uint64, len(values))
+
+
+def _of_reals(column: pa.Array) -> tuple[str, Words]:
+    return str(column.type), _bits(_filled(column, 0.0).to_numpy(zero_copy_only=False))
+
+
+def _of_integers(column: pa.Array) -> tuple[str, Words]:
+    return "integer", _filled(column, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+
+
+def _of_truths(column: pa.Array) -> tuple[str, Words]:
+    return "boolean", _filled(column, False).to_numpy(zero_copy_only=False).astype(np.uint64)
+
+
+def _of_nothing(column: pa.Array) -> tuple[str, Words]:
+    return "null", np.zeros(len(column), np.uint64)
 
 
 def _filled(column: pa.Array, value: object) -> pa.Array:
@@ -130,3 +141,15 @@ def _of_lists(column: pa.ListArray) -> tuple[str, Words]:
     stirred = avalanche(np.where(known, values, np.uint64(0)) ^ of_place)
     summed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(stirred, dtype=np.uint64)])
     return f"list of {kind}", avalanche(summed[ends] - summed[ends - lengths] + avalanche(lengths.astype(np.uint64)))
+
+
+_KINDS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.Array], tuple[str, Words]]], ...] = (
+    ((pa.types.is_dictionary,), _of_dictionary),
+    ((pa.types.is_list, pa.types.is_large_list), _of_lists),
+    ((pa.types.is_string, pa.types.is_large_string), _of_texts),
+    ((pa.types.is_binary, pa.types.is_large_binary), _of_binaries),
+    ((pa.types.is_floating,), _of_reals),
+    ((pa.types.is_integer,), _of_integers),
+    ((pa.types.is_boolean,), _of_truths),
+    ((pa.types.is_null,), _of_nothing),
+)

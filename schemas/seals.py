@@ -1,9 +1,9 @@
 """What tells that a Parquet file is still as it was written, without reading it for that while work goes on.
 
 A file's footer holds a hash of all that stands before it and of the file's name, so that a changed byte, and a shard in
-another's place, are seen by the file alone. A manifest keeps a hash of each footer, the file's seal, so that a file that
-was written anew is seen by the manifest. Both are XXH3 of 128 bits (https://github.com/Cyan4973/xxHash): they find
-faults, and are no proof against forgers.
+another's place, are seen by the file alone. A manifest keeps a hash of each footer, the file's seal, so that a file
+which was written anew is seen by the manifest. Both are XXH3 of 128 bits (https://github.com/Cyan4973/xxHash): they
+find faults, and are no proof against forgers.
 """
 
 import io

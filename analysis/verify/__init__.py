@@ -162,13 +162,17 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
         outcome.findings += [
             Finding(name, "is missing", again(command, path)) for name in stated if name not in found.files
         ]
-        checks += [_file_check(found, name, path, told, command) for name, told in stated.items() if name in found.files]
+        checks += [
+            _file_check(found, name, path, told, command) for name, told in stated.items() if name in found.files
+        ]
         outcome.files += sum(name in found.files for name in stated)
         outcome.bytes += sum(found.files.get(name, 0) for name in stated)
     outcome.findings += [one for wrong in _run(pool, checks) for one in wrong]
 
 
-def _file_check(found: Inventory, name: str, card: str, told: Mapping[str, object], command: str) -> Callable[[], list[Finding]]:
+def _file_check(
+    found: Inventory, name: str, card: str, told: Mapping[str, object], command: str
+) -> Callable[[], list[Finding]]:
     return lambda: models.check_file(found.root, name, card, told, command)
 
 

@@ -73,7 +73,9 @@ def of_labels(path: str, manifest: Manifest) -> Iterator[Claim]:
     each = "" if "thresholds" in manifest else _OUT  # then an image may have no row, or several
     own = _place(layout.labels, dataset, annotator, split)
     told = {**counts, "rejected": counts.get("rejected", {"left_out": counts.get("left_out", 0)})} if counts else {}
-    yield Claim("labels", own, shards, **made, seals=_seals(manifest, OWN), rows=manifest["rows"], counted=each, counts=told)
+    yield Claim(
+        "labels", own, shards, **made, seals=_seals(manifest, OWN), rows=manifest["rows"], counted=each, counts=told
+    )
     stage = "import" if manifest.get("stage") == IMPORT else "label" if "weights" in manifest else ""
     if stage:
         folder = layout.import_rejects if stage == "import" else layout.label_rejects
@@ -105,7 +107,9 @@ def of_pairs(path: str, manifest: Manifest) -> Iterator[Claim]:
     if manifest.get("pairs", True):
         shards = _shards(manifest["shards"])
         rows = manifest["rows"] if manifest.get("task") != "multilabel" else None  # then a row is a label
-        yield Claim("pairs", _place(layout.pairs, dataset, a, b, split), shards, **made, seals=_seals(manifest, OWN), rows=rows)
+        yield Claim(
+            "pairs", _place(layout.pairs, dataset, a, b, split), shards, **made, seals=_seals(manifest, OWN), rows=rows
+        )
     for table in ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve"):
         folder, _, name = layout.agreement_table("", table, dataset, (a, b), split).strip("/").rpartition("/")
         yield Claim(table, folder, (name,), **made, seals=_seals(manifest, table))
@@ -147,9 +151,7 @@ def of_dataset(path: str, manifest: Manifest) -> Iterator[Claim]:
     for split, counts in manifest["splits"].items():
         if path.startswith("images/"):
             seals, place = _seals(manifest, f"index/{split}"), _place(layout.index, dataset, split)
-            yield Claim(
-                "index", place, shards, **made, seals=seals, rows=counts["out"], counted=_OUT, counts=counts
-            )
+            yield Claim("index", place, shards, **made, seals=seals, rows=counts["out"], counted=_OUT, counts=counts)
         seals, place = _seals(manifest, f"rejects_convert/{split}"), _place(layout.convert_rejects, dataset, split)
         rows = sum(counts["rejected"].values())
         yield Claim("rejects_convert", place, shards, **made, seals=seals, rows=rows, counted=_REJECTED)
@@ -209,7 +211,9 @@ def accounts(path: str, manifest: Manifest) -> Iterator[Finding]:
     remedy = "it was edited; run the stage that writes it again with --force"
     for where, found in parts.items():
         if "in" in found and "out" in found:
-            gone = sum(sum((found.get(key) or {}).values()) for key in (_REJECTED, "unpaired")) + found.get("left_out", 0)
+            gone = sum(sum((found.get(key) or {}).values()) for key in (_REJECTED, "unpaired")) + found.get(
+                "left_out", 0
+            )
             if found["in"] != found["out"] + gone:
                 what = f"its counts{where} do not close: {found['in']} in, {found['out']} out, {gone} rejected"
                 yield Finding(path, what, remedy)
@@ -219,4 +223,6 @@ def accounts(path: str, manifest: Manifest) -> Iterator[Finding]:
             gone = sum(sum(found[key].values()) for key in ("malformed", "narrowed"))
             rest = sum(found[key] for key in ("unmatched", "duplicate", "matched"))
             if found["read"] != gone + rest:
-                yield Finding(path, f"its counts of {side} do not close: {found['read']} read, {gone + rest} told", remedy)
+                yield Finding(
+                    path, f"its counts of {side} do not close: {found['read']} read, {gone + rest} told", remedy
+                )

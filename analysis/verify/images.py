@@ -90,4 +90,6 @@ def _problem(window: bytes, offset: int, rows: dict[str, list[Any]], place: int)
         return "holds no image"
     if found != image_id:
         return f"holds image {found!r} instead"
-    return "" if hashlib.sha256(image).hexdigest() == rows["sha256"][place] else "holds other bytes than its sha256 says"
+    return (
+        "" if hashlib.sha256(image).hexdigest() == rows["sha256"][place] else "holds other bytes than its sha256 says"
+    )

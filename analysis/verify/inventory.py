@@ -128,7 +128,9 @@ METADATA = ("dataset_info.json", "features.json")  # by which tensorflow_dataset
 def image_files(manifest: Mapping[str, Any]) -> list[str]:
     """The names of all TFRecord shards of a dataset."""
     count, dataset = manifest["shards"], manifest["dataset"]
-    return [layout.tfrecord_shard(dataset, split, shard, count) for split in manifest["splits"] for shard in range(count)]
+    return [
+        layout.tfrecord_shard(dataset, split, shard, count) for split in manifest["splits"] for shard in range(count)
+    ]
 
 
 def _claim_lone(found: Inventory, tables: Mapping[str, Table]) -> None:

@@ -1,6 +1,6 @@
-"""What is under a root, and no manifest knows; what was begun, and is not whole; and what was made from other things."""
+"""What no manifest knows, what was begun and is not whole, and what was made from other things than are there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from analysis.verify.findings import Finding
@@ -54,7 +54,7 @@ def _unfinished(found: Inventory, path: str, table: Table | None, claimed: set[s
     if table is None or folder in claimed or f"{folder}/{MANIFEST}" in found.files:
         return ""
     if table.name == "labels":
-        return _labeller(found, path)
+        return labeller(found.files, path)
     return "confirm" if table.name in _OF_CONFIRM else _COMMANDS.get(table.name, "")
 
 
@@ -62,13 +62,13 @@ def _alone(found: Inventory, folder: str) -> bool:
     return f"{folder}/{MANIFEST}" not in found.files
 
 
-def _labeller(found: Inventory, path: str) -> str:
+def labeller(files: Iterable[str], path: str) -> str:
     """The stage that writes a label set whose manifest is not there."""
     annotator = path.split("annotator=")[1].partition("/")[0]
     if annotator in (MACHINE, CONFIRMED):
         return "confirm"
     imported = storage.parent(path).replace("labels/", "rejects/import/", 1)
-    if any(other.startswith(f"{imported}/") for other in found.files):
+    if any(other.startswith(f"{imported}/") for other in files):
         return "import"
     return "convert" if annotator == HUMAN else "label"
 

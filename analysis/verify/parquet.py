@@ -49,7 +49,9 @@ def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = Fa
         keep: whether its rows are wanted.
     """
     path, found = claim.path(name), Checked()
-    remedy = again(claim.command, claim.manifest, path) if claim.manifest else f"remove it, and run {claim.command} again"
+    remedy = (
+        again(claim.command, claim.manifest, path) if claim.manifest else f"remove it, and run {claim.command} again"
+    )
     try:
         content = memoryview(storage.read_bytes(storage.join(root, path)))
         rows = _rows(content)
@@ -96,7 +98,9 @@ def _altered(content: memoryview, claim: Claim, name: str) -> str:
         return f"stands in the place of another: it was written as {others[0]}" if others else "its rows were altered"
     if claim.seals and claim.seals.get(name) != seals.seal(content):
         others = [other for other, one in claim.seals.items() if one == seals.seal(content)]
-        return f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
+        return (
+            f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
+        )
     return ""
 
 
@@ -143,14 +147,18 @@ def check_counts(claim: Claim, found: Mapping[str, Checked]) -> list[Finding]:
 def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
     """The sum of a file's rows, without what differs between runs that are the same.
 
-    A record that was turned away tells of its file by path, which is left out but for the file's name; so is the hash in
-    the name of a backbone, which follows from when the file of its weights was written.
+    A record that was turned away tells of its file by path, which is left out but for the file's name. So are the hash
+    in the name of a backbone, which follows from when the file of its weights was written, and how long a training took.
     """
     if table.name.startswith("rejects_"):
         for name in ("source", "detail"):
             if name in rows.column_names and pa.types.is_string(rows.schema.field(name).type):
                 plain = pc.replace_substring(rows[name], storage.join(root, ""), "")
-                rows = rows.set_column(rows.column_names.index(name), name, pc.replace_substring_regex(plain, _FOLDERS, ""))
+                rows = rows.set_column(
+                    rows.column_names.index(name), name, pc.replace_substring_regex(plain, _FOLDERS, "")
+                )
+    if table.name == "sweep":
+        rows = rows.drop_columns([name for name in rows.column_names if name == "seconds"])
     if table.name == "confirm_joined" and "what" in rows.column_names:
         rows = rows.filter(pc.not_equal(rows["what"], _CONTENT))
     keys = table.values(root, storage.join(root, path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis import rows
-from pipelines import cli
+from pipelines import cli, cli_readers
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
@@ -55,7 +55,7 @@ def test_a_wrong_command_fails_with_one_line(
 
 
 def test_help_and_formats() -> None:
-    assert tuple(rows.FORMS) == cli.QUERY_FORMS
+    assert tuple(rows.FORMS) == cli_readers.QUERY_FORMS
     assert "query" in cli.build_parser().format_help()
 
 

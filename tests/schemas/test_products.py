@@ -161,7 +161,12 @@ def test_complete_declares_the_product(place: str) -> None:
     assert products.find_manifest(place) is None
     assert not products.is_current(place, "now")
     folder.complete(rows=5)
-    assert products.find_manifest(place) == {"fingerprint": "now", "shards": 8, "rows": 5}
+    assert products.find_manifest(place) == {
+        "fingerprint": "now",
+        "shards": 8,
+        "rows": 5,
+        "seals": {"shards": {}},
+    }
     assert products.is_current(place, "now")
     assert not products.is_current(place, "before")
     assert folder.committed() == 0  # a manifest is no shard
