@@ -53,9 +53,8 @@ def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
         sums = [np.full(batch.num_rows, constant, np.uint64) for constant in constants]
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             kind, cells = _cells(column, name not in _HARDLY_REPEAT)
-            there = column.is_valid().to_numpy(zero_copy_only=False)
             for lane in _LANES:
-                sums[lane] += np.where(there, avalanche(cells ^ _tag(name, kind, lane)), np.uint64(0))
+                sums[lane] += _stirred(column, cells, _tag(name, kind, lane))
         first, second = (int(avalanche(lane).sum(dtype=np.uint64)) for lane in sums)
         total += RowSum(batch.num_rows, (first, second))
     return total
@@ -76,6 +75,12 @@ def _constant(keys: Mapping[str, str], lane: int) -> np.uint64:
     values = {name: xxhash.xxh64_intdigest(value.encode()) for name, value in keys.items()}
     stirred = [avalanche(np.array([value], np.uint64) ^ _tag(name, "text", lane)) for name, value in values.items()]
     return np.uint64(sum(int(one[0]) for one in stirred) % _MOST)
+
+
+def _stirred(column: pa.Array, cells: Words, tag: np.uint64) -> Words:
+    """The cells of a column, stirred with what it is called; 0 where it is null."""
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    return np.where(there, avalanche(cells ^ tag), np.uint64(0))
 
 
 def _cells(column: pa.Array, repeats: bool) -> tuple[str, Words]:
@@ -143,8 +148,18 @@ def _of_lists(column: pa.ListArray) -> tuple[str, Words]:
     return f"list of {kind}", avalanche(summed[ends] - summed[ends - lengths] + avalanche(lengths.astype(np.uint64)))
 
 
+def _of_structs(column: pa.StructArray) -> tuple[str, Words]:
+    """Of a struct: the sum of its fields, as a row is of its columns."""
+    sums = np.zeros(len(column), np.uint64)
+    for entry, part in zip(column.type, column.flatten(), strict=True):
+        kind, cells = _cells(part, False)
+        sums += _stirred(part, cells, _tag(entry.name, kind, 0))
+    return "struct", sums
+
+
 _KINDS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.Array], tuple[str, Words]]], ...] = (
     ((pa.types.is_dictionary,), _of_dictionary),
+    ((pa.types.is_struct,), _of_structs),
     ((pa.types.is_list, pa.types.is_large_list), _of_lists),
     ((pa.types.is_string, pa.types.is_large_string), _of_texts),
     ((pa.types.is_binary, pa.types.is_large_binary), _of_binaries),

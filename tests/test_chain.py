@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import verify
 from pipelines.describe import every_table
 from schemas import tables
 from tests import chain_run
@@ -127,6 +128,14 @@ def test_every_way_of_running_locally_gives_the_same_rows(
     expected, found = chain_run.rows(root), chain_run.rows(other)
     for name, table in expected.items():
         assert found[name] == table, name
+    assert _verified(other) == _verified(root)
+
+
+def _verified(root: Path) -> list[str]:
+    """What `concord verify` says last of a sound root: the weights of models, and the checksum of all tables."""
+    outcome = verify.verify(str(root), every_table())
+    assert outcome.findings == []
+    return list(outcome.lines())[-2:]
 
 
 # what each stage commits a shard with, and the folders in which the killed run's finished files must stay untouched
@@ -178,6 +187,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path
     for name, table in expected.items():
         assert found[name] == table, name
     assert not list(killed_root.glob("**/*.partial"))
+    assert _verified(killed_root) == _verified(root)
 
 
 def _shard(path: str) -> str:

@@ -23,9 +23,11 @@ SCHEMA = pa.schema(
         ("agree", pa.bool_()),
         ("scores", pa.list_(pa.float32())),
         ("picture", pa.binary()),
+        ("said", pa.list_(pa.struct([("annotator", pa.string()), ("confidence", pa.float32())]))),
     ]
 )
 _REAL = st.floats(width=32)
+_SAID = st.fixed_dictionaries({"annotator": st.none() | st.text(max_size=2), "confidence": st.none() | _REAL})
 _CELLS = {
     "image_id": st.text(max_size=40),
     "label": st.none() | st.text(max_size=3),
@@ -34,6 +36,7 @@ _CELLS = {
     "agree": st.none() | st.booleans(),
     "scores": st.none() | st.lists(st.none() | _REAL, max_size=3),
     "picture": st.none() | st.binary(max_size=40),
+    "said": st.none() | st.lists(st.none() | _SAID, max_size=2),
 }
 _ROWS = st.lists(st.fixed_dictionaries(_CELLS), min_size=1, max_size=6)
 
@@ -46,6 +49,8 @@ def exact(value: Any) -> Any:
     """A value by its bits, all NaN being one: what the checksum should tell apart, worked out without it."""
     if isinstance(value, list):
         return tuple(map(exact, value))
+    if isinstance(value, dict):
+        return tuple((name, exact(one)) for name, one in value.items())
     if isinstance(value, float):
         return "nan" if math.isnan(value) else struct.pack("<f", value)
     return type(value).__name__, value
