@@ -6,8 +6,8 @@ its rows, stirred again. Sums are modulo 2^64, so that any order gives the same,
 there twice count twice (an incremental multiset hash, as in Clarke et al. 2003,
 https://doi.org/10.1007/978-3-540-40061-5_12). It finds faults, and is no proof against forgers.
 
-Of floating-point numbers every bit counts, so that 0.0 and -0.0 differ; but all NaN are one. A null counts like a column
-that is not there.
+Of floating-point numbers every bit counts, so that 0.0 and -0.0 differ; but all NaN are one. A null counts like a
+column that is not there.
 """
 
 import hashlib

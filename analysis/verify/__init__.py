@@ -138,9 +138,9 @@ def _check_metadata(found: Inventory, outcome: Outcome) -> None:
     """Count the images, and name what `tensorflow_datasets` needs and is not there."""
     for manifest in (path for path in found.manifests if path.startswith("images/")):
         folder = storage.parent(manifest)
-        images_there = [path for path in found.known & set(found.files) if storage.parent(path) == folder and path != manifest]
-        outcome.files += len(images_there)
-        outcome.bytes += sum(found.files[path] for path in images_there)
+        there = [path for path in found.known & set(found.files) - {manifest} if storage.parent(path) == folder]
+        outcome.files += len(there)
+        outcome.bytes += sum(found.files[path] for path in there)
         absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in found.files]
         remedy = again("concord convert", manifest)
         outcome.findings += [Finding(path, "is missing", remedy) for path in absent]

@@ -147,8 +147,9 @@ def check_counts(claim: Claim, found: Mapping[str, Checked]) -> list[Finding]:
 def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
     """The sum of a file's rows, without what differs between runs that are the same.
 
-    A record that was turned away tells of its file by path, which is left out but for the file's name. So are the hash
-    in the name of a backbone, which follows from when the file of its weights was written, and how long a training took.
+    A record that was turned away tells of its file by path, of which only the file's name counts. How long a training
+    took does not count, nor does the hash in the name of a backbone, which follows from when the file of its weights
+    was written.
     """
     if table.name.startswith("rejects_"):
         for name in ("source", "detail"):

@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.ar
 COUNTS = {"in": 5, "out": 4, "rejected": {"record_damaged": 1}}
 
 
-def labels(root: str, annotator: str, shards: int, **facts: object) -> None:
+def labels(root: str, annotator: str, shards: int, **facts: Any) -> None:
     """A label set of four shards, of which some are there; whole where it has facts."""
     folder = ShardFolder(layout.labels(root, "svhn", annotator, "test"), 4, "f")
     for shard in range(shards):

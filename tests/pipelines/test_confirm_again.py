@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -258,16 +259,16 @@ def test_a_run_that_was_stopped_anywhere_goes_on(
     files: tuple[str, str], done: Path, tmp_path: Path, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many files: while reading, joining, or telling what was found."""
-    left, write = [writes], storage.write_bytes
+    left, write = [writes], storage.write_parts
 
-    def stop(path: str, data: bytes) -> None:
+    def stop(path: str, parts: Iterable[bytes | memoryview]) -> None:
         if not left[0]:
             raise StorageError(f"cannot write {path}: no space left there")
         left[0] -= 1
-        write(path, data)
+        write(path, parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_bytes", stop)
+        patch.setattr(storage, "write_parts", stop)
         with pytest.raises(StorageError, match="no space left there"):
             confirm(settings_for(files), tmp_path)
     assert products.find_manifest(layout.confirmation(str(tmp_path), "d")) is None
@@ -282,11 +283,11 @@ def test_a_run_that_was_stopped_anywhere_goes_on(
 def test_a_stopped_remake_leaves_no_claim_that_all_is_there(
     own: Path, files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(path: str, data: bytes) -> None:
+    def stop(path: str, parts: Iterable[bytes | memoryview]) -> None:
         raise StorageError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_bytes", stop)
+        patch.setattr(storage, "write_parts", stop)
         with pytest.raises(StorageError, match="stopped"):
             confirm(settings_for(files, on_conflict="confirmed"), own)
     assert [name for name in state(own) if name.endswith("_concord.json")] == []

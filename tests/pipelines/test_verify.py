@@ -47,7 +47,7 @@ def sound(converted: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = ShardFolder(f"{root}/{INDEX}", 8, "")
     ids = [name for shard in range(8) for name in pq.read_table(index.path(shard))["image_id"].to_pylist()]
     vendor.write_text("image_id,label\n" + "".join(f"{name},{at % 10}\n" for at, name in enumerate(ids)) + "gone,3\n")
-    names = {"dataset": "drawn", "annotator": "vendor", "split": "test", "input": (str(vendor),)}
+    names: dict[str, Any] = {"dataset": "drawn", "annotator": "vendor", "split": "test", "input": (str(vendor),)}
     import_labels(ImportSettings(**names, max_reject_fraction=1.0), Context(root))
     agree(
         AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), truth="human", splits=("test",)),
