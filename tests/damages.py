@@ -205,6 +205,14 @@ def change_model(root: Path) -> str:
     return f"{MODEL}/model.keras: was altered"
 
 
+def change_card(root: Path) -> str:
+    path = root / MODEL / "model.json"
+    card = json.loads(path.read_text())
+    del card["files"]["model.keras"]["sha256"]
+    path.write_text(json.dumps(card))
+    return f"{MODEL}/model.json: does not say what a card says ('sha256')"
+
+
 def no_model_file(root: Path) -> str:
     (root / MODEL / "serving/saved_model.pb").unlink()
     return f"{MODEL}/serving/saved_model.pb: is missing"
@@ -225,6 +233,14 @@ DAMAGES = [
     *(damage_pixels, damage_length, damage_length_checksum, damage_data_checksum, other_image, cut_images, no_images),
     *(no_metadata, damage_parquet, cut_parquet, no_shard, swap_shards, swap_rejects, change_label),
     *(change_label_as_a_stage_would, change_summary_as_a_stage_would, change_queue, stale_shard, other_columns),
-    *(change_manifest, change_rows_of_manifest, break_manifest, no_manifest, no_images_manifest, change_model),
+    *(
+        change_manifest,
+        change_rows_of_manifest,
+        break_manifest,
+        no_manifest,
+        no_images_manifest,
+        change_model,
+        change_card,
+    ),
     *(no_model_file, no_card, change_statistics),
 ]

@@ -152,10 +152,13 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
     for path, card in found.cards.items():
         folder, command = storage.parent(path), models.command(card)
         try:
-            stated = {f"{folder}/{name}": told for name, told in card["files"].items()}
+            stated = {
+                f"{folder}/{name}": {key: told[key] for key in ("size", "sha256")}
+                for name, told in card["files"].items()
+            }
             if path.count("/") == 3:
                 outcome.weights[folder] = str(card["weights_sha256"])
-        except (KeyError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             outcome.findings.append(Finding(path, f"does not say what a card says ({error})", f"run {command} --force"))
             continue
         found.known |= set(stated)

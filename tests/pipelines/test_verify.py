@@ -172,7 +172,7 @@ def test_the_checksum_is_of_rows_not_of_files(root: Path) -> None:
 def test_the_checksum_does_not_know_the_root(sound: Path, tmp_path: Path) -> None:
     """Rejects tell the path of their file, here that of a shard under the root."""
     checksums = []
-    for name in ("here", "there/deep"):
+    for name in ("here", "over there/deep"):
         other = tmp_path / name
         shutil.copytree(sound, other)
         row = {"image_id": "x", "source": str(other / IMAGES), "position": "record 2", "reason": "record_damaged"}
