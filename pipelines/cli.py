@@ -20,6 +20,7 @@ import schemas
 from pipelines import cli_readers, flags, telling
 from schemas import runfile, settings
 from schemas.errors import ConcordError
+from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.runfile import RunFile
 from schemas.train_settings import FeatureSettings, TrainSettings
@@ -67,14 +68,22 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "files", nargs="*", metavar="FILE.toml", help="run files (default: the samples drawn by the project itself)"
     )
-    run.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
+    _add_chain_flags(run)
     study = _add_verb(verbs, "generations", "Run run files that have [generations]: networks that teach each other.")
     study.add_argument("files", nargs="+", metavar="FILE.toml", help="run files")
-    study.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
+    _add_chain_flags(study)
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
     cli_readers.add(verbs)
     return parser
+
+
+def _add_chain_flags(own: argparse.ArgumentParser) -> None:
+    own.add_argument("--data", default="", metavar="DIR", help="what {data} in run files stands for")
+    for name, text in (("accelerator", ACCELERATOR_HELP), ("min_ram", MIN_RAM_HELP)):
+        meaning = text.partition(" (default")[0].replace("this step's", "every network's")
+        flag, meaning = f"--{name.replace('_', '-')}", f"{meaning} (default: the run file's)"
+        own.add_argument(flag, metavar=name.upper(), help=meaning)
 
 
 def spelt(verb: str) -> str:
@@ -148,9 +157,12 @@ def _set_up_logging(verbose: bool) -> None:
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
     from pipelines.execution import Context
+    from pipelines.runners import dataflow
 
-    context = Context(given.root, beam_flags, given.force)
-    runs = [(chain, *_run_chain(given, chain, context)) for chain in _chains(given)]
+    context, chains = Context(given.root, beam_flags, given.force), _chains(given)
+    for chain in chains if dataflow.is_asked(beam_flags) else ():
+        dataflow.check_places(given.root, chain)
+    runs = [(chain, *_run_chain(given, chain, context)) for chain in chains]
     telling.close(given.root, runs, _headline)
 
 
@@ -184,14 +196,15 @@ def _chains(given: argparse.Namespace) -> list[RunFile]:
     """The chains that the command line asks for: those of run files, or one stage by its flags."""
     if given.verb.replace("-", "_") in VERBS:
         return [_stage(given)]
+    hints = {name: value for name in HINTS if (value := getattr(given, name)) is not None}
     if given.files:
-        chains = {path: runfile.load(path, given.root, given.data) for path in given.files}
+        chains = {path: runfile.hinted(runfile.load(path, given.root, given.data), hints) for path in given.files}
         without = [path for path, chain in chains.items() if given.verb == "generations" and not chain.generations]
         if without:
             raise ConcordError(f"{without[0]} has no [generations]: say there which network is taught; see README.md")
         return list(chains.values())
     with resources.as_file(resources.files("pipelines") / "runs") as folder:
-        return [runfile.load(str(path), given.root) for path in sorted(folder.glob("*.toml"))]
+        return [runfile.hinted(runfile.load(str(path), given.root), hints) for path in sorted(folder.glob("*.toml"))]
 
 
 def _stage(given: argparse.Namespace) -> RunFile:

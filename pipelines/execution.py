@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
+from pipelines.runners import dataflow
 from schemas import errors
 from schemas.errors import ConcordError, InputError
 
@@ -53,6 +54,8 @@ def pipeline_options(flags: tuple[str, ...], job: str) -> PipelineOptions:
         standard.runner = "FnApiRunner"
         if not any(flag.startswith("--direct_num_workers") for flag in flags):
             options.view_as(DirectOptions).direct_num_workers = os.cpu_count() or 1
+    elif dataflow.is_runner(standard.runner):
+        dataflow.defaults(options)
     return options
 
 

@@ -20,6 +20,7 @@ from pipelines.shards import ImageShard, Rejected, ShardScorer, damaged, reject_
 from schemas import storage, tables
 from schemas.errors import IncompleteError
 from schemas.examples import decode_example
+from schemas.fields import resource_hints
 from schemas.products import MULTICLASS, MULTILABEL, ImageSet, ShardFolder, ShardReport
 from schemas.rejects import Reason
 from schemas.tfrecord import read_payload
@@ -63,6 +64,7 @@ class ExplainPlan:
     load: Callable[[], Any]
     accelerator: str
     one_model: bool = False
+    min_ram: str = ""
     stage: str = STAGE
 
 
@@ -83,7 +85,7 @@ class ExplainImages(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The number of each shard, as it is written."""
-        hints = {"accelerator": self.plan.accelerator} if self.plan.accelerator else {}
+        hints = resource_hints(self.plan.accelerator, self.plan.min_ram)
         shards = begin | "Shards" >> beam.Create(self.plan.missing)
         return shards | "Explain" >> ExplainAndWrite(self.plan).with_resource_hints(**hints)
 

@@ -133,6 +133,7 @@ def plan(
         load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
         accelerator=settings.accelerator,
         one_model=settings.one_model,
+        min_ram=settings.min_ram,
     )
 
 

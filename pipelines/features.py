@@ -82,6 +82,7 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
         table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,
         one_model=settings.one_model,
+        min_ram=settings.min_ram,
     )
 
 

@@ -8,7 +8,7 @@ model and label set lies where any other does, and what is there is not made aga
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from pipelines.heirs import Heir
 from pipelines.taught_labels import Drawing, count_taught
 from schemas import layout, plugins, products, storage, tables
 from schemas.errors import InputError
+from schemas.fields import HINTS
 from schemas.generation_settings import GenerationsSettings
 from schemas.settings import AgreeSettings, LabelSettings
 from schemas.train_settings import TrainSettings
@@ -42,8 +43,8 @@ def steps(settings: GenerationsSettings, context: Context, verbs: Verbs) -> Iter
         IncompleteError: the images or people's labels are not there.
     """
     check(settings, context.root)
-    accelerator = heirs.training(settings, heirs.founders(settings)[0]).accelerator
-    label = partial(_label, settings, context, verbs, accelerator)
+    training = heirs.training(settings, heirs.founders(settings)[0])
+    label = partial(_label, settings, context, verbs, {key: getattr(training, key) for key in HINTS})
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
     yield partial(_draw, settings, context, {heirs.taught_set(settings): settings.labels}, False)
     notes: dict[str, str] = {}
@@ -124,12 +125,12 @@ def _label(
     settings: GenerationsSettings,
     context: Context,
     verbs: Verbs,
-    accelerator: str,
+    hints: Mapping[str, str],
     found: Sequence[Heir],
     splits: tuple[str, ...],
 ) -> list[StageResult]:
     models = tuple(heir.annotator for heir in found)
-    where: Any = {"dataset": settings.dataset, "version": settings.version, "accelerator": accelerator}
+    where: Any = {"dataset": settings.dataset, "version": settings.version, **hints}
     return verbs.label(LabelSettings(models=models, splits=splits, **where), context)
 
 

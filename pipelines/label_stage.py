@@ -86,6 +86,7 @@ def plan_labels(
         table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
         one_model=settings.one_model,
+        min_ram=settings.min_ram,
     )
 
 

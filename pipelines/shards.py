@@ -17,6 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from pipelines import execution
 from schemas import storage, tables, tfrecord
 from schemas.errors import IncompleteError
+from schemas.fields import resource_hints
 from schemas.products import ImageSet, ShardFolder, ShardReport
 from schemas.rejects import Reason
 
@@ -59,6 +60,7 @@ class ScorePlan:
     table: Mapping[str, Callable[[Sequence[str], Scores], pa.Table]]
     accelerator: str
     one_model: bool = False
+    min_ram: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class ScoreImages(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The split and number of each shard, as it is written."""
-        hints = {"accelerator": self.plan.accelerator} if self.plan.accelerator else {}
+        hints = resource_hints(self.plan.accelerator, self.plan.min_ram)
         shards = begin | "Shards" >> beam.Create(self.plan.missing)
         return shards | "Score" >> ScoreAndWrite(self.plan).with_resource_hints(**hints)
 

@@ -19,6 +19,7 @@ from models.job import TrainJob
 from pipelines import execution, gpus
 from schemas import errors
 from schemas.errors import ConcordError
+from schemas.fields import resource_hints
 
 _log = logging.getLogger("concord")
 ERROR_LINES = 15
@@ -31,10 +32,11 @@ class TrainModels(beam.PTransform):  # type: ignore[misc]
 
     groups: tuple[tuple[TrainJob, ...], ...]
     accelerator: str
+    min_ram: str = ""
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The folder of each model, as it is written."""
-        hints = {"accelerator": self.accelerator} if self.accelerator else {}
+        hints = resource_hints(self.accelerator, self.min_ram)
         fit = beam.FlatMap(train_models).with_resource_hints(**hints)
         return begin | "Models" >> beam.Create(self.groups) | "Fit" >> fit
 

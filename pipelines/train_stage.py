@@ -160,7 +160,7 @@ def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
     alike: dict[Any, list[TrainJob]] = {}
     for number, job in enumerate(jobs):
         alone = not job.features or bool(job.settings.fine_tune_from)
-        same = (job.settings.threads, job.settings.gpus, job.settings.accelerator, *sorted(job.features.items()))
+        same = (job.settings.threads, job.settings.gpus, *_asked(job), *sorted(job.features.items()))
         alike.setdefault(number if alone else same, []).append(job)
     groups = []
     for found in alike.values():
@@ -169,14 +169,19 @@ def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
     return groups
 
 
+def _asked(job: TrainJob) -> tuple[str, str]:
+    """The accelerator and the memory that a training asks for."""
+    return job.settings.accelerator, job.settings.min_ram
+
+
 def _fit_all(jobs: list[TrainJob], context: Context) -> dict[str, int]:
     groups = _grouped(jobs)
-    hints = {job.settings.accelerator for job in jobs}
+    hints = {_asked(job) for job in jobs}
 
     def build(pipeline: beam.Pipeline) -> None:
         for number, hint in enumerate(sorted(hints)):
-            chosen = tuple(group for group in groups if group[0].settings.accelerator == hint)
-            pipeline | f"Train{number or ''}" >> TrainModels(chosen, hint)
+            chosen = tuple(group for group in groups if _asked(group[0]) == hint)
+            pipeline | f"Train{number or ''}" >> TrainModels(chosen, *hint)
 
     names = ", ".join(dict.fromkeys(job.settings.name for job in jobs))
     _log.info("train %s: %d training(s), in %d process(es)", names, len(jobs), len(groups))

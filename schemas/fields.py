@@ -12,11 +12,19 @@ from schemas.errors import InputError
 from schemas.layout import check_name, check_split
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
-GPU_HINT = "type:nvidia-tesla-t4;count:1;install-nvidia-driver"
+GPU_HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
+ACCELERATOR_HELP = "GPU of this step's workers on Dataflow: a kind such as nvidia-tesla-t4, a whole Beam hint, or none"
+MIN_RAM_HELP = "least memory of this step's workers on Dataflow, such as 32GB (default: their machine's)"
+_MACHINES = {"nvidia-l4": "g2-standard-8", "nvidia-tesla-a100": "a2-highgpu-1g", "nvidia-a100-80gb": "a2-ultragpu-1g"}
+_KIND = re.compile(r"[a-z][a-z0-9-]*")
+_HINT = re.compile(r"type:[a-z][a-z0-9-]*;count:[1-9][0-9]*(;[a-z_-]+(:[a-z0-9-]+)?)*")
+_RAM = re.compile(r"[1-9][0-9]*(\.[0-9]+)? ?([KMGTP]i?)?B")
 
+HINTS = ("accelerator", "min_ram")  # the settings that say what a step that computes with a network runs on
 _NO_PART_OF_THE_RESULT = (
     "max_reject_fraction",
     "accelerator",
+    "min_ram",
     "one_model",
     "in_flight",
     "attempts",
@@ -54,6 +62,10 @@ class Checked:
         for key in _AT_LEAST_ONE:
             if values.get(key, 1) < 1:
                 raise InputError(f"{key} must be at least 1, got {values[key]}")
+        if "accelerator" in values:
+            object.__setattr__(self, "accelerator", accelerator_hint(values["accelerator"]))
+        if values.get("min_ram") and not _RAM.fullmatch(values["min_ram"]):
+            raise InputError(f"min_ram must be an amount of memory such as 32GB, got {values['min_ram']!r}")
         for key in ("max_reject_fraction", "validation_fraction"):
             if not 0 <= values.get(key, 0.0) <= 1:
                 raise InputError(f"{key} must lie in [0, 1], got {values[key]}")
@@ -71,6 +83,28 @@ class Checked:
         values = dataclasses.asdict(self)  # type: ignore[call-overload]
         paths = {entry.name for entry in dataclasses.fields(self) if entry.metadata["flag"] in ("path", "paths")}  # type: ignore[arg-type]
         return {key: values[key] for key in sorted(values) if key not in {*paths, *_NO_PART_OF_THE_RESULT}}
+
+
+def accelerator_hint(asked: str) -> str:
+    """Beam's resource hint of one GPU of a kind, with its driver; empty for `none`.
+
+    GPUs that are part of a machine (L4, A100) are asked for with the smallest of theirs that fits Concord's networks.
+
+    Raises:
+        InputError: it is neither a kind of GPU nor a hint.
+    """
+    if asked in ("", "none") or _HINT.fullmatch(asked):
+        return asked.removeprefix("none")
+    if not _KIND.fullmatch(asked):
+        raise InputError(f"accelerator must be a kind of GPU, a hint such as {GPU_HINT}, or none; got {asked!r}")
+    machine = f";machine_type:{_MACHINES[asked]}" if asked in _MACHINES else ""
+    return f"type:{asked};count:1{machine};install-nvidia-driver"
+
+
+def resource_hints(accelerator: str, min_ram: str) -> dict[str, str]:
+    """What Beam's `with_resource_hints` takes; nothing for what is empty."""
+    asked = {"accelerator": accelerator, "min_ram": min_ram}
+    return {name: value for name, value in asked.items() if value}
 
 
 def check_distinct(key: str, names: tuple[str, ...], least: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.fields import Checked, setting
+from schemas.fields import HINTS, Checked, setting
 from schemas.layout import HUMAN, check_name, check_split
 
 _OWN = (  # what the study itself says of each training
@@ -77,6 +77,13 @@ class GenerationsSettings(Checked):
             for key in getattr(self, name) or {}:
                 if key in _OWN:
                     raise InputError(f"generations.{name} has {key!r}, which the study itself says of each training")
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result: not what its networks are trained on."""
+        values = super().identity()
+        for key in ("train", "teacher_train"):
+            values[key] = {name: value for name, value in (values[key] or {}).items() if name not in HINTS} or None
+        return values
 
     @property
     def first(self) -> str:

@@ -82,6 +82,22 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     )
 
 
+def hinted(chain: RunFile, hints: Mapping[str, str]) -> RunFile:
+    """The same chain, every step that computes with a network asking for this accelerator and memory."""
+    if not hints:
+        return chain
+    changed: dict[str, Any] = {"train": tuple(dataclasses.replace(one, **hints) for one in chain.train)}
+    for stage in ("features", "label", "explain"):
+        if getattr(chain, stage):
+            changed[stage] = dataclasses.replace(getattr(chain, stage), **hints)
+    study = chain.generations
+    if study:
+        tables = {"train": study.train, **({"teacher_train": study.teacher_train} if study.teacher else {})}
+        trained: Any = {key: {**(table or {}), **hints} for key, table in tables.items()}
+        changed["generations"] = dataclasses.replace(study, **trained)
+    return dataclasses.replace(chain, **changed)
+
+
 def make(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
     """Settings from plain values, each checked against the field's type.
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from schemas.errors import InputError
 from schemas.fields import (
+    ACCELERATOR_HELP,
     GPU_HINT,
+    MIN_RAM_HELP,
     Checked,
     check_choice,
     check_distinct,
@@ -213,7 +215,8 @@ class LabelSettings(Checked):
     batch_size: int = setting(256, "images the network sees at once")
     max_reject_fraction: float = setting(0.01, "share of images that may be rejected before the stage fails")
     one_model: bool = setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
-    accelerator: str = setting(GPU_HINT, "Beam resource hint of the labelling step, ignored locally; empty for none")
+    accelerator: str = setting(GPU_HINT, ACCELERATOR_HELP)
+    min_ram: str = setting("", MIN_RAM_HELP)
 
     def check(self) -> None:
         """There is something to label, and nothing twice; what is said of a foreign network makes sense."""
@@ -267,7 +270,8 @@ class ExplainSettings(Checked):
     batch_size: int = setting(32, "images the network sees at once")
     max_reject_fraction: float = setting(0.5, "share of images that may be rejected before the stage fails")
     one_model: bool = setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
-    accelerator: str = setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
+    accelerator: str = setting(GPU_HINT, ACCELERATOR_HELP)
+    min_ram: str = setting("", MIN_RAM_HELP)
 
     def check(self) -> None:
         """There are models to ask, none twice, and images to ask about."""

@@ -15,7 +15,7 @@ from schemas import runfile
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
 
-_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator")
+_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator", "min_ram")
 
 
 def members(settings: TrainSettings) -> list[TrainSettings]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.fields import GPU_HINT, Checked, check_choice, check_distinct, setting
+from schemas.fields import ACCELERATOR_HELP, GPU_HINT, MIN_RAM_HELP, Checked, check_choice, check_distinct, setting
 
 _PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 AUGMENTATIONS = {
@@ -80,7 +80,8 @@ class TrainSettings(Checked):
     seed: int = setting(1, "seed of weights, order, augmentation and dropout")
     threads: int = setting(1, "CPU threads of the training process; another number gives other weights")
     gpus: int = setting(1, "GPUs a model is trained on, where there are any")
-    accelerator: str = setting(GPU_HINT, "Beam resource hint of the training step, ignored locally; empty for none")
+    accelerator: str = setting(GPU_HINT, ACCELERATOR_HELP)
+    min_ram: str = setting("", MIN_RAM_HELP)
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -139,7 +140,8 @@ class FeatureSettings(Checked):
     batch_size: int = setting(32, "images the backbone sees at once")
     max_reject_fraction: float = setting(0.01, "share of images that may be rejected before the stage fails")
     one_model: bool = setting(False, "one model a worker, shared by its processes: for a GPU that has room for one")
-    accelerator: str = setting(GPU_HINT, "Beam resource hint of this step, ignored locally; empty for none")
+    accelerator: str = setting(GPU_HINT, ACCELERATOR_HELP)
+    min_ram: str = setting("", MIN_RAM_HELP)
 
     def check(self) -> None:
         """There is something to compute, and nothing twice."""
@@ -149,7 +151,7 @@ class FeatureSettings(Checked):
     @staticmethod
     def of(training: TrainSettings, splits: tuple[str, ...]) -> "FeatureSettings":
         """The features that a training can learn a head from."""
-        shared = ("dataset", "network", "version", "image_size", "weights", "features_from", "precision", "accelerator")
-        values = {key: getattr(training, key) for key in shared}
+        shared = ("dataset", "network", "version", "image_size", "weights", "features_from", "precision")
+        values = {key: getattr(training, key) for key in (*shared, "accelerator", "min_ram")}
         seed = 0 if training.weights else training.seed  # weights that are given do not depend on it
         return FeatureSettings(**values, splits=splits, seed=seed)

@@ -1,0 +1,112 @@
+"""Google Cloud Dataflow: what its jobs need beside the flags that a user gives.
+
+concord run run.toml --root gs://bucket/out --runner=DataflowRunner --project=ours --region=europe-west4 \
+    --temp_location=gs://bucket/temp --sdk_container_image=REGISTRY/concord-gpu
+"""
+
+import dataclasses
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    TestOptions,
+)
+
+from pipelines.runners import worker_package
+from schemas import storage
+from schemas.errors import InputError
+from schemas.runfile import RunFile
+
+_ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
+_DRIVER_READS = {"model_file", "classes"}  # and hands what is in them to the workers
+_NAMED_ELSEWHERE = {"", "imagenet"}
+_TOO_LONG = 200  # characters of a job's name; the service takes 1,024
+
+
+def is_asked(flags: Sequence[str]) -> bool:
+    """Whether Beam's flags name this runner."""
+    return is_runner(PipelineOptions(list(flags)).view_as(StandardOptions).runner)
+
+
+def is_runner(name: str | None) -> bool:
+    """Whether this is a name of Dataflow's runner, as Beam reads it."""
+    return (name or "").lower().removesuffix("runner") == "dataflow"
+
+
+def check_places(root: str, chain: RunFile) -> None:
+    """Make sure that workers reach the root and everything that a chain reads on them.
+
+    Raises:
+        InputError: something is local.
+    """
+    if not storage.is_remote(root):
+        named = root.strip("./") or "out"
+        raise InputError(f"Dataflow's workers cannot reach the folder {root!r}: give --root gs://BUCKET/{named}")
+    for where, path in _paths(chain):
+        if not storage.is_remote(path):
+            raise InputError(
+                f"Dataflow's workers cannot reach {path!r} ({where}), which lies on this machine: "
+                f"gcloud storage cp -r {path} gs://BUCKET/ copies it into a bucket; name it there"
+            )
+
+
+def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
+    """Every path that workers read, and which setting names it."""
+    for stage in _ON_WORKERS:
+        found = getattr(chain, stage)
+        for settings in found if isinstance(found, tuple) else [found] if found else []:
+            for entry in dataclasses.fields(settings):
+                if entry.metadata["flag"] in ("path", "paths") and entry.name not in _DRIVER_READS:
+                    value: Any = getattr(settings, entry.name)
+                    named = value if isinstance(value, tuple) else (value,)
+                    yield from ((f"{stage}.{entry.name}", path) for path in named if path not in _NAMED_ELSEWHERE)
+
+
+def defaults(options: PipelineOptions) -> None:
+    """Complete Beam's options: where jobs are staged, what they are called, and what workers install.
+
+    Raises:
+        InputError: the flags do not say whose project it is, where it runs, and in which bucket it is staged.
+        StorageError: the package could not be put there.
+    """
+    cloud, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
+    _check(options)
+    cloud.job_name = job_name(cloud.job_name or "concord")
+    cloud.staging_location = cloud.staging_location or storage.join(cloud.temp_location, "staging")
+    options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")  # this machine's paths
+    if setup.setup_file is None:
+        setup.extra_packages = [*(setup.extra_packages or ()), worker_package.stage(cloud.temp_location)]
+
+
+def _check(options: PipelineOptions) -> None:
+    cloud, tests = options.view_as(GoogleCloudOptions), options.view_as(TestOptions)
+    absent = [f"--{key}" for key in ("project", "region", "temp_location") if not getattr(cloud, key)]
+    if absent:
+        raise InputError(
+            f"DataflowRunner needs {', '.join(absent)}: give --project=ID --region=europe-west4 "
+            "--temp_location=gs://BUCKET/temp, or make run-pipeline with PROJECT=, REGION= and BUCKET="
+        )
+    for key in ("temp_location", "staging_location"):
+        if not (getattr(cloud, key) or "gs://").startswith("gs://"):
+            raise InputError(f"--{key} must lie in a bucket (gs://BUCKET/{key}), got {getattr(cloud, key)!r}")
+    for key, value in {"template_location": cloud.template_location, "dry_run": tests.dry_run}.items():
+        if value:
+            raise InputError(
+                f"--{key} makes no job, and each stage is made from what the one before has written: run the chain, "
+                "or launch it as a flex template (see README.md)"
+            )
+
+
+def job_name(asked: str) -> str:
+    """A name that the service takes, and that no other job has: `concord-label-svhn-20261120-140421-9f3c`."""
+    plain = re.sub("[^a-z0-9]+", "-", asked.lower()).strip("-")[:_TOO_LONG].rstrip("-")
+    name = plain if plain[:1].isalpha() else f"concord-{plain}".rstrip("-")
+    return f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"

@@ -1,0 +1,91 @@
+"""What remote workers install: our packages as they run here, as a source distribution.
+
+It is put together by hand, so that it is the same for the same code (and uploaded once), needs neither a clone nor a
+build tool, and writes nothing beside the code. From a clone it is what `setup.py` packages; from an installation it has
+a `setup.py` that follows from the installed metadata.
+"""
+
+import gzip
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import schemas
+from schemas import storage
+
+NAME = "concord"
+PACKAGES = ("schemas", "models", "pipelines", "analysis")
+_METADATA = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+
+def stage(folder: str) -> str:
+    """Put the package below a folder that workers reach, unless it is there; its path follows from its content.
+
+    Raises:
+        StorageError: it could not be written.
+    """
+    data = source_distribution()
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    path = storage.join(folder, "packages", digest, f"{NAME}-{schemas.__version__}.tar.gz")
+    if storage.stat(path) is None:
+        storage.write_bytes(path, data)
+    return path
+
+
+def source_distribution() -> bytes:
+    """The package, as a `.tar.gz` that pip installs; byte for byte the same for the same code."""
+    top = f"{NAME}-{schemas.__version__}"
+    about = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {schemas.__version__}\n"
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for name, data in sorted({"PKG-INFO": about.encode(), **files()}.items()):
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def files() -> dict[str, bytes]:
+    """Every file of the package, by its path within it."""
+    found = {}
+    for package in PACKAGES:
+        folder = _folder(package)
+        for path in sorted(folder.rglob("*")):
+            inner = path.relative_to(folder.parent)
+            if path.is_file() and "__pycache__" not in inner.parts and not path.name.startswith("."):
+                found[inner.as_posix()] = path.read_bytes()
+    home = _folder("pipelines").parent
+    clone = {name: (home / name).read_bytes() for name in _METADATA if (home / name).is_file()}
+    return found | (clone if len(clone) == len(_METADATA) else {"setup.py": _setup(found).encode()})
+
+
+def _folder(package: str) -> Path:
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ImportError(f"Concord's package {package} is not there: install Concord anew")
+    return Path(found.submodule_search_locations[0])
+
+
+def _setup(found: dict[str, bytes]) -> str:
+    """A `setup.py` for code that is installed, whose `pyproject.toml` is not there any more."""
+    needed = [text for text in importlib.metadata.requires(NAME) or () if "extra ==" not in text]
+    folders = {str(Path(name).parent) for name in found if name.endswith(".py")}
+    data = [name for name in found if not name.endswith(".py")]
+    values = {
+        "name": NAME,
+        "version": schemas.__version__,
+        "packages": sorted(folder.replace("/", ".") for folder in folders),
+        "package_data": {
+            package: [name.partition("/")[2] for name in data if name.startswith(f"{package}/")] for package in PACKAGES
+        },
+        "install_requires": needed,
+        "entry_points": {"console_scripts": ["concord = pipelines.cli:entry"]},
+    }
+    return f"from setuptools import setup\n\nsetup(**{json.dumps(values, indent=4)})\n"
