@@ -153,7 +153,7 @@ def write_parts(path: str, parts: Iterable[bytes | memoryview]) -> None:
         if is_remote(path):
             whole = b"".join(parts)  # a stream that is closed halfway would put the half in place
             filesystem, key = _locate(path)
-            with filesystem.open_output_stream(key) as stream:
+            with filesystem.open_output_stream(key, compression=None) as stream:  # else Arrow packs what ends in .gz
                 stream.write(whole)
             return
         with whole_file(path) as scratch, open(scratch, "wb") as file:

@@ -189,8 +189,8 @@ def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
         ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
         ImportSettings: {"input", "max_reject_fraction"},
-        TrainSettings: {"weights", "accelerator"},
-        LabelSettings: {"accelerator", "max_reject_fraction", "model_file", "one_model"},
+        TrainSettings: {"weights", "accelerator", "min_ram"},
+        LabelSettings: {"accelerator", "max_reject_fraction", "min_ram", "model_file", "one_model"},
         AgreeSettings: set(),
     }
     for kind, names in left_out.items():
