@@ -1,16 +1,24 @@
 # Concord: `make run-pipeline RUNNER=DirectRunner` and `make test` do all the set-up by themselves.
 
 RUNNER ?= DirectRunner
-ROOT ?= out
+ROOT ?= $(if $(CLOUD),gs://$(BUCKET)/out,out)
 RUN ?=
 FLAGS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := schemas models pipelines analysis tests benchmarks setup.py
+SOURCES := schemas models pipelines analysis tests benchmarks dataflow setup.py
+
+# On Dataflow: whose project, where, in which bucket, and the image of dataflow/Dockerfile (none: Beam's own)
+PROJECT ?=
+REGION ?= europe-west4
+BUCKET ?=
+IMAGE ?=
+CLOUD := $(filter DataflowRunner,$(RUNNER))
+CLOUD_FLAGS = --project=$(PROJECT) --region=$(REGION) --temp_location=gs://$(BUCKET)/temp $(if $(IMAGE),--sdk_container_image=$(IMAGE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run-pipeline test test-long lint format docs bench lock clean
+.PHONY: help install run-pipeline image template test test-long lint format docs bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,7 +40,19 @@ $(VENV)/.installed: $(VENV)/.dependencies pyproject.toml setup.py
 install: $(VENV)/.installed ## Make the environment in .venv (the other targets do so by themselves)
 
 run-pipeline: $(VENV)/.installed ## Run the chain of RUN (default: the drawn sample) on RUNNER, into ROOT
-	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(FLAGS)
+	$(if $(CLOUD),$(if $(and $(PROJECT),$(BUCKET)),,$(error RUNNER=DataflowRunner needs PROJECT=... and BUCKET=... (without gs://), and perhaps REGION=... and IMAGE=...)))
+	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(if $(CLOUD),$(CLOUD_FLAGS)) $(FLAGS)
+
+image: ## Build and push IMAGE, the container of Dataflow's GPU workers
+	$(if $(IMAGE),,$(error make image needs IMAGE=..., such as europe-docker.pkg.dev/PROJECT/concord/gpu:1))
+	docker build --file dataflow/Dockerfile --target worker --tag $(IMAGE) .
+	docker push $(IMAGE)
+
+template: ## Build and push IMAGE with the launcher, and write Dataflow's flex template to gs://BUCKET/concord.json
+	$(if $(and $(IMAGE),$(BUCKET)),,$(error make template needs IMAGE=... and BUCKET=... (without gs://)))
+	docker build --file dataflow/Dockerfile --target template --tag $(IMAGE) .
+	docker push $(IMAGE)
+	gcloud dataflow flex-template build gs://$(BUCKET)/concord.json --image $(IMAGE) --sdk-language PYTHON --metadata-file dataflow/template.json
 
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -58,9 +78,10 @@ bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.confirm
 	$(BIN)/python -m benchmarks.agree
 
-lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock
+lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock and dataflow/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
 	$(BIN)/uv pip compile --quiet --extra dev --python-version 3.11 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --extra gpu --constraint requirements.lock --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file dataflow/requirements.lock pyproject.toml
 
 clean: ## Remove the environment and every cache; what runs wrote is left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

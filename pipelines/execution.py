@@ -72,6 +72,7 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
         raise InputError(f"Beam does not take these flags: {error}") from error
     try:
         build(pipeline)
+        dataflow.share_gpus(pipeline)
         result = pipeline.run()
         result.wait_until_finish()
     except ConcordError as error:

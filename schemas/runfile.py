@@ -82,7 +82,7 @@ def parse(content: Mapping[str, Any]) -> RunFile:
     )
 
 
-def hinted(chain: RunFile, hints: Mapping[str, str]) -> RunFile:
+def hinted(chain: RunFile, hints: Mapping[str, Any]) -> RunFile:
     """The same chain, every step that computes with a network asking for this accelerator and memory."""
     if not hints:
         return chain

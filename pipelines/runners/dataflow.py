@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
@@ -19,6 +20,8 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TestOptions,
 )
+from apache_beam.pipeline import PipelineVisitor
+from apache_beam.transforms.resources import AcceleratorHint
 
 from pipelines.runners import worker_package
 from schemas import storage
@@ -28,6 +31,7 @@ from schemas.runfile import RunFile
 _ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
 _DRIVER_READS = {"model_file", "classes"}  # and hands what is in them to the workers
 _NAMED_ELSEWHERE = {"", "imagenet"}
+SHARED = "no_use_multiple_sdk_containers"
 _TOO_LONG = 200  # characters of a job's name; the service takes 1,024
 
 
@@ -71,23 +75,27 @@ def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
 
 
 def defaults(options: PipelineOptions) -> None:
-    """Complete Beam's options: where jobs are staged, what they are called, and what workers install.
+    """Complete the options of a stage's job, as `complete` does.
 
     Raises:
-        InputError: the flags do not say whose project it is, where it runs, and in which bucket it is staged.
+        InputError: the flags do not say whose project it is, where it runs and in which bucket it is staged, or would
+            make no job.
         StorageError: the package could not be put there.
     """
-    cloud, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
-    _check(options)
+    cloud = options.view_as(GoogleCloudOptions)
+    kept = {"template_location": cloud.template_location, "dry_run": options.view_as(TestOptions).dry_run}
+    for key in (key for key, value in kept.items() if value):
+        raise InputError(
+            f"--{key} makes no job, and each stage is made from what the one before has written: run the chain, or "
+            "launch it as a flex template (see README.md)"
+        )
     cloud.job_name = job_name(cloud.job_name or "concord")
-    cloud.staging_location = cloud.staging_location or storage.join(cloud.temp_location, "staging")
-    options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")  # this machine's paths
-    if setup.setup_file is None:
-        setup.extra_packages = [*(setup.extra_packages or ()), worker_package.stage(cloud.temp_location)]
+    complete(options)
 
 
-def _check(options: PipelineOptions) -> None:
-    cloud, tests = options.view_as(GoogleCloudOptions), options.view_as(TestOptions)
+def complete(options: PipelineOptions) -> None:
+    """Say where a job is staged, and what its workers install; see `defaults`."""
+    cloud, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
     absent = [f"--{key}" for key in ("project", "region", "temp_location") if not getattr(cloud, key)]
     if absent:
         raise InputError(
@@ -97,12 +105,36 @@ def _check(options: PipelineOptions) -> None:
     for key in ("temp_location", "staging_location"):
         if not (getattr(cloud, key) or "gs://").startswith("gs://"):
             raise InputError(f"--{key} must lie in a bucket (gs://BUCKET/{key}), got {getattr(cloud, key)!r}")
-    for key, value in {"template_location": cloud.template_location, "dry_run": tests.dry_run}.items():
-        if value:
-            raise InputError(
-                f"--{key} makes no job, and each stage is made from what the one before has written: run the chain, "
-                "or launch it as a flex template (see README.md)"
-            )
+    cloud.staging_location = cloud.staging_location or storage.join(cloud.temp_location, "staging")
+    options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")  # this machine's paths
+    if setup.setup_file is None:
+        setup.extra_packages = [*(setup.extra_packages or ()), worker_package.stage(cloud.temp_location)]
+
+
+def share_gpus(pipeline: beam.Pipeline) -> None:
+    """Let a worker with a GPU be one process, where a step asks for one and no flag says how many.
+
+    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.gpus`), and each
+    holds a model of its own in its memory.
+    """
+    debug = pipeline.options.view_as(DebugOptions)
+    asked = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
+    if asked and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
+        debug.add_experiment(SHARED)
+
+
+def _wants_gpu(pipeline: beam.Pipeline) -> bool:
+    found: list[bool] = []
+
+    class Visitor(PipelineVisitor):  # type: ignore[misc]
+        def enter_composite_transform(self, node: Any) -> None:
+            found.append(AcceleratorHint.urn in node.resource_hints)
+
+        def visit_transform(self, node: Any) -> None:
+            self.enter_composite_transform(node)
+
+    pipeline.visit(Visitor())
+    return any(found)
 
 
 def job_name(asked: str) -> str:

@@ -27,6 +27,12 @@ def test_round_trip(place: str, data: bytes) -> None:
     assert found.modified > 0
 
 
+def test_what_a_file_is_called_does_not_change_its_content(place: str) -> None:
+    for name in ("labels.csv.gz", "labels.csv.bz2", "labels.csv.zst"):  # Arrow by itself would pack what is called so
+        storage.write_bytes(storage.join(place, name), b"digits")
+        assert storage.read_bytes(storage.join(place, name)) == b"digits"
+
+
 def test_writing_again_replaces(place: str) -> None:
     path = storage.join(place, "file")
     storage.write_bytes(path, b"a longer first content")
