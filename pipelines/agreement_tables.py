@@ -40,10 +40,16 @@ class WriteAgreement(beam.PTransform):  # type: ignore[misc]
         return (
             begin
             | CompareLabels(self.plans)
-            | "Splits" >> beam.MapTuple(lambda key, found: (key[1], (key[0], found)))
+            | "Splits" >> beam.MapTuple(by_annotators)
             | "Together" >> beam.GroupByKey()
             | "Tables" >> beam.FlatMap(write_tables, plans, self.tuned_on, self.targets)
         )
+
+
+def by_annotators(key: tuple[str, Names], found: Compared | Alone | Ratings) -> tuple[Names, Found]:
+    """What was counted of some annotators on a split, by whose it is."""
+    split, names = key
+    return names, (split, found)
 
 
 def write_tables(

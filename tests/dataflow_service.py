@@ -62,7 +62,8 @@ class Service:
     def shown(self, name: str) -> dict[str, Any]:
         """A job as the service shows it."""
         job = self.jobs[name]
-        shown = {key: job.asked[key] for key in ("name", "type", "clientRequestId") if key in job.asked}
+        told = ("name", "type", "clientRequestId")
+        shown: dict[str, Any] = {key: job.asked[key] for key in told if key in job.asked}
         return {"id": name, "currentState": job.state, **shown}
 
     def messages(self, name: str) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _wants_gpu(pipeline: beam.Pipeline) -> bool:
 
 
 def job_name(asked: str) -> str:
-    """A name that the service takes, and that no other job has: `concord-label-svhn-20261120-140421-9f3c`."""
+    """A name that the service takes, and that no other job has: `concord-label-svhn-20261120-140421-9f3c07aa`."""
     plain = re.sub("[^a-z0-9]+", "-", asked.lower()).strip("-")[:_TOO_LONG].rstrip("-")
     name = plain if plain[:1].isalpha() else f"concord-{plain}".rstrip("-")
-    return f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+    return f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"

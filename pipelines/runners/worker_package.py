@@ -5,6 +5,7 @@ build tool, and writes nothing beside the code. From a clone it is what `setup.p
 a `setup.py` that follows from the installed metadata.
 """
 
+import functools
 import gzip
 import hashlib
 import importlib.metadata
@@ -28,12 +29,18 @@ def stage(folder: str) -> str:
     Raises:
         StorageError: it could not be written.
     """
-    data = source_distribution()
+    data = _built()
     digest = hashlib.sha256(data).hexdigest()[:16]
     path = storage.join(folder, "packages", digest, f"{NAME}-{schemas.__version__}.tar.gz")
     if storage.stat(path) is None:
         storage.write_bytes(path, data)
     return path
+
+
+@functools.cache
+def _built() -> bytes:
+    """The package, the same for every job of this process."""
+    return source_distribution()
 
 
 def source_distribution() -> bytes:

@@ -27,7 +27,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def staged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Nothing is uploaded; the folders in which the package would have been put."""
     folders: list[str] = []
-    monkeypatch.setattr(worker_package, "stage", lambda folder: folders.append(folder) or f"{folder}/concord.tar.gz")
+
+    def stage(folder: str) -> str:
+        folders.append(folder)
+        return f"{folder}/concord.tar.gz"
+
+    monkeypatch.setattr(worker_package, "stage", stage)
     return folders
 
 
@@ -53,7 +58,7 @@ def test_options_are_completed(staged: list[str]) -> None:
     options = execution.pipeline_options((*CLOUD, "--extra_package=theirs.tar.gz"), "concord train house_numbers_")
     cloud = options.view_as(GoogleCloudOptions)
     assert cloud.staging_location == "gs://bucket/temp/staging"
-    assert re.fullmatch(r"concord-train-house-numbers-\d{8}-\d{6}-[0-9a-f]{4}", cloud.job_name)
+    assert re.fullmatch(r"concord-train-house-numbers-\d{8}-\d{6}-[0-9a-f]{8}", cloud.job_name)
     assert options.view_as(SetupOptions).extra_packages == ["theirs.tar.gz", "gs://bucket/temp/concord.tar.gz"]
     assert staged == ["gs://bucket/temp"]
 
@@ -71,7 +76,7 @@ def test_job_names_are_such_as_the_service_takes_and_differ(asked: str) -> None:
     assert len(names) == 20
     for name in names:
         assert re.fullmatch(PipelineOptionsValidator.JOB_PATTERN, name)
-        assert len(name) <= 230
+        assert len(name) <= 240
 
 
 @pytest.mark.parametrize("left_out", ["project", "region", "temp_location"])
