@@ -342,4 +342,4 @@ def test_a_flex_template_launches_a_chain_whose_driver_runs_on_a_worker(cloud: C
     started = list(cloud.service.jobs.values())[-1].asked
     assert started["name"].startswith("concord-agree-drawn-")
     assert started["environment"]["workerPools"][0]["numWorkers"] == 3
-    assert storage.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/a=human")
+    assert storage.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/a=vendor")
