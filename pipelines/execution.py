@@ -74,7 +74,8 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
         build(pipeline)
         dataflow.share_gpus(pipeline)
         result = pipeline.run()
-        result.wait_until_finish()
+        with dataflow.watched(result):
+            result.wait_until_finish()
     except ConcordError as error:
         raise type(error)(str(error).partition(" [while running")[0]) from error
     except Exception as error:

@@ -5,9 +5,11 @@ concord run run.toml --root gs://bucket/out --runner=DataflowRunner --project=ou
 """
 
 import dataclasses
+import logging
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +30,7 @@ from schemas import storage
 from schemas.errors import InputError
 from schemas.runfile import RunFile
 
+_log = logging.getLogger("concord")
 _ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
 _DRIVER_READS = {"model_file", "classes"}  # and hands what is in them to the workers
 _NAMED_ELSEWHERE = {"", "imagenet"}
@@ -121,6 +124,26 @@ def share_gpus(pipeline: beam.Pipeline) -> None:
     asked = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
     if asked and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
         debug.add_experiment(SHARED)
+
+
+@contextmanager
+def watched(result: Any) -> Iterator[None]:
+    """Say where a job can be watched while it is waited for; one whose driver is interrupted is cancelled.
+
+    Other runners' results are let through.
+    """
+    if not getattr(result, "has_job", False):  # an attribute of Dataflow's alone
+        yield
+        return
+    cloud, job = result._options.view_as(GoogleCloudOptions), result.job_id()
+    where = f"{cloud.region}/{job}?project={cloud.project}"
+    _log.info("%s: https://console.cloud.google.com/dataflow/jobs/%s", cloud.job_name, where)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _log.info("%s: being cancelled; what it has written is kept", cloud.job_name)
+        result.cancel()
+        raise
 
 
 def _wants_gpu(pipeline: beam.Pipeline) -> bool:

@@ -289,6 +289,9 @@ def test_the_staged_package_is_the_code_with_its_data_and_no_tests(cloud: Cloud,
 def test_the_driver_waits_for_every_job_and_keeps_its_counters(cloud: Cloud, ran: str) -> None:
     assert {job.state for job in cloud.service.jobs.values()} == {"JOB_STATE_DONE"}
     assert "convert drawn: done" in ran
+    for job_id, job in cloud.service.jobs.items():
+        shown = f"https://console.cloud.google.com/dataflow/jobs/europe-west4/{job_id}?project=ours-123"
+        assert f"{job.asked['name']}: {shown}" in ran
     assert "144 in = 144 out + 0 rejected" in ran
     (manifest,) = [
         found

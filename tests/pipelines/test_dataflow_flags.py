@@ -3,12 +3,21 @@
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions, SetupOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+)
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
+from google.cloud.dataflow import JobState
 
 from pipelines import cli, execution
 from pipelines.runners import dataflow, worker_package
@@ -57,6 +66,7 @@ def test_no_other_runner_is_taken_for_it(flags: list[str], staged: list[str]) ->
 def test_options_are_completed(staged: list[str]) -> None:
     options = execution.pipeline_options((*CLOUD, "--extra_package=theirs.tar.gz"), "concord train house_numbers_")
     cloud = options.view_as(GoogleCloudOptions)
+    assert options.view_as(StandardOptions).runner == "DataflowRunner"
     assert cloud.staging_location == "gs://bucket/temp/staging"
     assert re.fullmatch(r"concord-train-house-numbers-\d{8}-\d{6}-[0-9a-f]{8}", cloud.job_name)
     assert options.view_as(SetupOptions).extra_packages == ["theirs.tar.gz", "gs://bucket/temp/concord.tar.gz"]
@@ -213,6 +223,41 @@ def test_a_worker_with_a_gpu_is_one_process() -> None:
     assert shared not in asking(GPU_HINT, (*CLOUD, "--experiments=use_multiple_sdk_containers"))
     assert asking(GPU_HINT, (*CLOUD, f"--experiments={shared}")).count(shared) == 1
     assert shared not in asking(GPU_HINT, ("--runner=FnApiRunner",))
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_driver_cancels_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = SimpleNamespace(id="2026-1", current_state=JobState.JOB_STATE_RUNNING)
+    asked: list[tuple[str, str]] = []
+
+    def modify(job_id: str, state: str) -> bool:
+        asked.append((job_id, state))
+        return True
+
+    client = SimpleNamespace(get_job=lambda _: job, modify_job_state=modify)
+    options = execution.pipeline_options(CLOUD, "concord")
+    result = DataflowPipelineResult(job, SimpleNamespace(dataflow_client=client), options)
+    with dataflow.watched(result):
+        pass
+    assert asked == []
+    with pytest.raises(KeyboardInterrupt), dataflow.watched(result):
+        interrupt()
+    assert asked == [("2026-1", "JOB_STATE_CANCELLED")]
+    with pytest.raises(KeyboardInterrupt), dataflow.watched("another runner's result"):
+        interrupt()
+
+
+def test_the_command_line_takes_them_for_a_chain() -> None:
+    given = cli.build_parser().parse_args(
+        ["run", "--root=gs://b/out", "--accelerator=nvidia-tesla-t4", "--min-ram=8GB"]
+    )
+    trained = [one for found in cli._chains(given) for one in found.train]
+    assert {(one.accelerator, one.min_ram) for one in trained} == {(HINTS["nvidia-tesla-t4"], "8GB")}
+    plain = cli.build_parser().parse_args(["run", "--root=gs://b/out"])
+    assert {one.accelerator for found in cli._chains(plain) for one in found.train} == {GPU_HINT}
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":

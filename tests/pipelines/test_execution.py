@@ -87,7 +87,7 @@ def test_a_stated_number_of_workers_is_kept(flags: tuple[str, ...]) -> None:
     assert options.view_as(DirectOptions).direct_num_workers == 3
 
 
-@pytest.mark.parametrize("runner", ["PrismRunner", "FlinkRunner", "DataflowRunner"])
+@pytest.mark.parametrize("runner", ["PrismRunner", "FlinkRunner"])
 def test_another_runner_is_left_as_named(runner: str) -> None:
     options = execution.pipeline_options((f"--runner={runner}",), "concord label")
     assert options.view_as(StandardOptions).runner == runner

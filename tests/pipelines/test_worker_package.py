@@ -64,13 +64,23 @@ def test_the_same_code_gives_the_same_bytes_and_another_other_ones(monkeypatch: 
     assert worker_package.source_distribution() != first
 
 
-def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def from_installed(files: dict[str, bytes], folder: Path) -> bytes:
+    """The package as an installation makes it that has these files, far from any clone."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    program = "import sys; from pipelines.runners import worker_package as w; sys.stdout.buffer.write(%s)"
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-P", "-c", program % "w.source_distribution()"]
+    done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(tmp_path: Path) -> None:
     cloned = wheel(worker_package.source_distribution(), tmp_path / "clone")
-    monkeypatch.setattr(worker_package, "_METADATA", ("no such file",))
-    data = worker_package.source_distribution()
-    assert "pyproject.toml" not in names(data)
+    data = from_installed(cloned, tmp_path / "site-packages")
+    assert {name for name in names(data) if "/" not in name} == {"PKG-INFO", "setup.py"}
     installed = wheel(data, tmp_path / "installed")
     code = {name: content for name, content in cloned.items() if ".dist-info/" not in name}
     assert {name: content for name, content in installed.items() if ".dist-info/" not in name} == code
