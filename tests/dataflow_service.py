@@ -131,6 +131,7 @@ class Service:
         for worker in self._all:
             assert worker.stdin is not None
             worker.stdin.close()
+            worker.kill()  # what it was given is done; TensorFlow takes seconds to take leave
             worker.wait(timeout=60)
 
 
