@@ -304,6 +304,11 @@ def test_the_driver_waits_for_every_job_and_keeps_its_counters(cloud: Cloud, ran
     assert counters["train"]["train.elements"] == 1
 
 
+def test_what_the_jobs_have_made_is_whole(cloud: Cloud, ran: str) -> None:
+    done = cloud.run("-m", "pipelines", "verify", "--root", ROOT)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
 def test_a_second_run_starts_no_job(cloud: Cloud, ran: str) -> None:
     before = len(cloud.service.jobs)
     done = cloud.run("-c", DRIVER, "run", str(cloud.scratch / "scenes.toml"), "--root", ROOT, *cloud.flags)
