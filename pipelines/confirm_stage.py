@@ -171,7 +171,7 @@ def _write_manifests(
             folder = plan.labels(annotator, split)
             rows = products.total(list(folder.done().values())).records_out
             told = {what: counts.get((what, f"{annotator}:{split}", 0), 0) for what in ("labelled_images", "content")}
-            facts = {"images": plan.fingerprint, "rows": rows, **told}
+            facts: dict[str, Any] = {"images": plan.fingerprint, "rows": rows, **told}
             folder.complete(annotator=annotator, split=split, **facts)
     classes = sorted({label for (what, label, _) in counts if what == CONFIRMED})
     sets = {

@@ -190,8 +190,8 @@ def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
         write_metadata(target, shape, reports)
     for split in target.splits if target.annotator else ():
         rows = sum(report.records_out for report in target.labels(split).done().values())
-        facts_of = {"annotator": target.annotator, "split": split, "images": target.fingerprint, "seen_all": True}
-        target.labels(split).complete(**facts_of, rows=rows)
+        facts_of: dict[str, Any] = {"annotator": target.annotator, "split": split, "images": target.fingerprint}
+        target.labels(split).complete(**facts_of, seen_all=True, rows=rows)
     facts = {"fingerprint": target.fingerprint, "shards": target.shards, "counts": counts, "splits": counts["splits"]}
     identity = {"dataset": target.dataset, "version": target.version, "task": target.task}
     image_shape = list(shape) if target.pictures else None
