@@ -7,10 +7,12 @@ import numpy as np
 from models import saved
 from models.decoding import decode_image, images_of
 from models.gradcam import Heat, Looker, Pixels, Scores, scaled
+from models.halving import FAILURES, Fault, Halving
 from models.quiet import tensorflow as tf
 from schemas import hashing, storage
 from schemas.cards import require_card
 from schemas.errors import InputError
+from schemas.rejects import Reason
 
 
 class Explainer:
@@ -22,10 +24,10 @@ class Explainer:
         batch: images that a network sees at once.
     """
 
-    failures = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)  # what an undecodable image raises
+    failures = FAILURES  # what an undecodable image raises
 
     def __init__(self, lookers: Sequence[Looker], folded: str, batch: int) -> None:
-        self._lookers, self._folded, self._batch = lookers, folded, batch
+        self._lookers, self._folded, self._halving = lookers, folded, Halving(batch, Reason.MODEL_FAILED)
 
     def decode(self, payload: bytes) -> Pixels:
         """The image of a serialised example as the network takes it; one of `failures` where there is none."""
@@ -33,14 +35,21 @@ class Explainer:
         pixels: Pixels = decode_image(encoded, self._lookers[0].image_shape).numpy()
         return pixels
 
-    def look(self, pixels: Pixels, ids: Sequence[str], split: str) -> tuple[Heat, Scores]:
-        """Where it looked in images of a split, for the label that it gives each, and its scores.
+    def look(self, pixels: Pixels, ids: Sequence[str], split: str) -> tuple[Heat, Scores, dict[int, Fault]]:
+        """Where it looked in images of a split, for the label that it gives each, its scores, and where it failed.
 
         Of folds an image is shown to the one that did not see it. Images of another split, which none of them saw, get
-        the mean of their scores, and of where they looked for the label that it stands for.
+        the mean of their scores, and of where they looked for the label that it stands for. An image on which it fails
+        has no heat, and scores that are NaN.
         """
-        parts = [slice(start, start + self._batch) for start in range(0, len(ids), self._batch)]
-        return _joined([self._look_at(pixels[part], ids[part], split) for part in parts])
+        worked = self._halving.over(
+            len(ids), lambda part: self._look_at(pixels[part.start : part.stop], ids[part.start : part.stop], split)
+        )
+        heats = np.zeros(pixels.shape[:3], np.float32)
+        scores = np.full((len(ids), self._lookers[0].scored), np.nan, np.float32)
+        for part, found in worked.parts:
+            heats[part.start : part.stop], scores[part.start : part.stop] = found
+        return heats, scores, worked.faults
 
     def _look_at(self, pixels: Pixels, ids: Sequence[str], split: str) -> tuple[Heat, Scores]:
         if len(self._lookers) == 1:

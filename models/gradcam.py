@@ -39,6 +39,7 @@ class Looker:
     def __init__(self, model: keras.Model, task: str, classes: int) -> None:
         self._task, self._classes = task, classes
         self.image_shape: tuple[int, int, int] = tuple(model.input_shape[1:])
+        self.scored = int(model.output_shape[-1])
         found = _halves(model)
         if found is None:
             raise InputError(f"{model.name} has no convolutions: where it looked cannot be said")

@@ -1,7 +1,9 @@
 """Score TFRecord payloads with a network: reading ahead and decoding overlap with computing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,31 @@ import numpy.typing as npt
 
 from models import saved
 from models.decoding import FEATURES, decode_batch
+from models.halving import Fault, Halving
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from schemas import hashing, storage
 from schemas.cards import require_card
+from schemas.rejects import Reason
+
+Pixels = Any  # uint8 (n, height, width, channels), a tensor or an array
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network says of some images.
+
+    Attributes:
+        scores: (n, classes), NaN for an image that has none.
+        faults: the images that cannot be decoded or scored, and why.
+        batches: how many images the network saw at once, each time.
+        halved: how many batches memory did not hold.
+    """
+
+    scores: npt.NDArray[np.float32]
+    faults: Mapping[int, Fault]
+    batches: tuple[int, ...] = ()
+    halved: int = 0
 
 
 class Scorer:
@@ -20,15 +43,13 @@ class Scorer:
 
     Args:
         model: from uint8 pixels (n, *image_shape) to scores (n, classes).
-        batch: images that the network sees at once.
+        batch: images that the network sees at once; fewer from when memory does not hold them.
     """
-
-    failures = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)  # what an undecodable image raises
 
     def __init__(self, model: keras.Model, batch: int) -> None:
         self.image_shape: tuple[int, int, int] = tuple(model.input_shape[1:])
         self.classes = int(model.output_shape[-1])
-        self._batch = batch
+        self._batch, self._halving = batch, Halving(batch, Reason.MODEL_FAILED)
         self._scores = tf.function(
             lambda pixels: model(pixels, training=False),
             input_signature=[tf.TensorSpec((None, *self.image_shape), tf.uint8)],
@@ -42,36 +63,54 @@ class Scorer:
         """The image id that each payload, a serialised example, carries."""
         return [one.decode() for one in self._parsed(payloads)["image/id"].numpy().tolist()]
 
-    def scores(self, payloads: Sequence[bytes], split: str = "") -> npt.NDArray[np.float32]:
-        """Scores of every image, (n, classes); the split that they are of plays no part.
+    def score(self, payloads: Sequence[bytes], split: str = "") -> Scored:
+        """Scores of every image that has any; the split that they are of plays no part.
 
-        Raises:
-            tf.errors.InvalidArgumentError: an image cannot be decoded; `undecodable` tells which.
+        Images that cannot be decoded keep their place in their batch, so that the others' scores are the same bit for
+        bit; where the network fails, or memory, its batch is halved, and they are so within rounding.
         """
+        scores = np.full((len(payloads), self.classes), np.nan, np.float32)
+        faults: dict[int, Fault] = {}
+        sizes: list[int] = []
+        halved = 0
+        for first, pixels, undecoded in self._decoded(payloads):
+            worked = self._halving.over(len(pixels), partial(self._scores_of, pixels))
+            for part, found in worked.parts:
+                scores[first + part.start : first + part.stop] = found
+                sizes.append(len(part))
+            gone = {**worked.faults, **undecoded}
+            scores[[first + row for row in gone]] = np.nan
+            faults |= {first + row: fault for row, fault in gone.items()}
+            halved += worked.halved
+        return Scored(scores, faults, tuple(sizes), halved)
+
+    def _scores_of(self, pixels: Pixels, part: range) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = self._scores(pixels[part.start : part.stop]).numpy()
+        return found
+
+    def _decoded(self, payloads: Sequence[bytes]) -> Iterator[tuple[int, Pixels, dict[int, Fault]]]:
+        """For each batch its first row, its pixels, and those of its images that have none."""
         if not payloads:
-            return np.zeros((0, self.classes), np.float32)
-        images = self._parsed(payloads)["image"]
-        batches = [images[start : start + self._batch] for start in range(0, len(payloads), self._batch)]
-        found = []
+            return
+        images, step = self._parsed(payloads)["image"], self._batch
         # one batch is decoded ahead; tf.data, doing the same, left a core idle in half of the runs
         with ThreadPoolExecutor(1) as ahead:
-            decoded = ahead.submit(self._decode, batches[0])
-            for following in [*batches[1:], None]:
-                pixels = decoded.result()
-                if following is not None:
-                    decoded = ahead.submit(self._decode, following)
-                found.append(self._scores(pixels).numpy())
-        return np.concatenate(found)
+            decoded = ahead.submit(self._pixels, images[:step])
+            for start in range(0, len(payloads), step):
+                pixels, undecoded = decoded.result()
+                decoded = ahead.submit(self._pixels, images[start + step : start + 2 * step])  # of the last: nothing
+                yield start, pixels, undecoded
 
-    def undecodable(self, payloads: Sequence[bytes]) -> dict[int, str]:
-        """Which images cannot be decoded, and what the decoder says of each."""
-        found = {}
-        for row, image in enumerate(self._parsed(payloads)["image"]):
-            try:
-                self._decode(image[None])
-            except self.failures as error:
-                found[row] = str(error.message).splitlines()[0]
-        return found
+    def _pixels(self, images: tf.Tensor) -> tuple[Pixels, dict[int, Fault]]:
+        """The pixels of encoded images, black where one cannot be decoded, and why it cannot."""
+        apart = Halving(max(len(images), 1), Reason.IMAGE_UNDECODABLE)
+        worked = apart.over(len(images), lambda part: self._decode(images[part.start : part.stop]))
+        if not worked.faults and len(worked.parts) == 1:
+            return worked.parts[0][1], {}
+        pixels = np.zeros((len(images), *self.image_shape), np.uint8)
+        for part, found in worked.parts:
+            pixels[part.start : part.stop] = found.numpy()
+        return pixels, worked.faults
 
     def _parsed(self, payloads: Sequence[bytes]) -> dict[str, Any]:
         parsed: dict[str, Any] = tf.io.parse_example(tf.constant(list(payloads), tf.string), FEATURES)
@@ -88,8 +127,6 @@ class FoldScorer:
         split: the split that was divided into folds.
     """
 
-    failures = Scorer.failures
-
     def __init__(self, scorers: Sequence[Scorer], split: str) -> None:
         self._scorers, self._split = scorers, split
 
@@ -97,21 +134,23 @@ class FoldScorer:
         """The image id that each payload, a serialised example, carries."""
         return self._scorers[0].ids(payloads)
 
-    def scores(self, payloads: Sequence[bytes], split: str) -> npt.NDArray[np.float32]:
-        """Scores of every image, (n, classes), of images of a split."""
+    def score(self, payloads: Sequence[bytes], split: str) -> Scored:
+        """Scores of every image of a split that has any; see `Scorer.score`."""
         if split != self._split:
-            found = [scorer.scores(payloads) for scorer in self._scorers]
-            return np.asarray(np.stack(found).mean(axis=0), dtype=np.float32)
-        folds = hashing.fold_of(self.ids(payloads), len(self._scorers))
-        scores = np.zeros((len(payloads), self._scorers[0].classes), np.float32)
-        for fold, scorer in enumerate(self._scorers):
-            rows = np.flatnonzero(folds == fold)
-            scores[rows] = scorer.scores([payloads[int(row)] for row in rows])
-        return scores
-
-    def undecodable(self, payloads: Sequence[bytes]) -> dict[int, str]:
-        """Which images cannot be decoded, and what the decoder says of each."""
-        return self._scorers[0].undecodable(payloads)
+            found = [scorer.score(payloads) for scorer in self._scorers]
+            faults = {row: fault for one in found for row, fault in one.faults.items()}
+            scores = np.asarray(np.stack([one.scores for one in found]).mean(axis=0), dtype=np.float32)
+        else:
+            folds = hashing.fold_of(self.ids(payloads), len(self._scorers))
+            scores = np.zeros((len(payloads), self._scorers[0].classes), np.float32)
+            found, faults = [], {}
+            for fold, scorer in enumerate(self._scorers):
+                rows = np.flatnonzero(folds == fold).tolist()
+                found.append(scorer.score([payloads[row] for row in rows]))
+                scores[rows] = found[-1].scores
+                faults |= {rows[row]: fault for row, fault in found[-1].faults.items()}
+        sizes = tuple(size for one in found for size in one.batches)
+        return Scored(scores, faults, sizes, sum(one.halved for one in found))
 
 
 def load(folder: str, batch: int) -> Scorer | FoldScorer:

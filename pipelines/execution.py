@@ -97,16 +97,20 @@ def worker_error(text: str) -> ConcordError | None:
 
 
 def counters(result: Any) -> dict[str, int]:
-    """Beam's counters of a finished pipeline; of a distribution its largest value, as `NAME.max`."""
+    """Beam's counters of a finished pipeline; of a distribution its ends and its mean: `NAME.min`, `.mean`, `.max`."""
     found = result.metrics().query()
     values: dict[str, int] = {}
     for entry in found["counters"]:
         if entry.key.metric.namespace == "concord":
             values[entry.key.metric.name] = values.get(entry.key.metric.name, 0) + entry.result
+    measured: dict[str, list[Any]] = {}
     for entry in found["distributions"]:
         if entry.key.metric.namespace == "concord":
-            name = f"{entry.key.metric.name}.max"
-            values[name] = max(values.get(name, 0), entry.result.max)
+            measured.setdefault(entry.key.metric.name, []).append(entry.result)
+    for name, parts in measured.items():
+        values[f"{name}.min"] = min(part.min for part in parts)
+        values[f"{name}.mean"] = round(sum(part.sum for part in parts) / sum(part.count for part in parts))
+        values[f"{name}.max"] = max(part.max for part in parts)
     return dict(sorted(values.items()))
 
 
@@ -120,3 +124,8 @@ def count(name: str, n: int) -> None:
     """Add to a counter."""
     if n:
         Metrics.counter("concord", name).inc(n)
+
+
+def measure(name: str, value: int) -> None:
+    """Add a value to a distribution."""
+    Metrics.distribution("concord", name).update(value)

@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from models import tasks
 from pipelines import execution, heat_pictures
-from pipelines.shards import ImageShard, Rejected, ShardScorer, damaged, reject_table
+from pipelines.shards import ImageShard, Rejected, ShardScorer, count_loading, count_records, damaged, reject_table
 from schemas import storage, tables
 from schemas.errors import IncompleteError
 from schemas.examples import decode_example
@@ -113,6 +113,7 @@ class ShardExplainer(ShardScorer):
         self, batch: Sequence[AskedShard], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ExplainedShard]:
         """Explain each shard."""
+        count_loading(STAGE, model)
         for asked in batch:
             yield explain_shard(asked, model, self._task, self._classes)
 
@@ -142,15 +143,16 @@ def explain_shard(asked: AskedShard, explainer: Any, task: str, classes: Sequenc
         try:
             pixels[row] = explainer.decode(payload)
         except explainer.failures as error:
-            rejected[row] = (Reason.IMAGE_UNDECODABLE, str(error.message).splitlines()[0])
+            rejected[row] = (Reason.IMAGE_UNDECODABLE, str(getattr(error, "message", error)).splitlines()[0])
     rows = sorted(pixels)
     found = []
     if rows:
         stacked = np.stack([pixels[row] for row in rows])
-        heats, scores = explainer.look(stacked, [ids[row] for row in rows], source.split)
+        heats, scores, faults = explainer.look(stacked, [ids[row] for row in rows], source.split)
         whole = np.isfinite(scores).all(axis=1)
         for place in np.flatnonzero(~whole).tolist():
-            rejected[rows[place]] = (Reason.SCORES_NOT_FINITE, f"scores {scores[place].tolist()[:20]}")
+            infinite = (Reason.SCORES_NOT_FINITE, f"scores {scores[place].tolist()[:20]}")
+            rejected[rows[place]] = faults.get(place, infinite)
         kept = np.flatnonzero(whole)
         labels = most_probable_labels(scores[kept], task, classes)
         for place, (label, confidence) in zip(kept.tolist(), labels, strict=True):
@@ -193,6 +195,5 @@ def write_shard(explained: ExplainedShard, output: ShardFolder, rejects: ShardFo
     report = ShardReport(rows + rejected.num_rows, rows, tables.reject_counts(rejected))
     rejects.write(shard, rejected, report)
     output.write(shard, explained.rows, report)
-    execution.count("explain.images", rows)
-    execution.count("explain.rejected", rejected.num_rows)
+    count_records(STAGE, report)
     return shard

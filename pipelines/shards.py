@@ -4,6 +4,8 @@ Labels and features are both made so. Each shard is on disk as soon as it is don
 and writing, so that a killed run keeps every shard it finished.
 """
 
+import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +25,7 @@ from schemas.rejects import Reason
 
 Scores = npt.NDArray[np.float32]
 Rejected = dict[int, tuple[Reason, str]]
+_LOADED_IN: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()  # seconds that each model took
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,16 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def load_model(self) -> Any:
         """The network, ready to score; TensorFlow is imported here, on the workers that score."""
-        return self._load()
+        began = time.monotonic()
+        model = self._load()
+        _LOADED_IN[model] = time.monotonic() - began
+        return model
 
     def run_inference(
         self, batch: Sequence[ImageShard], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ScoredShard]:
         """Score each shard; its mini-batches are the scorer's."""
+        count_loading(self._stage, model)
         for source in batch:
             yield score_shard(source, model, self._stage)
 
@@ -136,6 +143,13 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
         return "concord_inference"
 
 
+def count_loading(stage: str, model: Any) -> None:
+    """Tell once how long it took to load a model; what is told before the first element, Beam does not hear."""
+    seconds = _LOADED_IN.pop(model, None)
+    if seconds is not None:
+        execution.measure(f"{stage}.load_milliseconds", round(1000 * seconds))
+
+
 def score_shard(source: ImageShard, scorer: Any, stage: str) -> ScoredShard:
     """Score every image of a shard that can be read, decoded and scored; reject the others, each by name.
 
@@ -149,7 +163,7 @@ def score_shard(source: ImageShard, scorer: Any, stage: str) -> ScoredShard:
     whole = [row for row in range(len(ids)) if row not in rejected]
     if scorer.ids([payloads[row] for row in whole]) != [ids[row] for row in whole]:
         raise IncompleteError(f"{source.tfrecord} holds other images than its index says: run concord convert --force")
-    scores, poisoned = score(scorer, [payloads[row] for row in whole], source.split)
+    scores, poisoned = score(scorer, [payloads[row] for row in whole], source.split, stage)
     rejected |= {whole[position]: problem for position, problem in poisoned.items()}
     kept = tuple(ids[row] for row in whole if row not in rejected)
     return ScoredShard(source, kept, scores, reject_table(source, ids, rejected))
@@ -173,22 +187,19 @@ def damaged(offset: int, length: int) -> tuple[Reason, str]:
     return Reason.RECORD_DAMAGED, f"the checksum of the {length} bytes at {offset} does not fit"
 
 
-def score(scorer: Any, payloads: list[bytes], split: str) -> tuple[Scores, Rejected]:
+def score(scorer: Any, payloads: list[bytes], split: str, stage: str) -> tuple[Scores, Rejected]:
     """Scores of the images that have any, in order, and the positions of those that have none."""
-    try:
-        scores = scorer.scores(payloads, split)
-        rejected: Rejected = {}
-    except scorer.failures:
-        found = scorer.undecodable(payloads)
-        if not found:
-            raise
-        rejected = {row: (Reason.IMAGE_UNDECODABLE, detail) for row, detail in found.items()}
-        scores = scorer.scores([payload for row, payload in enumerate(payloads) if row not in rejected], split)
-    kept = [row for row in range(len(payloads)) if row not in rejected]
-    finite = np.isfinite(scores).all(axis=1)
-    for position in np.flatnonzero(~finite).tolist():
-        rejected[kept[position]] = (Reason.SCORES_NOT_FINITE, f"scores {scores[position].tolist()[:20]}")
-    return scores[finite], rejected
+    began = time.monotonic()
+    found = scorer.score(payloads, split)
+    execution.measure(f"{stage}.images_per_second", round(len(payloads) / max(time.monotonic() - began, 1e-6)))
+    for images in found.batches:
+        execution.measure(f"{stage}.batch_images", images)
+    execution.count(f"{stage}.batches_out_of_memory", found.halved)
+    rejected: Rejected = dict(found.faults)
+    finite = np.isfinite(found.scores).all(axis=1)
+    for row in np.flatnonzero(~finite).tolist():
+        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {found.scores[row].tolist()[:20]}"))
+    return found.scores[finite], rejected
 
 
 def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:
@@ -212,6 +223,14 @@ def write_shard(scored: ScoredShard, plan: ScorePlan) -> tuple[str, int]:
     report = ShardReport(images + rejects.num_rows, images, reasons, scored.source.payload_bytes)
     plan.rejects[split].write(shard, rejects, report)
     plan.outputs[split].write(shard, plan.table[split](scored.ids, scored.scores), report)
-    execution.count(f"{plan.stage}.images", images)
-    execution.count(f"{plan.stage}.rejected", rejects.num_rows)
+    count_records(plan.stage, report)
     return split, shard
+
+
+def count_records(stage: str, report: ShardReport) -> None:
+    """Count the images of a shard that came in, those that went out, and those that were rejected, by reason."""
+    execution.count(f"{stage}.in", report.records_in)
+    execution.count(f"{stage}.images", report.records_out)
+    execution.count(f"{stage}.rejected", sum(report.rejected.values()))
+    for reason, images in report.rejected.items():
+        execution.count(f"{stage}.rejected.{reason}", images)

@@ -18,6 +18,8 @@ class Reason(StrEnum):
     RECORD_DAMAGED = "record_damaged"
     IMAGE_UNDECODABLE = "image_undecodable"
     SCORES_NOT_FINITE = "scores_not_finite"
+    MODEL_FAILED = "model_failed"
+    OUT_OF_MEMORY = "out_of_memory"
     ROW_MALFORMED = "row_malformed"
     ROW_NOT_UTF8 = "row_not_utf8"
     IMAGE_ID_NOT_HEX = "image_id_not_hex"
@@ -51,6 +53,8 @@ REMEDIES = {
     Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
     Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: copy it again, or remake the shard with convert --force",
     Reason.SCORES_NOT_FINITE: "the network's scores are NaN or infinite: train it again",
+    Reason.MODEL_FAILED: "the network fails on this image alone: see its error, mend either, and run with --force",
+    Reason.OUT_OF_MEMORY: "memory holds not even one image: leave more of it free, and run the command with --force",
     Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: mend the file",
     Reason.ROW_NOT_UTF8: "the row is not UTF-8 text: save the file as UTF-8",
     Reason.IMAGE_ID_NOT_HEX: "an ImageID is 16 hexadecimal digits: mend the file, or name its columns with --columns",

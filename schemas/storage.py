@@ -6,11 +6,13 @@ at once. Credentials and endpoints come from the usual environment (`AWS_*`, `GO
 """
 
 import contextlib
+import datetime
 import errno
 import fnmatch
 import functools
 import glob as glob_module
 import io
+import itertools
 import os
 import re
 import shutil
@@ -34,6 +36,20 @@ _REMEDIES = {
     errno.EPERM: "permission denied; choose another place, or mend its permissions",
     errno.ENOTDIR: "a file stands where a folder is needed; move it, or choose another place",
 }
+# What object stores say of themselves, in the words of Arrow's clients, and what to do.
+_STORE_REMEDIES = (
+    (
+        re.compile(r"HTTP status 40[13]|ACCESS_DENIED|PERMISSION_DENIED|UNAUTHENTICATED|_ACCESS_KEY|SIGNATURE"),
+        "give credentials that may do this (AWS_*, GOOGLE_APPLICATION_CREDENTIALS)",
+    ),
+    (
+        re.compile(r"HTTP status (429|5\d\d)|NETWORK_CONNECTION|SLOW_DOWN|THROTTL|TIMEOUT|UNAVAILABLE|Retry policy"),
+        "the store kept failing for about a minute; see whether it can be reached, and run the same command again",
+    ),
+)
+_INNER = re.compile(r" error_info=\{.*\}")  # what Google's client says of its own workings
+S3_RETRIES = 11  # pauses that double from 25 ms: some 50 seconds, and 3 more for each answer that does not come
+GOOGLE_PATIENCE = datetime.timedelta(seconds=60)
 _MAGIC = re.compile(r"[*?\[]")
 
 
@@ -63,7 +79,8 @@ def parent(path: str) -> str:
 @functools.lru_cache(maxsize=8)
 def _remote(scheme: str) -> fs.FileSystem:
     if scheme == "s3":
-        return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"))
+        patient = fs.AwsDefaultS3RetryStrategy(max_attempts=S3_RETRIES)
+        return fs.S3FileSystem(endpoint_override=os.environ.get("AWS_ENDPOINT_URL"), retry_strategy=patient)
     if scheme == "gs":
         return _google(os.environ.get("STORAGE_EMULATOR_HOST", ""))
     raise InputError(f"cannot open {scheme}://...: paths may be local, gs:// or s3://")
@@ -72,9 +89,11 @@ def _remote(scheme: str) -> fs.FileSystem:
 def _google(emulator: str) -> fs.FileSystem:
     """Google's object store, or an emulator of it, which knows no credentials."""
     if not emulator:
-        return fs.GcsFileSystem()
+        return fs.GcsFileSystem(retry_time_limit=GOOGLE_PATIENCE)
     scheme, _, host = emulator.rstrip("/").rpartition("://")
-    return fs.GcsFileSystem(anonymous=True, scheme=scheme or "http", endpoint_override=host)
+    return fs.GcsFileSystem(
+        anonymous=True, scheme=scheme or "http", endpoint_override=host, retry_time_limit=GOOGLE_PATIENCE
+    )
 
 
 def _locate(path: str) -> tuple[fs.FileSystem, str]:
@@ -96,8 +115,16 @@ def explained(action: str, path: str) -> Iterator[None]:
         missing = "its folder cannot be made; choose another place" if action == "write" else "no such file"
         raise StorageError(f"cannot {action} {path}: {missing}") from error
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, str(error))
-        raise StorageError(f"cannot {action} {path}: {remedy}") from error
+        raise StorageError(f"cannot {action} {path}: {_remedy(path, error)}") from error
+
+
+def _remedy(path: str, error: OSError) -> str:
+    """What to do about an error of the operating system, or of an object store."""
+    said = _INNER.sub("", " ".join(str(error).split()))
+    if not is_remote(path):
+        return _REMEDIES.get(error.errno or 0, said)
+    known = (remedy for pattern, remedy in _STORE_REMEDIES if pattern.search(said))
+    return "; ".join([said.rstrip("."), *itertools.islice(known, 1)])
 
 
 def read_bytes(path: str) -> bytes:
@@ -112,14 +139,14 @@ def open_input(path: str) -> IO[bytes]:
         if not is_remote(path):
             return open(path, "rb")
         filesystem, key = _locate(path)
-        return io.BufferedReader(_Readable(filesystem.open_input_file(key)), buffer_size=1 << 20)
+        return io.BufferedReader(_Readable(filesystem.open_input_file(key), path), buffer_size=1 << 20)
 
 
 class _Readable(io.RawIOBase):
     """Arrow's input file with the one method (`readinto`) that Python's readers ask for."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, file: Any, path: str) -> None:
+        self._file, self._path = file, path
 
     def readable(self) -> bool:
         return True
@@ -135,7 +162,11 @@ class _Readable(io.RawIOBase):
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
-        return int(self._file.readinto(buffer))
+        with explained("read", self._path):
+            try:
+                return int(self._file.readinto(buffer))
+            except ValueError as error:  # Google's client has closed the file, after all its tries, and says no more
+                raise OSError("UNAVAILABLE: the store closed the file") from error
 
 
 def write_bytes(path: str, data: bytes | memoryview) -> None:

@@ -40,12 +40,12 @@ def read_payload(file: IO[bytes], offset: int, length: int) -> bytes | None:
 
 
 def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
-    """The payload that begins at `offset` in a shard, or None where its length or checksum does not fit."""
+    """The payload that begins at `offset` in a shard, or None where its length or one of its checksums does not fit."""
     payload = shard[offset : offset + length]
     begin, end = offset - HEADER_BYTES, offset + length
     if begin < 0 or len(shard) < end + FOOTER_BYTES:
         return None
-    if _PREFIX.unpack_from(shard, begin)[0] != length or _CRC.unpack_from(shard, end)[0] != masked_crc(payload):
+    if shard[begin:offset] != _header(length) or _CRC.unpack_from(shard, end)[0] != masked_crc(payload):
         return None
     return payload
 

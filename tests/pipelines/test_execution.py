@@ -107,14 +107,15 @@ def weigh(number: int) -> int:
     return number
 
 
-def test_counters_are_summed_and_the_largest_element_kept() -> None:
+def test_counters_are_summed_and_distributions_have_their_ends_and_mean() -> None:
     def build(pipeline: beam.Pipeline) -> None:
         numbers = pipeline | beam.Create(range(1, 8))
         numbers | "One" >> beam.Map(weigh)
         numbers | "Two" >> beam.Map(weigh)
 
     found = execution.run("concord test", build, ("--direct_num_workers=2",))
-    assert found == {"weigh.element_bytes.max": 700, "weigh.elements": 14, "weigh.even": 6}
+    weights = {"weigh.element_bytes.min": 100, "weigh.element_bytes.mean": 400, "weigh.element_bytes.max": 700}
+    assert found == {**weights, "weigh.elements": 14, "weigh.even": 6}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from models.gradcam import Looker
 from models.job import TrainJob
 from models.quiet import keras
 from models.quiet import tensorflow as tf
-from models.scoring import FoldScorer
+from models.scoring import FoldScorer, Scored
 from pipelines import heat_pictures, members, train_stage
 from pipelines.execution import Context
 from pipelines.explain_stage import explain as explain_stage
@@ -252,15 +252,15 @@ def test_a_fold_scorer_without_images_of_a_fold() -> None:
         def ids(self, payloads: list[bytes]) -> list[str]:
             return [payload.decode() for payload in payloads]
 
-        def scores(self, payloads: list[bytes], split: str = "") -> Array:
-            return np.full((len(payloads), 2), self.value, np.float32)
+        def score(self, payloads: list[bytes], split: str = "") -> Scored:
+            return Scored(np.full((len(payloads), 2), self.value, np.float32), {})
 
     names = [name for name in map(str, range(40)) if unseen_by([name])[0] == 1]
     scorer = FoldScorer([Constant(0.25), Constant(0.75)], "train")  # type: ignore[list-item]
     payloads = [name.encode() for name in names]
-    assert (scorer.scores(payloads, "train") == 0.75).all()
-    assert (scorer.scores(payloads, "test") == 0.5).all()
-    assert scorer.scores([], "train").shape == (0, 2)
+    assert (scorer.score(payloads, "train").scores == 0.75).all()
+    assert (scorer.score(payloads, "test").scores == 0.5).all()
+    assert scorer.score([], "train").scores.shape == (0, 2)
 
 
 def test_members_have_fingerprints_of_their_own(converted: str) -> None:
