@@ -7,12 +7,10 @@ at once. Credentials and endpoints come from the usual environment (`AWS_*`, `GO
 
 import contextlib
 import datetime
-import errno
 import fnmatch
 import functools
 import glob as glob_module
 import io
-import itertools
 import os
 import re
 import shutil
@@ -25,29 +23,9 @@ from typing import IO, Any
 
 from pyarrow import fs
 
+from schemas import remedies
 from schemas.errors import InputError, StorageError
 
-_REMEDIES = {
-    errno.ENOSPC: "no space left there; free some, or choose another place",
-    errno.EDQUOT: "the disk quota is used up; free some space, or choose another place",
-    errno.EFBIG: "the file would be larger than this system allows; raise the file-size limit (ulimit -f)",
-    errno.EROFS: "the file system is read-only; choose another place",
-    errno.EACCES: "permission denied; choose another place, or mend its permissions",
-    errno.EPERM: "permission denied; choose another place, or mend its permissions",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it, or choose another place",
-}
-# What object stores say of themselves, in the words of Arrow's clients, and what to do.
-_STORE_REMEDIES = (
-    (
-        re.compile(r"HTTP status 40[13]|ACCESS_DENIED|PERMISSION_DENIED|UNAUTHENTICATED|_ACCESS_KEY|SIGNATURE"),
-        "give credentials that may do this (AWS_*, GOOGLE_APPLICATION_CREDENTIALS)",
-    ),
-    (
-        re.compile(r"HTTP status (429|5\d\d)|NETWORK_CONNECTION|SLOW_DOWN|THROTTL|TIMEOUT|UNAVAILABLE|Retry policy"),
-        "the store kept failing for about a minute; see whether it can be reached, and run the same command again",
-    ),
-)
-_INNER = re.compile(r" error_info=\{.*\}")  # what Google's client says of its own workings
 S3_RETRIES = 11  # pauses that double from 25 ms: some 50 seconds, and 3 more for each answer that does not come
 GOOGLE_PATIENCE = datetime.timedelta(seconds=60)
 _MAGIC = re.compile(r"[*?\[]")
@@ -115,16 +93,9 @@ def explained(action: str, path: str) -> Iterator[None]:
         missing = "its folder cannot be made; choose another place" if action == "write" else "no such file"
         raise StorageError(f"cannot {action} {path}: {missing}") from error
     except OSError as error:
-        raise StorageError(f"cannot {action} {path}: {_remedy(path, error)}") from error
-
-
-def _remedy(path: str, error: OSError) -> str:
-    """What to do about an error of the operating system, or of an object store."""
-    said = _INNER.sub("", " ".join(str(error).split()))
-    if not is_remote(path):
-        return _REMEDIES.get(error.errno or 0, said)
-    known = (remedy for pattern, remedy in _STORE_REMEDIES if pattern.search(said))
-    return "; ".join([said.rstrip("."), *itertools.islice(known, 1)])
+        raise StorageError(
+            f"cannot {action} {path}: {remedies.of(str(error), 0 if is_remote(path) else error.errno)}"
+        ) from error
 
 
 def read_bytes(path: str) -> bytes:
