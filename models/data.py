@@ -2,23 +2,25 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models import inputs, labelled
+from models import inputs, labelled, mending
 from models.inputs import Batches, LabelledShards
 from models.job import TrainJob
+from models.mending import DamagedRows
 from models.objectives import Objective
 from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.tasks import Scores, Targets
-from schemas import products, storage
-from schemas.errors import IncompleteError, InputError
+from schemas import products, storage, tfrecord
+from schemas.errors import IncompleteError, InputError, TooManyRejectsError
 from schemas.products import ImageSet, ShardFolder
+from schemas.rejects import REMEDIES, Reason
 
 JUDGING_BATCH = 256
 CLOSE = 0.02  # of the largest feature: mixed precision rounds otherwise in batches of another size
@@ -31,10 +33,12 @@ class Source:
     Attributes:
         payloads: for each split, from the number of a shard to a dataset of its payloads.
         decode: payloads (n,) to what the network takes.
+        damaged: for each split, the payloads that are empty, for their records cannot be read.
     """
 
     payloads: Mapping[str, Callable[[tf.Tensor], tf.data.Dataset]]
     decode: Callable[[tf.Tensor], tf.Tensor]
+    damaged: Mapping[str, DamagedRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,20 @@ class Data:
     @property
     def splits(self) -> list[str]:
         """The splits that are read, each once."""
-        parts = [self.train, self.validation, *self.judged.values()]
-        return list(dict.fromkeys(part.split for part in parts))
+        return list(dict.fromkeys(part.split for part in self.parts))
+
+    @property
+    def parts(self) -> list[Part]:
+        """All that is read."""
+        return [self.train, self.validation, *self.judged.values()]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def each(self, change: Callable[[Part], Part]) -> "Data":
+        """The same, with every part changed."""
+        judged = {name: change(part) for name, part in self.judged.items()}
+        return Data(change(self.train), change(self.validation), judged)
 
 
 def plan(job: TrainJob, images: ImageSet) -> Data:
@@ -102,13 +118,45 @@ def plan(job: TrainJob, images: ImageSet) -> Data:
 
 @contextmanager
 def image_source(images: ImageSet, splits: Sequence[str], shape: tuple[int, int, int]) -> Iterator[Source]:
-    """The images of some splits, brought to this machine where they are not on it."""
+    """The images of some splits, brought to this machine where they are not on it, and where they are damaged."""
     with ExitStack() as stack:
-        payloads = {}
+        payloads, damaged = {}, {}
+        scratch = stack.enter_context(storage.scratch_folder())
         for split in splits:
             paths = [images.tfrecord(split, shard) for shard in range(images.shards)]
-            payloads[split] = inputs.records(tuple(stack.enter_context(storage.local_copies(paths))))
-        yield Source(payloads, inputs.decode_images(shape))
+            copies = stack.enter_context(storage.local_copies(paths))
+            found = [mending.readable(images, split, *one, scratch) for one in enumerate(copies)]
+            payloads[split] = inputs.records(tuple(path for path, _ in found))
+            damaged[split] = {shard: rows for shard, (_, rows) in enumerate(found) if rows}
+        yield Source(payloads, inputs.decode_images(shape), damaged)
+
+
+def without_damaged(data: Data, damaged: Mapping[str, DamagedRows], most: float) -> Data:
+    """The same, without the images whose records are damaged.
+
+    Raises:
+        TooManyRejectsError: they are more than `most`, a share of the images that are to be read.
+    """
+    places = [one for rows in damaged.values() for found in rows.values() for one in found]
+    if not places:
+        return data
+
+    def kept(part: Part) -> Part:
+        targets = list(part.targets)
+        for shard, found in damaged[part.split].items():
+            known = targets[shard].known.copy()
+            known[[one.row for one in found]] = False
+            targets[shard] = replace(targets[shard], known=known)
+        return Part(part.split, tuple(targets))
+
+    whole = data.each(kept)
+    lost = len(data) - len(whole)
+    if lost > most * len(data):
+        raise TooManyRejectsError(
+            f"train has to leave out {lost} of {len(data)} images ({Reason.RECORD_DAMAGED} {lost}), more than "
+            f"--max-reject-fraction {most:g}. The first: {places[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}"
+        )
+    return whole
 
 
 def feature_source(images: ImageSet, folders: Mapping[str, ShardFolder], width: int) -> Source:
@@ -148,8 +196,7 @@ def with_features(data: Data, images: ImageSet, folders: Mapping[str, ShardFolde
             targets.append(replace(one, known=one.known & np.array([name in there for name in ids], dtype=np.bool_)))
         return Part(part.split, tuple(targets))
 
-    judged = {name: kept(part) for name, part in data.judged.items()}
-    return Data(kept(data.train), kept(data.validation), judged)
+    return data.each(kept)
 
 
 def check_features(backbone: keras.Model, part: Part, images: ImageSet, folder: ShardFolder) -> None:
@@ -163,7 +210,8 @@ def check_features(backbone: keras.Model, part: Part, images: ImageSet, folder: 
     stored = aligned(folder.read(shard), rows["image_id"].to_pylist())
     content = storage.read_bytes(images.tfrecord(part.split, shard))
     places = zip(rows["offset"].to_pylist(), rows["length"].to_pylist(), stored, strict=True)
-    found = [(content[at : at + length], features) for at, length, features in places if features][:4]
+    read = [(tfrecord.payload_at(content, at, length), features) for at, length, features in places if features]
+    found = [(payload, features) for payload, features in read if payload is not None][:4]
     if not found:
         return
     expected = np.stack([np.frombuffer(features, np.float32) for _, features in found])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from models import tasks
 from models.tasks import Targets
-from schemas import hashing, storage, tables, tfrecord
+from schemas import hashing, tables
 from schemas.errors import InputError
 from schemas.products import MULTILABEL, ImageSet, ShardFolder
 
@@ -81,17 +81,3 @@ def _parted(
         kept.append(replace(one, known=one.known & ~left_out))
         held.append(replace(one, known=one.known & left_out))
     return tuple(kept), tuple(held)
-
-
-def damaged_record(images: ImageSet, split: str) -> str | None:
-    """Where the first record of a split lies whose checksum does not fit, in words; None where all do."""
-    for shard in range(images.shards):
-        content = storage.read_bytes(images.tfrecord(split, shard))
-        index = images.index(split).read(shard)
-        places = zip(
-            index["image_id"].to_pylist(), index["offset"].to_pylist(), index["length"].to_pylist(), strict=True
-        )
-        for row, (image_id, offset, length) in enumerate(places):
-            if tfrecord.payload_at(content, offset, length) is None:
-                return f"{images.tfrecord(split, shard)}, record {row} ({image_id})"
-    return None

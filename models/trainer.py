@@ -18,7 +18,7 @@ from typing import Any
 import numpy.typing as npt
 
 import schemas
-from models import building, calibration, checkpoints, data, fitting, labelled, saved, tasks, transfer
+from models import building, calibration, checkpoints, data, fitting, saved, tasks, transfer
 from models.checkpoints import State
 from models.data import Data, Part, Source, scored
 from models.fitting import EVALUATION_BATCH, Lesson, Record
@@ -33,6 +33,7 @@ from schemas import products, storage
 from schemas.errors import ConcordError, InputError
 from schemas.products import MULTILABEL, ImageSet
 
+LISTED = 100  # damaged records that a card names
 Tell = Callable[[dict[str, Any]], None]
 
 
@@ -60,16 +61,14 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
         try:
             state = _fit(stages, job, objective, tell)
             judged = _judge(stages[-1], images, objective, job)
-        except tf.errors.DataLossError as error:
-            places = (labelled.damaged_record(images, split) for split in found.splits)
-            remedy = "remake the dataset with concord convert --force"
-            place = next(filter(None, places), settings.dataset)
-            raise InputError(f"{place}: the checksum does not fit; {remedy}") from error
+        except tf.errors.DataLossError as error:  # they were whole when the training began
+            raise InputError(f"images of {settings.dataset!r} changed while they were read: run it again") from error
     metrics = _metrics(state, stages[-1].data) | {"seconds": round(time.monotonic() - began, 2)}
-    card = {**_card(job, images, shape), **judged, "history": state.history, "metrics": metrics}
+    left_out = _left_out(found, stages[-1])
+    card = {**_card(job, images, shape), **judged, **left_out, "history": state.history, "metrics": metrics}
     saved.save(model, job.folder, card)
     checkpoints.remove(job.folder)
-    return {**metrics, "evaluation": judged.get("evaluation", {})}
+    return {**metrics, **left_out, "evaluation": judged.get("evaluation", {})}
 
 
 @dataclass(frozen=True)
@@ -88,15 +87,17 @@ def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, st
     settings = job.settings
     first = (settings.epochs, settings.learning_rate)
     last = (settings.fine_tune_epochs, settings.fine_tune_learning_rate)
-    stages = []
+    stages, source = [], None
+    if not job.features or settings.fine_tune_from:
+        source = stack.enter_context(data.image_source(images, found.splits, tuple(model.input_shape[1:])))
+        found = data.without_damaged(found, source.damaged, settings.max_reject_fraction)
     if job.features:
         head = transfer.head_of(model)
         folders = {split: products.shard_folder(folder) for split, folder in job.features.items()}
         data.check_features(transfer.backbone_of(model), found.train, images, folders[found.train.split])
-        source = data.feature_source(images, folders, head.input_shape[-1])
-        stages.append(Stage(head, data.with_features(found, images, folders), source, *first))
-    if not job.features or settings.fine_tune_from:
-        source = stack.enter_context(data.image_source(images, found.splits, tuple(model.input_shape[1:])))
+        seen = data.feature_source(images, folders, head.input_shape[-1])
+        stages.append(Stage(head, data.with_features(found, images, folders), seen, *first))
+    if source:
         phases = [*([] if job.features else [first]), *([last] if settings.fine_tune_from else [])]
         stages += [Stage(model, found, source, *phase) for phase in phases]
     return stages
@@ -156,6 +157,13 @@ def _metrics(state: State, found: Data) -> dict[str, Any]:
     metrics: dict[str, Any] = {name: values[best - 1] for name, values in state.history.items()}
     metrics |= {"best_epoch": best, "epochs": epochs}
     return metrics | {"train_images": len(found.train), "validation_images": len(found.validation)}
+
+
+def _left_out(found: Data, stage: Stage) -> dict[str, Any]:
+    """How many labelled images could not be read, and where the first of them lie; empty where all could."""
+    images = len(found) - len(stage.data)
+    places = [str(one) for rows in stage.source.damaged.values() for damaged in rows.values() for one in damaged]
+    return {"left_out": {"images": images, "damaged": places[:LISTED]}} if images else {}
 
 
 def _card(job: TrainJob, images: ImageSet, shape: building.Shape) -> dict[str, Any]:

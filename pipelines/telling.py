@@ -38,6 +38,10 @@ def trained(counts: dict[str, Any]) -> str:
     held = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
     parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in held]
     parts.append(f" after {counts['epochs']} epochs")
+    if "left_out" in counts:
+        gone = counts["left_out"]
+        first = f", the first {gone['damaged'][0]}: run convert --force" if gone["damaged"] else ""
+        parts.append(f"; {gone['images']:,} images left out, which cannot be read{first}")
     for split, figures in counts.get("evaluation", {}).items():
         shown = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items() if isinstance(value, float)]
         parts.append(f"; {split.replace('_', ' ')} ({figures['images']:,} images)")

@@ -62,7 +62,7 @@ def train(trainings: Sequence[TrainSettings], context: Context) -> list[StageRes
     for one in planned:
         card, made = cards.require_card(one.folder), one in wanted
         product = f"{one.settings.dataset}/{one.settings.name}"
-        counts = {**card["metrics"], **{key: card[key] for key in ("evaluation", "sweep") if key in card}}
+        counts = {**card["metrics"], **{key: card[key] for key in ("evaluation", "sweep", "left_out") if key in card}}
         results.append(StageResult("train", product, made, seconds if made else 0.0, counts, counters if made else {}))
     return results
 

@@ -77,6 +77,7 @@ class TrainSettings(Checked):
     folds: int = setting(0, "train so many models, each of which labels the fold that it did not see")
     sweep: tuple[Mapping[str, Any], ...] = setting((), "settings to try, each a value, a list, or a range", "tables")
 
+    max_reject_fraction: float = setting(0.01, "share of images that may be damaged before the stage fails")
     seed: int = setting(1, "seed of weights, order, augmentation and dropout")
     threads: int = setting(1, "CPU threads of the training process; another number gives other weights")
     gpus: int = setting(1, "GPUs a model is trained on, where there are any")
@@ -152,6 +153,6 @@ class FeatureSettings(Checked):
     def of(training: TrainSettings, splits: tuple[str, ...]) -> "FeatureSettings":
         """The features that a training can learn a head from."""
         shared = ("dataset", "network", "version", "image_size", "weights", "features_from", "precision")
-        values = {key: getattr(training, key) for key in (*shared, "accelerator", "min_ram")}
+        values = {key: getattr(training, key) for key in (*shared, "accelerator", "min_ram", "max_reject_fraction")}
         seed = 0 if training.weights else training.seed  # weights that are given do not depend on it
         return FeatureSettings(**values, splits=splits, seed=seed)

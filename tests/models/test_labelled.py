@@ -130,14 +130,3 @@ def test_folds_part_the_images_whatever_else_was_drawn(tmp_path: Path) -> None:
     train = train[~hashing.held_out(train.tolist(), 0.2)]
     sizes = np.bincount(hashing.fold_of(train.tolist(), 4), minlength=4) / len(train)
     assert np.abs(sizes - 0.25).max() < 0.04
-
-
-def test_a_record_that_is_damaged_is_found(tmp_path: Path) -> None:
-    found = images(tmp_path)
-    assert labelled.damaged_record(found, "train") is None
-    row = found.index("train").read(3).to_pylist()[2]
-    path = Path(found.tfrecord("train", 3))
-    content = bytearray(path.read_bytes())
-    content[row["offset"] + 5] ^= 1
-    path.write_bytes(content)
-    assert labelled.damaged_record(found, "train") == f"{path}, record 2 ({row['image_id']})"

@@ -11,18 +11,20 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from models import saved
 from models.job import TrainJob
 from models.quiet import tensorflow as tf
-from pipelines import execution
+from pipelines import execution, telling
 from pipelines.execution import Context
 from pipelines.train import TrainModels, epoch_line, train_models
 from pipelines.train_stage import train
-from schemas import layout, products
-from schemas.errors import ConcordError, IncompleteError, InputError
+from schemas import cards, layout, products, tables
+from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
 from schemas.fields import GPU_HINT
+from schemas.rejects import REMEDIES, Reason
 from schemas.train_settings import TrainSettings
 
 Models = tuple[TrainSettings, TrainSettings]
@@ -242,13 +244,46 @@ def test_without_an_accelerator_nothing_is_asked_for(models: Models) -> None:
     assert [environment.resource_hints for environment in environments if environment.resource_hints] == []
 
 
-def test_a_damaged_record_is_named(root: str, models: Models) -> None:
-    shard = Path(layout.images(root, "drawn", "1.0.0"), "drawn-train.tfrecord-00005-of-00008")
-    index = products.image_set(root, "drawn", "1.0.0").index("train").read(5)
+def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> None:
+    images = products.image_set(root, "drawn", "1.0.0")
+    rows = images.index("train").read(5).to_pylist()
+    shard = Path(images.tfrecord("train", 5))
+    whole = shard.read_bytes()
+    content = bytearray(whole)
+    content[rows[3]["offset"] + 20] ^= 1  # data
+    content[rows[6]["offset"] - 12] ^= 1  # length
+    shard.write_bytes(content[:-1])
+    gone = {row: rows[row]["image_id"] for row in (3, 6, len(rows) - 1)}
+    named = [f"{shard}, record {row} ({image_id})" for row, image_id in gone.items()]
+    [result] = train([dataclasses.replace(models[0], name="damaged", epochs=1)], Context(root))
+    assert result.counts["left_out"] == {"images": 3, "damaged": named}
+    assert result.counts["train_images"] == images.images_in("train") - 3
+    assert f"3 images left out, which cannot be read, the first {named[0]}: run convert" in telling.trained(
+        result.counts
+    )
+    assert shard.read_bytes() == bytes(content[:-1])  # nothing is mended where it lies
+    with pytest.raises(TooManyRejectsError, match=r"train has to leave out 3 of 480 images .*fraction 0.001") as caught:
+        train([dataclasses.replace(models[0], name="strict", max_reject_fraction=0.001)], Context(root))
+    assert f"The first: {named[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}" in str(caught.value)
+    assert not Path(root, "models/drawn/strict/model.json").exists()
+
+
+def test_a_training_without_damaged_records_is_that_on_the_other_images(root: str, models: Models) -> None:
+    """The same weights as where people never labelled the image whose record is damaged."""
+    images = products.image_set(root, "drawn", "1.0.0")
+    gone = images.index("train").read(5).to_pylist()[3]
+    labels = products.label_set(root, "drawn", "human", "train")
+    rows = labels.read(5)
+    kept = rows.filter(pc.not_equal(rows["image_id"], gone["image_id"]))
+    tables.write(labels.path(5), kept, labels.fingerprint)
+    twin = dataclasses.replace(models[0], epochs=1)
+    train([dataclasses.replace(twin, name="unlabelled")], Context(root))
+    tables.write(labels.path(5), rows, labels.fingerprint)
+    shard = Path(images.tfrecord("train", 5))
     content = bytearray(shard.read_bytes())
-    content[index["offset"][3].as_py() + 20] ^= 1
+    content[gone["offset"] + 20] ^= 1
     shard.write_bytes(content)
-    wanted = rf"00005-of-00008, record 3 \({index['image_id'][3].as_py()}\): .*convert --force"
-    with pytest.raises(InputError, match=wanted):
-        train([dataclasses.replace(models[0], name="damaged")], Context(root))
-    assert not Path(root, "models/drawn/damaged/model.json").exists()
+    train([dataclasses.replace(twin, name="damaged")], Context(root))
+    found = [cards.require_card(layout.model(root, "drawn", name)) for name in ("unlabelled", "damaged")]
+    assert found[0]["weights_sha256"] == found[1]["weights_sha256"]
+    assert found[0]["history"] == found[1]["history"]
