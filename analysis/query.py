@@ -18,12 +18,14 @@ import pyarrow as pa
 from analysis import rows
 from analysis.rows import Column
 from schemas import describe, storage
+from schemas import tables as parquet
 from schemas.errors import InputError
 from schemas.registry import Table
 
 SHOWN = 100  # rows of a table that people are to read, unless more are asked for
 _FETCHED = 4096  # rows at once
 _VIEW = re.compile(r"((?:^-- [^\n]*\n)+)CREATE OR REPLACE TEMP VIEW (\w+) AS\n(.*?);\n", re.MULTILINE | re.DOTALL)
+_STREAM = re.compile(r"stream registered as '(\w+)' failed")
 _UNKNOWN = re.compile(r"Table with name (\S+) does not exist")
 
 
@@ -78,10 +80,10 @@ def run(
     if most < 0:
         raise InputError(f"limit must be 0 or more rows, got {most}")
     with opened(root, sql, tables) as connection:
-        with _explained(tables):
+        with _explained(tables, root):
             connection.execute(sql)
         columns = [Column(name, str(kind)) for name, kind, *_ in connection.description or ()]
-        batches = rows.Limited(_batches(connection, tables), most)
+        batches = rows.Limited(_batches(connection, tables, root), most)
         rows.FORMS[form](columns, batches, out)
     return -batches.taken if batches.more else batches.taken
 
@@ -96,7 +98,7 @@ def opened(root: str, sql: str, tables: Mapping[str, Table]) -> duckdb.DuckDBPyC
         IncompleteError: a file is damaged or does not fit.
     """
     connection = duckdb.connect(config={"python_enable_replacements": False})
-    with _explained(tables):
+    with _explained(tables, root):
         statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise InputError(f"give one statement of SQL, not {len(statements)}")
@@ -124,18 +126,23 @@ def _words(sql: str) -> set[str]:
     return set(re.findall(r"\w+", sql.lower()))
 
 
-def _batches(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]) -> Iterator[list[rows.Values]]:
-    with _explained(tables):
+def _batches(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], root: str
+) -> Iterator[list[rows.Values]]:
+    with _explained(tables, root):
         while batch := connection.fetchmany(_FETCHED):
             yield batch
 
 
 @contextmanager
-def _explained(tables: Mapping[str, Table]) -> Iterator[None]:
-    """Turn DuckDB's error into one that says what to do."""
+def _explained(tables: Mapping[str, Table], root: str) -> Iterator[None]:
+    """Turn DuckDB's error into one that says what to do, and where it does not name a file that is damaged, do so."""
     try:
         yield
     except duckdb.Error as error:
+        stream = _STREAM.search(str(error))
+        for path in tables[stream[1]].files(root) if stream and stream[1] in tables else []:
+            parquet.read(path)  # the damaged one says so
         unknown = _UNKNOWN.search(str(error))
         if unknown:
             known = [*tables, *(view.name for view in views())]

@@ -170,7 +170,8 @@ def is_done(plan: PairPlan) -> bool:
     manifest = products.find_manifest(plan.pairs.folder)
     if manifest is None or manifest["fingerprint"] != plan.fingerprint:
         return False
-    return (not plan.kept or manifest.get("pairs", True)) and _there(plan, PAIR_TABLES)
+    whole = not plan.kept or (manifest.get("pairs", True) and plan.pairs.is_whole())
+    return whole and _there(plan, PAIR_TABLES)
 
 
 def _tables(group: GroupPlan) -> tuple[str, ...]:

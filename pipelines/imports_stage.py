@@ -64,7 +64,7 @@ def import_labels(settings: ImportSettings, context: Context) -> StageResult:
     check_annotator(settings, context.root)
     plan, home = plan_labels(settings, context.root, files)
     manifest = products.find_manifest(plan.labels.folder)
-    if manifest and manifest["fingerprint"] == plan.fingerprint and not context.force:
+    if manifest and not context.force and plan.labels.is_whole():
         return StageResult("import", product, made=False, counts=manifest["counts"])
     began = time.monotonic()
     parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))

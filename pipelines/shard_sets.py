@@ -20,7 +20,7 @@ def missing(
 ) -> tuple[ImageShard, ...]:
     """The shards of a split that are not made yet; whatever stands in the way of them is swept away."""
     images.images_in(split)
-    if products.is_current(output.folder, output.fingerprint) and not afresh:
+    if not afresh and output.is_whole() and len(rejects.done()) == rejects.shards:
         return ()
     done = set(output.prepare(afresh=afresh)) & set(rejects.prepare(afresh=afresh))
     return image_shards(images, split, [shard for shard in range(images.shards) if shard not in done])

@@ -105,6 +105,14 @@ def total(reports: list[ShardReport]) -> ShardReport:
     )
 
 
+def _report(text: str) -> ShardReport | None:
+    """The report that a shard carries; None where it is damaged."""
+    try:
+        return ShardReport.from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 @dataclass(frozen=True)
 class ShardFolder:
     """A folder of Parquet shards with one fingerprint and one shard count."""
@@ -149,8 +157,15 @@ class ShardFolder:
         candidates = [shard for shard in range(self.shards) if layout.parquet_shard(shard, self.shards) in present]
         with ThreadPoolExecutor(_READERS) as pool:
             tags = pool.map(lambda shard: tables.read_tags(self.path(shard)), candidates)
-        found = zip(candidates, tags, strict=True)
-        return {shard: ShardReport.from_json(report) for shard, (tag, report) in found if tag == self.fingerprint}
+        ours = (
+            (shard, report) for shard, (tag, report) in zip(candidates, tags, strict=True) if tag == self.fingerprint
+        )
+        found = {shard: _report(text) for shard, text in ours}
+        return {shard: report for shard, report in found.items() if report is not None}
+
+    def is_whole(self) -> bool:
+        """Whether the product is declared complete, made from just this, and all its shards are there and open."""
+        return is_current(self.folder, self.fingerprint) and len(self.done()) == self.shards
 
     def rows(self) -> int:
         """How many rows all shards hold, by their footers."""

@@ -110,7 +110,7 @@ class Table:
         paths = self.files(root) if files is None else files
         columns = self._checked(paths)
         filesystem, _ = storage.arrow_place(root)
-        form, parts = ds.ParquetFileFormat(), []
+        form, parts = ds.ParquetFileFormat(default_fragment_scan_options=_VERIFYING), []
         for path in paths:
             known = [ds.field(key) == value for key, value in self.values(root, path).items()]
             where = reduce(operator.and_, known) if known else None
@@ -134,6 +134,9 @@ class Table:
             ) from error
         more = [field for field in together if field.name not in self.columns.names]
         return pa.schema([*self.schema, *more, *(self.columns.field(key) for key in self.keys)])
+
+
+_VERIFYING = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 
 
 def _shards(folder: Callable[..., str], *keys: str) -> str:

@@ -1,7 +1,8 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -264,7 +265,8 @@ def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> N
     tagged = table.replace_schema_metadata({FINGERPRINT: fingerprint.encode(), REPORT: report.encode()})
     repeating = [field.name for field in table.schema if field.name not in _UNIQUE and not _is_real(field.type)]
     name = path.rsplit("/", 1)[-1]
-    storage.write_parts(path, seals.parquet(tagged, name, compression="zstd", use_dictionary=repeating or False))
+    how = {"compression": "zstd", "use_dictionary": repeating or False, "write_page_checksum": True}
+    storage.write_parts(path, seals.parquet(tagged, name, **how))
 
 
 def read(
@@ -285,11 +287,9 @@ def read(
         IncompleteError: the file was made from something else, is damaged, or has other columns.
     """
     content = storage.read_bytes(path)
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+    with _whole(path):
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read(columns=list(columns) if columns else None, use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(path, error) from error
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
     if schema is not None:
@@ -299,17 +299,22 @@ def read(
 
 def read_schema(path: str) -> pa.Schema:
     """The columns of a Parquet file, from its footer; IncompleteError where it is damaged."""
-    with storage.open_input(path) as file:
-        try:
-            return pq.read_schema(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _damaged(path, error) from error
+    with storage.open_input(path) as file, _whole(path):
+        return pq.read_schema(file)
 
 
-def _damaged(path: str, error: Exception) -> IncompleteError:
-    return IncompleteError(
-        f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"
-    )
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into an error that says what to do."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # the file could not even be read
+            raise
+        said = " ".join(str(error).split())
+        raise IncompleteError(
+            f"{path} is damaged ({said}): remove it, and run the stage that writes it again with --force"
+        ) from error
 
 
 def check_schema(path: str, found: pa.Schema, stated: pa.Schema, others: bool = False) -> None:
@@ -345,20 +350,22 @@ def read_tags(path: str) -> tuple[str, str]:
     """Fingerprint and JSON report of a Parquet file, from its footer; two empty strings where it has none."""
     with storage.open_input(path) as file:
         try:
-            metadata = pq.read_schema(file).metadata or {}
-        except pa.ArrowInvalid:  # cut off, or no Parquet at all: nobody's shard
+            with _whole(path):
+                metadata = pq.read_schema(file).metadata or {}
+        except IncompleteError:  # cut off, or no Parquet at all: nobody's shard
             metadata = {}
-    return metadata.get(FINGERPRINT, b"").decode(), metadata.get(REPORT, b"").decode()
+    tags = (metadata.get(key, b"").decode(errors="replace") for key in (FINGERPRINT, REPORT))
+    return next(tags), next(tags)
 
 
 def row_count(path: str) -> int:
-    """How many rows a Parquet file has, from its footer."""
-    with storage.open_input(path) as file:
+    """How many rows a Parquet file has, from its footer; IncompleteError where it is damaged."""
+    with storage.open_input(path) as file, _whole(path):
         return int(pq.read_metadata(file).num_rows)
 
 
 def _check(path: str, schema: pa.Schema, fingerprint: str) -> None:
-    found = (schema.metadata or {}).get(FINGERPRINT, b"").decode()
+    found = (schema.metadata or {}).get(FINGERPRINT, b"").decode(errors="replace")
     if found != fingerprint:
         raise IncompleteError(
             f"{path} has fingerprint {found or 'none'}, but its product is {fingerprint}: "

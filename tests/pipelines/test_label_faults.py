@@ -15,7 +15,7 @@ from models.quiet import tensorflow as tf
 from pipelines.execution import Context
 from pipelines.label_stage import label
 from schemas import layout, products, tfrecord
-from schemas.errors import StorageError, TooManyRejectsError
+from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
 from schemas.products import ImageSet
 from schemas.rejects import REMEDIES, Reason
 from schemas.settings import LabelSettings
@@ -138,6 +138,27 @@ def test_a_shard_that_is_gone_is_named(own: str) -> None:
     Path(path).unlink()
     with pytest.raises(StorageError, match=f"cannot read {path}: no such file"):
         run(own)
+
+
+def test_a_damaged_index_is_named(own: str) -> None:
+    path = Path(images(own).index("test").path(SHARD))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(IncompleteError, match=rf"{path} is damaged .*: remove it, and run the stage that writes it"):
+        run(own)
+
+
+@pytest.mark.parametrize("folder", [layout.labels, layout.label_rejects])
+def test_a_shard_that_does_not_open_is_made_again_and_no_other(own: str, folder: Callable[..., str]) -> None:
+    run(own)
+    done, shards = labels(own), sorted(Path(layout.labels(own, "drawn", "cnn1", "test")).glob("*.parquet"))
+    before = {path: path.stat().st_mtime_ns for path in shards}
+    cut_short = Path(folder(own, "drawn", "cnn1", "test"), shards[SHARD].name)
+    cut_short.write_bytes(cut_short.read_bytes()[:-20])
+    result = run(own)
+    assert (result.made, result.counters["label.elements"]) == (True, 1)
+    assert {path for path in shards if path.stat().st_mtime_ns != before[path]} == {shards[SHARD]}
+    assert labels(own) == done
+    assert run(own).made is False
 
 
 # --- Images that fail the network, and memory that does not do ----------------------------------

@@ -189,7 +189,7 @@ def test_identity_leaves_out_only_what_cannot_change_the_result() -> None:
         ConfirmSettings: {"machine", "human", "classes", "images", "max_reject_fraction"},
         DrawSettings: {"output"},
         ImportSettings: {"input", "max_reject_fraction"},
-        TrainSettings: {"weights", "accelerator", "min_ram"},
+        TrainSettings: {"weights", "accelerator", "max_reject_fraction", "min_ram"},
         LabelSettings: {"accelerator", "max_reject_fraction", "min_ram", "model_file", "one_model"},
         AgreeSettings: set(),
     }
