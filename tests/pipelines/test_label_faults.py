@@ -14,11 +14,12 @@ from models.networks import cnn1
 from models.quiet import tensorflow as tf
 from pipelines.execution import Context
 from pipelines.label_stage import label
-from schemas import layout, products, tfrecord
+from schemas import layout, products, storage, tables, tfrecord
 from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
 from schemas.products import ImageSet
 from schemas.rejects import REMEDIES, Reason
 from schemas.settings import LabelSettings
+from tests import faulty_store, servers
 from tests.pipelines import small_models
 from tests.small_dataset import random_pixels, write_images
 
@@ -237,6 +238,34 @@ def test_an_image_that_memory_never_holds_is_rejected(
     assert run(own).counts["rejected"] == {"out_of_memory": 1}
     assert list(rejects(own)) == ["photo-12"]
     check_close(labels(own), expected, {"photo-12"})
+
+
+# --- A store that fails for a while -------------------------------------------------------------
+
+
+def test_a_store_that_fails_now_and_then_is_no_fault_of_an_image(
+    pristine: str,
+    expected: dict[str, Any],
+    s3_server: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = f"s3://{servers.BUCKET}/{tmp_path.name}"
+    with faulty_store.before(s3_server["AWS_ENDPOINT_URL"]) as store:
+        for name, value in {**s3_server, "AWS_ENDPOINT_URL": store.address}.items():
+            monkeypatch.setenv(name, value)
+        storage._remote.cache_clear()
+        for name in storage.list_tree(pristine):
+            storage.write_bytes(f"{root}/{name}", Path(pristine, name).read_bytes())
+        before = store.fail("503", 5, after=40)
+        result = run(root)
+        assert store.requests() - before > 45, "it failed only after the end"
+        assert result.counts == {"in": COUNT, "out": COUNT, "rejected": {}}
+        folder = layout.labels(root, "drawn", "cnn1", "test")
+        tables_of = (tables.read(storage.join(folder, name)) for name in storage.list_files(folder) if "part" in name)
+        found = [row for table in tables_of for row in table.to_pylist()]
+    storage._remote.cache_clear()
+    check_close({row["image_id"]: (row["label"], row["confidence"]) for row in found}, expected, set())
 
 
 # --- What is measured ---------------------------------------------------------------------------
