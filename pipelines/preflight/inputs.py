@@ -15,6 +15,7 @@ from pipelines import (
     sources,
 )
 from pipelines.convert_stage import Job
+from pipelines.import_rows import CsvPart
 from pipelines.inputs import input_files
 from pipelines.preflight import paces, sizes
 from pipelines.preflight.prospect import Images, Labels, Prospect, State, Step, WaitsError, store_of
@@ -337,13 +338,17 @@ def imports(asked: Sequence[ImportSettings], prospect: Prospect) -> None:
             prospect.check_reachable(*settings.input)
             files = input_files("input", settings.input)
             imports_stage.check_annotator(settings, prospect.root)
-            parts, _ = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
-            _import(settings, prospect, files, len(parts), product)
+            parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
+            if rows is None:
+                rows = round(sum(_rows_of(one.part) for one in parts if isinstance(one, CsvPart)))
+            _import(settings, prospect, files, (len(parts), rows), product)
 
 
-def _import(settings: ImportSettings, prospect: Prospect, files: list[str], parts: int, product: str) -> None:
+def _import(
+    settings: ImportSettings, prospect: Prospect, files: list[str], found: tuple[int, int], product: str
+) -> None:
     key, image_key = (settings.dataset, settings.annotator, settings.split), (settings.dataset, settings.version)
-    likely = int(sum(map(import_files.likely_rows, files)))
+    parts, likely = found
     images = prospect.find_images(*image_key) if image_key in prospect.images else None
     if images and images.fresh:
         images.images_in(settings.split)

@@ -152,8 +152,8 @@ def check_space(prospect: Prospect, workers: int, local: bool) -> None:
         else:
             wanted[home] = kept + passing
     for place, size in wanted.items():
-        free = shutil.disk_usage(place).free
-        if size and free < size * HEAD_ROOM:
+        whole, _, free = shutil.disk_usage(place)
+        if size and whole and free < size * HEAD_ROOM:  # file systems of a size of 0 hold no files
             prospect.tell(
                 "space",
                 f"about {told(size)} will be written below {place}, with head room {told(size * HEAD_ROOM)}, but only "
