@@ -1,12 +1,13 @@
 """On paper: the stages that compare label sets (agree, generations), and those that read what there is."""
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines import agree_stage, heirs
 from pipelines.agree import SplitPlan
-from pipelines.generations import check
+from pipelines.generations import check, left_out
 from pipelines.heirs import Heir
 from pipelines.preflight import learning, paces, sizes
 from pipelines.preflight.inputs import PLAIN_BYTES
@@ -114,8 +115,13 @@ def generations(settings: GenerationsSettings, prospect: Prospect) -> None:
 def _study(settings: GenerationsSettings, prospect: Prospect) -> None:
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
     _teach(settings, prospect, {heirs.taught_set(settings): settings.labels}, 1 - settings.pool)
+    notes: dict[str, str] = {}
     for generation in range(settings.generations + 1):
         found = list(heirs.heirs(settings, generation)) if generation else heirs.founders(settings)
+        notes |= left_out(
+            settings, prospect.root, [one for one in found if _is_told(settings, prospect, one, notes)], notes
+        )
+        found = [heir for heir in found if heir.annotator not in notes]
         also = heirs.references(settings) if generation == 0 else []
         learning.train([heirs.training(settings, heir) for heir in (*found, *also)], prospect)
         last = generation == settings.generations
@@ -136,6 +142,13 @@ def _study(settings: GenerationsSettings, prospect: Prospect) -> None:
     prospect.add(Step("generations", product, State.DONE) if done else made)
 
 
+def _is_told(settings: GenerationsSettings, prospect: Prospect, heir: Heir, notes: Mapping[str, str]) -> bool:
+    """Whether what would teach a network is there already, so that it can be told if that is too little."""
+    keys = [(settings.dataset, heir.label_set, split) for split in (settings.split, settings.validation)]
+    taught = [prospect.labels.get(key) for key in keys]
+    return heir.teacher in notes or all(one is not None and not one.fresh for one in taught)
+
+
 def _labels(settings: GenerationsSettings, prospect: Prospect, found: Sequence[Heir], splits: tuple[str, ...]) -> None:
     if found:
         models = tuple(heir.annotator for heir in found)
@@ -151,18 +164,22 @@ def _teach(settings: GenerationsSettings, prospect: Prospect, wanted: Mapping[st
                 of = prospect.find_labels(settings.dataset, annotator, split)
                 folder = layout.labels(prospect.root, settings.dataset, name, split)
                 fresh = of.fresh or prospect.context.force or products.find_manifest(folder) is None
-                rows = int(of.rows * part)
-                prospect.labels[settings.dataset, name, split] = Labels(rows, of.shards, fresh, exact=False)
+                if fresh:
+                    made = Labels(int(of.rows * part), of.shards, fresh, exact=False)
+                    prospect.labels[settings.dataset, name, split] = made
+                rows = prospect.find_labels(settings.dataset, name, split).rows
                 if split == settings.split:
                     state, kept = (State.TO_DO, sizes.label_bytes(rows, of.shards)) if fresh else (State.DONE, 0)
-                    step = Step("teach", f"{settings.dataset}/{name}", state, rows, rows, exact=False, kept_bytes=kept)
-                    prospect.add(step)
+                    counts = (rows, rows, not fresh)
+                    prospect.add(Step("teach", f"{settings.dataset}/{name}", state, *counts, kept_bytes=kept))
 
 
 def label_errors(settings: LabelErrorSettings, prospect: Prospect, is_done: IsDone) -> None:
     """Labels that may be wrong."""
     product = f"{settings.dataset}/{settings.annotator}/{settings.split}"
     with prospect.attempt("label_errors", product):
+        if importlib.util.find_spec("cleanlab") is None:
+            prospect.tell("label_errors", "cleanlab is not installed: pip install 'concord[quality]'")
         images = prospect.find_images(settings.dataset, settings.version)
         count = images.images_in(settings.split)
         read = [

@@ -17,8 +17,8 @@ from pipelines import (
 from pipelines.convert_stage import Job
 from pipelines.import_rows import CsvPart
 from pipelines.inputs import input_files
-from pipelines.preflight import paces, sizes
-from pipelines.preflight.prospect import Images, Labels, Prospect, State, Step, WaitsError, store_of
+from pipelines.preflight import paces, pictures, sizes
+from pipelines.preflight.prospect import Images, Labels, Prospect, State, Step, WaitsError
 from pipelines.sources import NO_PICTURES, PhotoSource, Slab, SourcePlan, slab_rows
 from pipelines.verdicts.class_names import read_class_names
 from schemas import jsonfile, layout, plugins, products, storage, tables
@@ -187,7 +187,7 @@ def _fetched_later(settings: ConvertSettings, prospect: Prospect) -> None:
     shards = settings.shards or convert_stage.photo_shard_count(counts, settings.max_side, least)
     task = MULTICLASS if settings.one_label else MULTILABEL
     scenes = _drawn_around(prospect, [settings.images_from])
-    each = PICTURE_BYTES if scenes else _photo_bytes(settings)
+    each = PICTURE_BYTES if scenes else pictures.photo_bytes(settings)
     names = (settings.dataset, settings.version, task, SCENE_LABELS if scenes else 0, None, counts, shards)
     images = Images(*names, each, fresh=True, exact=False)
     prospect.set_images(images, "")
@@ -216,7 +216,7 @@ def _drawn_later(settings: ConvertSettings, prospect: Prospect, drawn: DrawSetti
 
 def _looked_at(settings: ConvertSettings, prospect: Prospect) -> None:
     """A source that is there."""
-    _check_images_from(settings)
+    pictures.check_images_from(settings)
     source, fingerprint = convert_stage.identified(settings, prospect.root)
     manifest = None if prospect.context.force else convert_stage.current(settings, prospect.root, fingerprint)
     job = convert_stage.plan(settings, prospect.context, source, fingerprint) if manifest is None else None
@@ -227,7 +227,12 @@ def _looked_at(settings: ConvertSettings, prospect: Prospect) -> None:
     state = (State.PARTLY if done else State.TO_DO, len(done))
     if isinstance(source, PhotoSource):
         found = source.plan_photos(prospect.root)
-        each = _folder_bytes(settings, job.records) if settings.source == "image_folder" else _photo_bytes(settings)
+        each = (
+            pictures.folder_bytes(settings, job.records)
+            if settings.source == "image_folder"
+            else pictures.photo_bytes(settings)
+        )
+        pictures.check_photographs(settings, prospect, source, dict(found.counts), job.target.shards)
         names = (settings.dataset, settings.version, found.task, len(found.classes), None, dict(found.counts))
         images = Images(*names, job.target.shards, each, fresh=True)
         prospect.set_images(images, found.annotator)
@@ -248,26 +253,6 @@ def _found_whole(settings: ConvertSettings, prospect: Prospect, manifest: Mappin
     prospect.unknown.discard((settings.dataset, HUMAN))
     counts = manifest["counts"]
     prospect.add(Step("convert", settings.dataset, State.DONE, counts["in"], counts["out"]))
-
-
-def _check_images_from(settings: ConvertSettings) -> None:
-    folder = storage.parent(settings.images_from)
-    if settings.source == "open_images" and not storage.is_remote(folder) and not storage.is_folder(folder):
-        raise InputError(f"--images-from: there is no folder {folder}: name the one that holds the photographs")
-
-
-def _photo_bytes(settings: ConvertSettings) -> float:
-    """Bytes of a photograph: the mean of a folder's own, else of Open Images."""
-    folder = storage.parent(settings.images_from)
-    local = {} if store_of(folder) or settings.source != "open_images" else storage.list_files(folder)
-    mean = sum(local.values()) / len(local) if local else convert_stage.PHOTO_BYTES
-    return min(mean, settings.max_side**2 / 2) if settings.max_side else mean
-
-
-def _folder_bytes(settings: ConvertSettings, records: int) -> float:
-    size = sum(status.size for folder in settings.input for status in storage.list_tree(folder).values())
-    mean = size / max(1, records)
-    return min(mean, settings.max_side**2 / 2) if settings.max_side else mean
 
 
 def _add_slabs(

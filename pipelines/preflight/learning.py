@@ -18,6 +18,7 @@ from schemas.train_settings import FeatureSettings, TrainSettings
 NETWORK_BYTES = 900 << 20  # of a worker that computes with TensorFlow, without the network itself
 LABELS_AN_IMAGE = 2.5  # of several
 PICTURE_BYTES = 25_000  # of an explanation
+WITHOUT_CONVOLUTIONS = ("logistic", "ann1", "ann2")
 HEAD_EPOCHS = 1 / paces.HEADS_A_SECOND
 
 
@@ -225,7 +226,12 @@ def _label(settings: LabelSettings, prospect: Prospect, images: Images, name: st
 
 def explain(settings: ExplainSettings, prospect: Prospect) -> None:
     """Pictures of where networks looked; how many follows from what annotators differ on."""
-    for name in settings.models:
+    planned = [prospect.models.get((settings.dataset, name)) for name in settings.models]
+    blind = [bool(model and model.network in WITHOUT_CONVOLUTIONS) for model in planned]
+    if all(blind):
+        message = f"none of {', '.join(settings.models)} has convolutions, and so places where it looks: choose another"
+        prospect.tell("explain", message)
+    for name in (name for name, skipped in zip(settings.models, blind, strict=True) if not skipped):
         product = f"{settings.dataset}/{name}/{settings.split}"
         with prospect.attempt("explain", product):
             images = prospect.find_images(settings.dataset, settings.version)

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from pipelines import confirm_stage
+from pipelines.execution import Context
 from pipelines.preflight import places
-from schemas import storage
+from schemas import runfile, storage
 from tests import plans
 
 CONVERT = 'dataset = "drawn"\n[convert]\nsource = "svhn_h5"\nshards = 8\ninput = "{input}"\n'
@@ -155,3 +157,33 @@ def test_dataflow_hours_are_the_work_of_all_workers(sample_h5: str, tmp_path: Pa
     assert found["worker_hours"]["gpus"] == pytest.approx(gpu, rel=0.05)
     assert found["worker_hours"]["cores"] == pytest.approx(plain + 8 * gpu, rel=0.05)
     assert steps["train", "drawn/cnn2"]["core_seconds"] == pytest.approx(400 * 9 / 1100, abs=0.06)
+
+
+def test_photographs_that_cannot_be_fetched_are_told_before_all_are_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    rows = [f"{number:016x}" for number in range(40)]
+    machine = "".join(f"{image},machine,/m/cat,0.9\n" for image in rows)
+    human = "".join(f"{image},verification,/m/cat,1\n" for image in rows)
+    for name, text in (("machine", machine), ("human", human)):
+        (folder / f"{name}.csv").write_text("ImageID,Source,LabelName,Confidence\n" + text)
+    confirm = f'dataset = "cats"\n[confirm]\nmachine = "{folder}/machine.csv"\nhuman = "{folder}/human.csv"\n'
+    run_file = tmp_path / "run.toml"
+    address = f"http://127.0.0.1:{free_port()}"
+    convert = f'[convert]\nsource = "open_images"\nimages_from = "{address}/{{image_id}}.jpg"\n'
+    run_file.write_text(confirm + convert)
+    found = plans.plan([run_file], tmp_path / "root")
+    assert found["ok"], found["problems"]  # which photographs is not known yet
+    step = plans.steps(found)["confirm", "cats"]
+    assert (step["state"], step["records_in"], step["exact"]) == ("to do", 80, False)
+    confirm_stage.confirm(runfile.load(str(run_file), "").confirm, Context(str(tmp_path / "root")))  # type: ignore[arg-type]
+    found = plans.plan([run_file], tmp_path / "root")
+    assert plans.steps(found)["confirm", "cats"]["state"] == "done"
+    [problem] = plans.problems(found)
+    assert problem.startswith(f"convert: {address}/")
+    assert "see that --images-from is right" in problem
+    step = plans.steps(found)["convert", "cats"]
+    assert (step["records_in"], step["elements"]) == (40, {"convert.fetch": 24})
+    run_file.write_text(confirm + convert.replace(address, str(tmp_path / "none")))
+    [problem] = plans.problems(plans.plan([run_file], tmp_path / "root"))
+    assert f"there is no folder {tmp_path}/none" in problem
