@@ -19,6 +19,7 @@ START_ELSE, START_REMOTE = 1.0, 240.0  # seconds; Dataflow's workers have to be 
 GPU_CORES = 60.0  # cores that a GPU stands for: a T4 at an assumed 300 images/s of Xception, a core at 5
 _LATEST = 20  # runs that are looked at
 _WORKERS = re.compile(r"--direct_num_workers[= ](\d+)")
+_RUNNER = re.compile(r"--runner[= ](\S+)")
 _LOCAL = ("DirectRunner", "FnApiRunner", "")
 
 
@@ -141,8 +142,8 @@ def _network(root: str, product: str) -> str:
 
 
 def _runner(flags: Iterable[str]) -> str:
-    named = [flag.partition("=")[2] for flag in flags if flag.startswith("--runner=")]
-    return named[-1] if named else ""
+    named = _RUNNER.findall(" ".join(flags))
+    return str(named[-1]).rpartition(".")[2] if named else ""
 
 
 def _kind(runner: str) -> str:
