@@ -31,9 +31,9 @@ def agree(settings: AgreeSettings, context: Context) -> list[StageResult]:
         IncompleteError: a label set is not there, or two speak of different images.
         InputError: two annotators cannot be compared.
     """
-    tuning = _tuning(settings, context.root)
+    tuning = tuning_split(settings, context.root)
     plans = [plan_split(settings, context.root, split, tuning) for split in settings.splits]
-    fresh = [missing for plan in plans if (missing := _missing(plan, context.force))]
+    fresh = [missing for plan in plans if (missing := missing_of(plan, context.force))]
     began = time.monotonic()
     counters = _make(fresh, tuning, settings, context) if fresh else {}
     seconds = time.monotonic() - began
@@ -148,7 +148,7 @@ def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
             )
 
 
-def _tuning(settings: AgreeSettings, root: str) -> SplitPlan | None:
+def tuning_split(settings: AgreeSettings, root: str) -> SplitPlan | None:
     """The split by which thresholds are chosen; None where there is no truth, or not every annotator labelled it."""
     split = settings.tuned_on
     names = [*settings.annotators, settings.truth]
@@ -183,7 +183,7 @@ def _there(plan: PairPlan | GroupPlan, names: tuple[str, ...]) -> bool:
     return all(storage.stat(path) is not None and tables.read_tags(path)[0] == plan.fingerprint for path in paths)
 
 
-def _missing(plan: SplitPlan, force: bool) -> SplitPlan | None:
+def missing_of(plan: SplitPlan, force: bool) -> SplitPlan | None:
     """What is still to be made of a split's comparisons; None where nothing is."""
     pairs = tuple(one for one in plan.pairs if force or not is_done(one))
     groups = tuple(one for one in plan.groups if force or not _there(one, _tables(one)))

@@ -18,6 +18,7 @@ from typing import Any
 
 import schemas
 from pipelines import cli_readers, flags, telling
+from pipelines.preflight import command as preflight
 from schemas import runfile, settings
 from schemas.errors import ConcordError
 from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
@@ -72,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     study = _add_verb(verbs, "generations", "Run run files that have [generations]: networks that teach each other.")
     study.add_argument("files", nargs="+", metavar="FILE.toml", help="run files")
     _add_chain_flags(study)
+    plan = _add_verb(verbs, "plan", "Check and estimate what a run would take, before anything is started.")
+    preflight.add(plan)
+    _add_chain_flags(plan)
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
     cli_readers.add(verbs)
@@ -111,7 +115,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cli_readers.run(given, rest)
             return
         own = parser._subparsers._group_actions[0].choices[given.verb]  # type: ignore[union-attr, index, call-overload]
-        _run(given, flags.check_beam_flags(rest, own) if rest else ())
+        beam_flags = flags.check_beam_flags(rest, own) if rest else ()
+        if given.verb == "plan":
+            sys.exit(preflight.run(given, beam_flags, _IS_DONE))
+        _run(given, beam_flags)
     except ConcordError as error:
         _fail(given, str(error))
     except KeyboardInterrupt:
@@ -274,3 +281,25 @@ _READERS: dict[str, Callable[..., Any]] = {  # the stages that run no Beam
     "queue": _write_queue,
     "report": _write_report,
 }
+
+
+def _is_drawn(report: settings.ReportSettings, root: str) -> bool:
+    from analysis import report as page
+
+    return page.is_current(report, root)
+
+
+def _is_judged(asked: LabelErrorSettings, root: str) -> bool:
+    from analysis import label_errors
+
+    return label_errors.plan(asked, root).is_done
+
+
+def _is_queued(asked: QueueSettings, root: str) -> bool:
+    from analysis import exports, queue_table
+
+    plan = queue_table.plan(asked, root)
+    return plan.is_done and (not asked.export or exports.is_current(asked, root, plan.fingerprint))
+
+
+_IS_DONE: dict[str, Callable[[Any, str], bool]] = {"label_errors": _is_judged, "queue": _is_queued, "report": _is_drawn}

@@ -36,13 +36,7 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
         InputError: a file cannot be what it should.
         TooManyRejectsError: more rows were malformed than the settings allow.
     """
-    machine, human = input_files(MACHINE, settings.machine), input_files(HUMAN, settings.human)
-    others = {"classes": [settings.classes], "images": [settings.images]}
-    inputs = {
-        name: [products.input_identity(path) for path in paths if path]
-        for name, paths in {MACHINE: machine, HUMAN: human, **others}.items()
-    }
-    fingerprint = products.fingerprint("confirm", settings=settings.identity(), inputs=inputs)
+    machine, human, fingerprint = identified(settings)
     folder = layout.confirmation(context.root, settings.dataset)
     manifest = products.find_manifest(folder)
     if manifest and manifest["fingerprint"] == fingerprint and not context.force:
@@ -53,6 +47,17 @@ def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
     counters = _make(plan, context)
     counts = _declare(plan, settings, names)
     return StageResult("confirm", settings.dataset, True, time.monotonic() - began, counts, counters)
+
+
+def identified(settings: ConfirmSettings) -> tuple[list[str], list[str], str]:
+    """The machine's files, people's files, and the fingerprint of what they make; InputError where one is missing."""
+    machine, human = input_files(MACHINE, settings.machine), input_files(HUMAN, settings.human)
+    others = {"classes": [settings.classes], "images": [settings.images]}
+    inputs = {
+        name: [products.input_identity(path) for path in paths if path]
+        for name, paths in {MACHINE: machine, HUMAN: human, **others}.items()
+    }
+    return machine, human, products.fingerprint("confirm", settings=settings.identity(), inputs=inputs)
 
 
 def shard_count(settings: ConfirmSettings, machine: int, human: int) -> int:
@@ -67,7 +72,8 @@ def shard_count(settings: ConfirmSettings, machine: int, human: int) -> int:
     return settings.shards or hashing.shard_count(joined // ROW_BYTES // ROWS_PER_SHARD)
 
 
-def _bytes(ranges: Sequence[Range]) -> int:
+def read_bytes(ranges: Sequence[Range]) -> int:
+    """How many bytes of rows some ranges hold, about, where they are zipped."""
     return sum(part.stop - part.start for part in ranges) * (4 if any(part.zipped for part in ranges) else 1)
 
 
@@ -82,10 +88,10 @@ def _plan(
     machine = csv_ranges.plan(files[0], COLUMNS, columns=settings.columns)
     human = csv_ranges.plan(files[1], COLUMNS, (SOURCE,), settings.columns)
     images = csv_ranges.plan([settings.images], COLUMNS[:1], columns=COLUMNS[:1]) if settings.images else None
-    shards = shard_count(settings, _bytes(machine), _bytes(human))
+    shards = shard_count(settings, read_bytes(machine), read_bytes(human))
     narrowing = Narrowing(labels, images, settings.min_confidence)
     rules = Rules(settings.on_conflict, settings.one_label, settings.label_sets)
-    bits = bloom.bits_for(_bytes(human) // ROW_BYTES)
+    bits = bloom.bits_for(read_bytes(human) // ROW_BYTES)
     given = (context.root, settings.dataset, machine, human, narrowing, rules, dict(settings.splits), shards, bits)
     whole = ConfirmPlan(*given, fingerprint, frozenset(range(shards)))
     _sweep_others(whole)

@@ -35,7 +35,7 @@ _log = logging.getLogger("concord")
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A conversion, whatever its source: what the shards are, how many records go in, and how they are made."""
 
     target: ImageShards
@@ -52,15 +52,11 @@ def convert(settings: ConvertSettings, context: Context) -> StageResult:
         InputError: the input cannot be what it should.
         TooManyRejectsError: more records were turned away than the settings allow.
     """
-    source = plugins.load(sources, "source", settings.source).make(settings)
-    own = isinstance(source, OwnInputs)
-    inputs = source.inputs(context.root) if own else [products.input_identity(path) for path in settings.input]
-    fingerprint = products.fingerprint("convert", settings=settings.identity(), inputs=inputs)
-    manifest = None if context.force else _current(settings, context.root, fingerprint)
+    source, fingerprint = identified(settings, context.root)
+    manifest = None if context.force else current(settings, context.root, fingerprint)
     if manifest:
         return StageResult("convert", settings.dataset, made=False, counts=manifest["counts"])
     began = time.monotonic()
-    plan = _photo_job if isinstance(source, PhotoSource) else _slab_job
     job = plan(settings, context, source, fingerprint)
     done = frozenset() if context.force else image_shards.finished(job.target)
     image_shards.sweep(job.target, done)
@@ -70,7 +66,21 @@ def convert(settings: ConvertSettings, context: Context) -> StageResult:
     return StageResult("convert", settings.dataset, True, time.monotonic() - began, counts, counters)
 
 
-def _current(settings: ConvertSettings, root: str, fingerprint: str) -> dict[str, Any] | None:
+def identified(settings: ConvertSettings, root: str) -> tuple[Any, str]:
+    """The source, and the fingerprint of what it makes; InputError where it cannot be what it should."""
+    source = plugins.load(sources, "source", settings.source).make(settings)
+    own = isinstance(source, OwnInputs)
+    inputs = source.inputs(root) if own else [products.input_identity(path) for path in settings.input]
+    return source, products.fingerprint("convert", settings=settings.identity(), inputs=inputs)
+
+
+def plan(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
+    """What is to be made, done or not; this changes nothing."""
+    make = _photo_job if isinstance(source, PhotoSource) else _slab_job
+    return make(settings, context, source, fingerprint)
+
+
+def current(settings: ConvertSettings, root: str, fingerprint: str) -> dict[str, Any] | None:
     """The dataset's manifest, if it was made from just this; it lies beside the images, or labels that are alone."""
     homes = (
         layout.images(root, settings.dataset, settings.version),
@@ -102,7 +112,7 @@ def _target(settings: ConvertSettings, context: Context, fingerprint: str, **giv
     return ImageShards(**names, fingerprint=fingerprint, missing=frozenset(), **given)
 
 
-def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> _Job:
+def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
     found = source.plan()
     fractions = dict(settings.splits) if settings.splits else None
     if found.task == SEQUENCE and settings.classes:
@@ -123,10 +133,10 @@ def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerpr
     def transform(shards: ImageShards) -> beam.PTransform:
         return ConvertImages(ConvertPlan(shards, *given))
 
-    return _Job(target, sum(found.records().values()), transform, found.facts)
+    return Job(target, sum(found.records().values()), transform, found.facts)
 
 
-def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> _Job:
+def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
     found = source.plan_photos(context.root)
     if 0 < settings.shards < found.least_shards:
         raise InputError(f"shards must be {found.least_shards} or more, as the label set has, got {settings.shards}")
@@ -148,10 +158,10 @@ def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource,
     def transform(shards: ImageShards) -> beam.PTransform:
         return ConvertPhotos(PhotoPlan(shards, source, patience, wanted))
 
-    return _Job(target, sum(found.counts.values()), transform, facts, found.seek_repeats)
+    return Job(target, sum(found.counts.values()), transform, facts, found.seek_repeats)
 
 
-def _make(job: _Job, context: Context) -> dict[str, int]:
+def _make(job: Job, context: Context) -> dict[str, int]:
     target = job.target
     if not target.missing:
         return {}
@@ -167,7 +177,7 @@ def _make(job: _Job, context: Context) -> dict[str, int]:
         return execution.run(f"concord convert {target.dataset}", build, context.beam_flags)
 
 
-def _declare(job: _Job, settings: ConvertSettings) -> dict[str, Any]:
+def _declare(job: Job, settings: ConvertSettings) -> dict[str, Any]:
     """Check that every record is accounted for, then write the manifests, the dataset's own last."""
     target = job.target
     reports = {split: target.commits(split).done() for split in target.splits}

@@ -109,15 +109,12 @@ def plan(
 ) -> ExplainPlan:
     """What one model has still to explain; whatever stands in the way of it is swept away."""
     model, split = card["name"], settings.split
-    recipe = {"model": card["fingerprint"], "weights": card["weights_sha256"], "images": images.fingerprint}
-    given = {"split": split, "asked": asked, "batch_size": settings.batch_size}
-    rest = (images.shards, products.fingerprint(STAGE, **recipe, **given))
-    name = (context.root, images.dataset, model, split)
-    output = ShardFolder(layout.explanations(*name), *rest)
-    rejects = ShardFolder(layout.explain_rejects(*name), *rest)
+    output = explanations(settings, images, card, asked)
+    folder = layout.explain_rejects(context.root, images.dataset, model, split)
+    rejects = ShardFolder(folder, output.shards, output.fingerprint)
     by_shard = _by_shard(asked, images.shards)
     missing: list[AskedShard] = []
-    if context.force or not _is_current(output):
+    if context.force or not is_current(output):
         done = set(output.prepare(afresh=context.force)) & set(rejects.prepare(afresh=context.force))
         sources = shard_sets.image_shards(images, split, sorted(set(by_shard) - done))
         missing = [AskedShard(source, by_shard[source.shard]) for source in sources]
@@ -137,7 +134,18 @@ def plan(
     )
 
 
-def _is_current(output: ShardFolder) -> bool:
+def explanations(
+    settings: ExplainSettings, images: ImageSet, card: Mapping[str, Any], asked: tuple[str, ...]
+) -> ShardFolder:
+    """Where the pictures of one model go."""
+    recipe = {"model": card["fingerprint"], "weights": card["weights_sha256"], "images": images.fingerprint}
+    given = {"split": settings.split, "asked": asked, "batch_size": settings.batch_size}
+    folder = layout.explanations(images.root, images.dataset, card["name"], settings.split)
+    return ShardFolder(folder, images.shards, products.fingerprint(STAGE, **recipe, **given))
+
+
+def is_current(output: ShardFolder) -> bool:
+    """Whether the pictures and their sheet are there, made from just this."""
     sheet = storage.stat(storage.join(output.folder, layout.SHEET))
     return sheet is not None and products.is_current(output.folder, output.fingerprint)
 
@@ -159,7 +167,7 @@ def _run(plans: Sequence[ExplainPlan], context: Context) -> dict[str, int]:
 def _declare(one: ExplainPlan, card: Mapping[str, Any], settings: ExplainSettings) -> tuple[dict[str, Any], bool]:
     """Check that every image is accounted for, draw the sheet, then write the manifest; say whether it was new."""
     output = one.output
-    if _is_current(output) and not one.missing:
+    if is_current(output) and not one.missing:
         return products.require_manifest(output.folder, "explanations", "")["counts"], False
     done = output.done()
     report = products.total(list(done.values()))

@@ -19,7 +19,7 @@ from pipelines import shard_sets
 from pipelines.execution import Context, StageResult
 from pipelines.shards import ScorePlan, Scores
 from schemas import layout, plugins, products, tables
-from schemas.products import ShardFolder
+from schemas.products import ImageSet, ShardFolder
 from schemas.train_settings import FeatureSettings
 
 
@@ -63,13 +63,7 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
     plugins.check(networks, "network", settings.network)
     images = products.image_set(context.root, settings.dataset, settings.version)
     backbone = backbone_key(settings)
-    outputs, rejects = {}, {}
-    for split in settings.splits:
-        name = (context.root, images.dataset, backbone, split)
-        recipe = {"images": images.fingerprint, "backbone": backbone, "split": split}
-        rest = (images.shards, products.fingerprint("features", **recipe))
-        outputs[split] = ShardFolder(layout.features(*name), *rest)
-        rejects[split] = ShardFolder(layout.feature_rejects(*name), *rest)
+    outputs, rejects = feature_sets(settings, context.root, images, backbone)
     absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
     return ScorePlan(
         stage="features",
@@ -84,6 +78,20 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
         one_model=settings.one_model,
         min_ram=settings.min_ram,
     )
+
+
+def feature_sets(
+    settings: FeatureSettings, root: str, images: ImageSet, backbone: str
+) -> tuple[dict[str, ShardFolder], dict[str, ShardFolder]]:
+    """Of each split: where the features go, and where the rejects go."""
+    outputs, rejects = {}, {}
+    for split in settings.splits:
+        name = (root, images.dataset, backbone, split)
+        recipe = {"images": images.fingerprint, "backbone": backbone, "split": split}
+        rest = (images.shards, products.fingerprint("features", **recipe))
+        outputs[split] = ShardFolder(layout.features(*name), *rest)
+        rejects[split] = ShardFolder(layout.feature_rejects(*name), *rest)
+    return outputs, rejects
 
 
 def load_backbone(settings: FeatureSettings) -> Any:

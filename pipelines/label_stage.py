@@ -57,23 +57,7 @@ def plan_labels(
     settings: LabelSettings, context: Context, images: ImageSet, model: str, card: dict[str, Any]
 ) -> ScorePlan:
     """What one model has still to label; whatever stands in the way of it is swept away."""
-    recipe = {
-        "model": card["fingerprint"],
-        "weights": card["weights_sha256"],
-        "images": images.fingerprint,
-        "settings": (settings.scores, settings.batch_size),
-    }
-    limits = tuple(card["thresholds"]) if "thresholds" in card else None
-    recipe |= {"thresholds": limits} if limits else {}
-    outputs, rejects, answers = {}, {}, {}
-    for split in settings.splits:
-        name = (context.root, images.dataset, model, split)
-        degrees = temperatures(card, split)
-        answers[split] = Answers(card["task"], tuple(images.classes), limits, settings.scores, degrees)
-        followed = {**recipe, "temperatures": degrees} if any(degrees) else recipe
-        rest = (images.shards, products.fingerprint("label", split=split, **followed))
-        outputs[split] = ShardFolder(layout.labels(*name), *rest)
-        rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
+    outputs, rejects, answers = label_sets(settings, context.root, images, model, card)
     absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
     return ScorePlan(
         stage="label",
@@ -88,6 +72,30 @@ def plan_labels(
         one_model=settings.one_model,
         min_ram=settings.min_ram,
     )
+
+
+def label_sets(
+    settings: LabelSettings, root: str, images: ImageSet, model: str, card: dict[str, Any]
+) -> tuple[dict[str, ShardFolder], dict[str, ShardFolder], dict[str, Answers]]:
+    """Of each split: where one model's labels go, where the rejects go, and how its scores are turned into labels."""
+    recipe = {
+        "model": card["fingerprint"],
+        "weights": card["weights_sha256"],
+        "images": images.fingerprint,
+        "settings": (settings.scores, settings.batch_size),
+    }
+    limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    recipe |= {"thresholds": limits} if limits else {}
+    outputs, rejects, answers = {}, {}, {}
+    for split in settings.splits:
+        name = (root, images.dataset, model, split)
+        degrees = temperatures(card, split)
+        answers[split] = Answers(card["task"], tuple(images.classes), limits, settings.scores, degrees)
+        followed = {**recipe, "temperatures": degrees} if any(degrees) else recipe
+        rest = (images.shards, products.fingerprint("label", split=split, **followed))
+        outputs[split] = ShardFolder(layout.labels(*name), *rest)
+        rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
+    return outputs, rejects, answers
 
 
 def origin(card: dict[str, Any]) -> dict[str, Any]:

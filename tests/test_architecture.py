@@ -72,7 +72,7 @@ def test_imports_run_one_way(path: Path) -> None:
 def test_stages_never_import_each_other(path: Path) -> None:
     ours = {name.removeprefix("pipelines.").partition(".")[0] for name in imported(ast.parse(path.read_text()))}
     others = STAGES & ours - {path.stem}
-    assert not others or path.name == "chain.py"
+    assert not others or path.name == "chain.py" or path.parent.name == "preflight"  # which know all, to plan
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

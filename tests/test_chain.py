@@ -12,7 +12,7 @@ import pytest
 from analysis import verify
 from pipelines.describe import every_table
 from schemas import tables
-from tests import chain_run
+from tests import chain_run, plans
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +203,66 @@ def _committed(root: Path, pattern: str, least: int) -> bool:
 def _told(root: Path, text: str) -> bool:
     log = root.parent / f"{root.name}.log"
     return log.exists() and text in log.read_text()
+
+
+def test_a_plan_says_beforehand_what_the_run_then_does(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    root, run_file = finished
+    found = plans.plan([run_file], tmp_path / "root", "--direct_num_workers=1")
+    assert not (tmp_path / "root").exists()
+    assert found["ok"], found["problems"]
+    expected = {
+        (key[0], key[1].replace(str(tmp_path / "root"), str(root))): one for key, one in plans.steps(found).items()
+    }
+    results = plans.done(root)
+    assert [(one["stage"], one["product"]) for one in results] == list(expected)
+    for one in results:
+        step, counts = expected[one["stage"], one["product"]], one["counts"]
+        assert (step["state"], step["exact"]) == ("to do", True)
+        if "in" in counts or "train_images" in counts:
+            assert step["records_in"] == counts.get("in", counts.get("train_images")), one["product"]
+        if "out" in counts:
+            assert step["records_out"] == counts["out"], one["product"]
+        if one["stage"] != "agree":  # whose tables do not lie in a folder each
+            size = plans.written(root, one["stage"], one["product"])
+            assert size / 2 < step["kept_bytes"] < size * 2, one["product"]
+    agreement = sum(path.stat().st_size for path in (root / "agreement").rglob("*.parquet"))
+    assert agreement / 2 < sum(one["kept_bytes"] for key, one in expected.items() if key[0] == "agree") < agreement * 2
+    counted: dict[str, int] = {}
+    for one in results:
+        counted |= {name: n for name, n in one["counters"].items() if name.endswith(".elements")}
+    planned: dict[str, int] = {}
+    for step in expected.values():
+        for name, n in step["elements"].items():
+            planned[f"{name}.elements"] = planned.get(f"{name}.elements", 0) + n
+    assert planned == counted
+
+
+def test_a_plan_knows_what_is_done_and_what_a_change_makes_anew(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    root, run_file = copied
+    found = plans.plan([run_file], root)
+    assert found["ok"], found["problems"]
+    assert {one["state"] for one in plans.steps(found).values()} == {"done"}
+    assert (found["kept_bytes"], found["chains"][0]["seconds"]) == (0, 0)
+    changed = tmp_path / "changed.toml"
+    changed.write_text(run_file.read_text().replace('network = "cnn2"', 'network = "cnn2"\nseed = 5'))
+    found = plans.plan([changed], root)
+    states = {key: one["state"] for key, one in plans.steps(found).items()}
+    anew = {f"{stage} {product}" for (stage, product), state in states.items() if state == "to do"}
+    assert anew == {
+        *("train drawn/cnn2", "label drawn/cnn2/test", "label drawn/cnn2/validation", "report drawn"),
+        *("agree drawn/cnn1-cnn2/test", "agree drawn/cnn1-cnn2/validation"),
+    }
+    assert set(states.values()) == {"done", "to do"}
+    trained = plans.steps(found)["train", "drawn/cnn2"]
+    assert trained["basis"] == "past runs"
+    [seconds] = [one["counts"]["seconds"] for one in plans.done(root) if one["product"] == "drawn/cnn2"]
+    assert trained["core_seconds"] == pytest.approx(seconds, abs=0.1)
+    changed.write_text(run_file.read_text().replace("scores = true", "scores = false"))
+    found = plans.steps(plans.plan([changed], root))
+    assert {key[0] for key, one in found.items() if one["state"] == "to do"} == {"label", "agree", "report"}
+    (root / "labels/dataset=drawn/annotator=cnn1/split=test/_concord.json").unlink()
+    (root / "labels/dataset=drawn/annotator=cnn1/split=test/part-00003-of-00032.parquet").unlink()
+    before = plans.tree(root)
+    step = plans.steps(plans.plan([run_file], root))["label", "drawn/cnn1/test"]
+    assert (step["state"], step["elements"]) == ("partly", {"label": 1})
+    assert plans.tree(root) == before

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas import storage, tables
-from tests import read_only
+from tests import plans, read_only
 
 RUNS = Path(__file__).resolve().parents[1] / "pipelines" / "runs"
 SMALLER = {  # the sample's own run files, made small
@@ -91,3 +91,24 @@ def test_every_stage_runs_in_an_object_store(
 
 def test_a_finished_chain_is_not_run_again(run_files: list[str], local_root: str) -> None:
     assert "Everything was already there" in _chain(run_files, local_root)
+
+
+def test_a_plan_comes_close_to_both_chains(run_files: list[str], local_root: str, tmp_path: Path) -> None:
+    found = plans.plan(run_files, tmp_path / "root")
+    assert found["ok"], found["problems"]
+    assert not (tmp_path / "root").exists()
+    root = Path(local_root)
+    expected = {
+        (key[0], key[1].replace(f"{tmp_path}/root", local_root)): one for key, one in plans.steps(found).items()
+    }
+    results = [one for one in plans.done(root) if one["stage"] != "explain"]
+    assert {(one["stage"], one["product"]) for one in results} == {key for key in expected if key[0] != "explain"}
+    for one in results:
+        step = expected[one["stage"], one["product"]]
+        if "in" in one["counts"]:
+            close = 0 if step["exact"] else 0.25 * one["counts"]["in"]
+            assert step["records_in"] == pytest.approx(one["counts"]["in"], abs=close), one["product"]
+        assert step["exact"] == (not (one["product"] == "scenes" and one["stage"] in ("confirm", "convert")))
+    assert expected["convert", "scenes"]["elements"] == {"convert.fetch": 24}
+    done = plans.plan(run_files, local_root)
+    assert {one["state"] for one in plans.steps(done).values()} == {"done"}
