@@ -23,6 +23,14 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def check_inside(where: str, name: str) -> str:
+    """The path, if it is one within a folder: it came from a file, and is to be joined to that folder's."""
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or ":" in parts[0]:
+        raise InputError(f"{where} names {name[:200]!r}, which is no path within its folder: mend it, or leave it out")
+    return name
+
+
 def check_split(name: str) -> str:
     """The name, if a split may have it."""
     if name == "all":

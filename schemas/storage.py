@@ -283,6 +283,7 @@ def partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
             (join(folder, name), (*values, name.rpartition("=")[2]))
             for folder, values in found
             for name in list_folders(folder)
+            if name.rpartition("=")[2] not in ("", ".", "..")  # which object stores allow
         ]
     return [values for _, values in found]
 
@@ -333,6 +334,18 @@ def remove(path: str) -> None:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def check_no_link(folder: str) -> None:
+    """Raise StorageError where a folder that is to be swept is a link, or one of the `key=value` folders above it.
+
+    Folders of label sets go from hand to hand, and a link among them may lead anywhere; of a root itself, and of what
+    lies directly in it, people may make links as they like.
+    """
+    while not is_remote(folder) and "=" in os.path.basename(folder):
+        if os.path.islink(folder):
+            raise StorageError(f"{folder} is a link, and nothing is written or removed beyond one: put a folder there")
+        folder = os.path.dirname(folder)
 
 
 def sweep_partials(folder: str) -> None:

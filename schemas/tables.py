@@ -1,5 +1,6 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas import seals, storage
+from schemas import parquet, seals, storage
+from schemas.bounds import one_line
 from schemas.errors import IncompleteError
 
 CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
@@ -286,9 +288,12 @@ def read(
     """
     content = storage.read_bytes(path)
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        table = file.read(columns=list(columns) if columns else None, use_threads=False)
-    except (pa.ArrowInvalid, OSError) as error:
+        parquet.check(path, io.BytesIO(content), columns)
+        table = pq.ParquetFile(pa.BufferReader(content)).read(
+            columns=list(columns) if columns else None, use_threads=False
+        )
+        table.validate(full=True)
+    except parquet.TROUBLES as error:
         raise _damaged(path, error) from error
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
@@ -302,13 +307,13 @@ def read_schema(path: str) -> pa.Schema:
     with storage.open_input(path) as file:
         try:
             return pq.read_schema(file)
-        except (pa.ArrowInvalid, OSError) as error:
+        except parquet.TROUBLES as error:
             raise _damaged(path, error) from error
 
 
 def _damaged(path: str, error: Exception) -> IncompleteError:
     return IncompleteError(
-        f"{path} is damaged ({error}): remove it, and run the stage that writes it again with --force"
+        f"{path} is damaged ({one_line(error)}): remove it, and run the stage that writes it again with --force"
     )
 
 
@@ -346,19 +351,22 @@ def read_tags(path: str) -> tuple[str, str]:
     with storage.open_input(path) as file:
         try:
             metadata = pq.read_schema(file).metadata or {}
-        except pa.ArrowInvalid:  # cut off, or no Parquet at all: nobody's shard
-            metadata = {}
-    return metadata.get(FINGERPRINT, b"").decode(), metadata.get(REPORT, b"").decode()
+            return metadata.get(FINGERPRINT, b"").decode(), metadata.get(REPORT, b"").decode()
+        except parquet.TROUBLES:  # cut off, or no Parquet at all: nobody's shard
+            return "", ""
 
 
 def row_count(path: str) -> int:
     """How many rows a Parquet file has, from its footer."""
     with storage.open_input(path) as file:
-        return int(pq.read_metadata(file).num_rows)
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except parquet.TROUBLES as error:
+            raise _damaged(path, error) from error
 
 
 def _check(path: str, schema: pa.Schema, fingerprint: str) -> None:
-    found = (schema.metadata or {}).get(FINGERPRINT, b"").decode()
+    found = (schema.metadata or {}).get(FINGERPRINT, b"").decode(errors="replace")
     if found != fingerprint:
         raise IncompleteError(
             f"{path} has fingerprint {found or 'none'}, but its product is {fingerprint}: "
