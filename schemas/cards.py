@@ -28,8 +28,8 @@ def find_card(folder: str) -> dict[str, Any] | None:
     card = jsonfile.find(path)
     if card is None:
         return None
-    jsonfile.check_types(path, card, _TYPES, ("fingerprint", "files"))
-    for name, stated in card["files"].items():
+    jsonfile.check_types(path, card, _TYPES)
+    for name, stated in card.get("files", {}).items():
         layout.check_inside(path, name)
         jsonfile.check_types(path, stated, {"sha256": str, "size": int}, ("size",))
     for member in card.get("members", ()):
@@ -68,9 +68,9 @@ def fitting_card(images: ImageSet, model: str) -> dict[str, Any]:
 def is_current(folder: str, fingerprint: str) -> bool:
     """Whether the folder holds a whole model made from just what it would be made from now."""
     card = find_card(folder)
-    if card is None or card["fingerprint"] != fingerprint:
+    if card is None or card.get("fingerprint") != fingerprint:
         return False
-    for name, stated in card["files"].items():
+    for name, stated in card.get("files", {}).items():
         found = storage.stat(storage.join(folder, name))
         if found is None or found.size != stated["size"]:
             return False

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import h5py
-from h5py import h5d, h5g, h5l, h5o
+from h5py import h5a, h5d, h5g, h5l, h5o
 
 from schemas import storage
 from schemas.bounds import MOST_NESTED, check_bytes, one_line
@@ -106,7 +106,7 @@ def _check_size(path: str, key: str, found: h5py.Dataset) -> int:
                 f"{path}: {key} has chunks of {chunk:,} bytes, each of which is read whole, and may have "
                 f"{MOST_CHUNK_BYTES:,}: write it with smaller ones (h5repack -l CHUNK=...)"
             )
-    return math.prod(found.shape or ()) * found.dtype.itemsize
+    return int(math.prod(found.shape or ()) * found.dtype.itemsize)
 
 
 def dataset_names(path: str, file: h5py.File) -> list[str]:
@@ -130,10 +130,18 @@ def check_whole(path: str, file: h5py.File) -> None:
     asked = 0
     with explained(path, "it"):
         for name, place in _walk(path, file, links=False):
+            asked += _attributes(place)
             if isinstance(place, h5d.DatasetID):
                 check_own(path, name, place)
                 asked += _check_size(path, name, h5py.Dataset(place))
+        asked += _attributes(file.id)
         check_bytes(path, "all of it", asked, file.id.get_filesize())
+
+
+def _attributes(place: Any) -> int:
+    """How many bytes the attributes of an object say that they have."""
+    found = [h5a.open(place, index=number) for number in range(h5a.get_num_attrs(place))]
+    return sum(math.prod(one.shape or ()) * one.get_type().get_size() for one in found)
 
 
 def _walk(path: str, file: h5py.File, links: bool = True) -> Iterator[tuple[str, Any]]:

@@ -69,7 +69,7 @@ def _columns(group: Any) -> Iterator[tuple[str, dict[int, Any]]]:
     for chunk in group.get(1, ()) if isinstance(group, dict) else ():
         column = chunk.get(3) if isinstance(chunk, dict) else None
         path = column.get(3) if isinstance(column, dict) else None
-        if not isinstance(path, list) or not path or not isinstance(path[0], bytes):
+        if column is None or not isinstance(path, list) or not path or not isinstance(path[0], bytes):
             raise ValueError("a column has no name")
         yield path[0].decode(), column
 

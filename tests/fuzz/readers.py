@@ -182,8 +182,9 @@ def _payload(path: Path) -> None:
 
 def _npz(path: Path) -> None:
     from models import calibration, checkpoints
+    from schemas import cards
 
-    (path.parent / checkpoints.CHECKPOINT_FILE).write_bytes(path.read_bytes())
+    (path.parent / cards.CHECKPOINT_FILE).write_bytes(path.read_bytes())
     if checkpoints.find(str(path.parent), "f" * 16) is None:
         calibration.unpacked(path.read_bytes())
 
@@ -243,6 +244,7 @@ _ALL = (
     Reader("record", seeds.payloads, _record, wraps=(seeds.framed, bytes)),
     Reader("payload", seeds.payloads, _payload),
     Reader("npz", seeds.npz, _npz, ".npz"),
+    Reader("keras_config", seeds.configs, _network, ".keras", (seeds.zipped,)),
     Reader("keras", lambda: seeds.networks(".keras"), _network, ".keras"),
     Reader("keras_h5", lambda: seeds.networks(".h5"), _network, ".h5"),
 )

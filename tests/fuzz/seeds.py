@@ -1,5 +1,6 @@
 """Small whole files of every kind that is read, made by code; each function gives some."""
 
+import functools
 import gzip
 import io
 import json
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import scipy.io
 from PIL import Image
 
-from schemas import examples, tables, tfrecord
+from schemas import cards, examples, tables, tfrecord
 from tests.pipelines import digit_struct
 from tests.pipelines.idx_files import digits, idx
 
@@ -98,7 +99,7 @@ def packed_mat(content: bytes) -> bytes:
     """A file of MATLAB 5 with each of its elements packed, as far as it has any."""
     parts, at = [content[:128]], 128
     while at + 8 <= len(content):
-        kind, size = struct.unpack_from("<II", content, at)
+        (size,) = struct.unpack_from("<I", content, at + 4)
         element = zlib.compress(content[at : at + 8 + size])
         parts += [struct.pack("<II", 15, len(element)), element]
         at += 8 + size
@@ -223,10 +224,11 @@ def npz() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         state = checkpoints.State(1, [np.ones((3, 2), np.float32)], [np.zeros(2)], [], {"loss": [1.0]}, {"best": 0.5})
         checkpoints.save(folder, "f" * 16, state)
-        saved = Path(folder, checkpoints.CHECKPOINT_FILE).read_bytes()
+        saved = Path(folder, cards.CHECKPOINT_FILE).read_bytes()
     return [saved, calibration.packed(np.arange(4)[:, None], np.full((4, 2), 0.5, np.float32))]
 
 
+@functools.cache
 def networks(suffix: str) -> list[bytes]:
     """A small network as Keras writes it."""
     from models.quiet import keras
@@ -235,7 +237,13 @@ def networks(suffix: str) -> list[bytes]:
     entry = keras.Input((4, 4, 1))
     flat = keras.layers.Flatten()(keras.layers.Conv2D(2, 3)(entry))
     model = keras.Model(entry, keras.layers.Dense(2, activation="softmax")(flat))
-    return [written(lambda path: model.save(path), f"seed{suffix}")]
+    return [written(model.save, f"seed{suffix}")]
+
+
+def configs() -> list[bytes]:
+    """The configuration of a small network; damaged, it is to be put into a file again."""
+    with zipfile.ZipFile(io.BytesIO(networks(".keras")[0])) as archive:
+        return [archive.read("config.json")]
 
 
 def zipped(content: bytes) -> bytes:

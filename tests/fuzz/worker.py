@@ -32,7 +32,7 @@ class Watch:
         self.path, self.found = folder / f"input{reader.suffix}", folder / "found"
         self.found.mkdir(parents=True, exist_ok=True)
         self.calls = self.read = 0
-        self.path.write_bytes(reader.seeds()[0])
+        self.path.write_bytes(reader.wraps[0](reader.seeds()[0]))
         reader.call(self.path)  # what is imported and kept does not count
         self.peak = _peak()
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -95,7 +95,7 @@ def main(name: str, folder: Path, number: int, seconds: float) -> None:
     reader = READERS[name]
     watch, rng, seeds = Watch(reader, folder), random.Random(number), reader.seeds()
     for content in seeds:
-        watch.call(content)
+        watch.call(reader.wraps[0](content))
     end, turn = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         turn += 1
