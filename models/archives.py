@@ -6,15 +6,15 @@ files it names (CVE-2026-0897, CVE-2026-1669). So the configuration may name Ker
 the weights lie in the file itself, and neither is more than can have come from it.
 """
 
-import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
 
-from schemas import hdf5, layout, storage
+from schemas import hdf5, hdf5_probe, layout, storage
 from schemas.bounds import check_bytes, one_line
 from schemas.errors import InputError
 
@@ -30,18 +30,21 @@ _HOMES = {
 }
 
 
-def check(path: str, shown: str) -> None:
+def check(path: str, shown: str, apart: bool = False) -> None:
     """Check a local `.keras` or `.h5` file.
 
     Args:
         path: of the file.
         shown: what to call it.
+        apart: whether HDF5 first has to come through it in a process of its own, which takes a second.
 
     Raises:
         InputError: it is no such file, would run code, reads other files, or asks for more memory than it can fill.
     """
     try:
         if path.lower().endswith(_H5):
+            if apart:
+                hdf5_probe.check(path, shown)
             with h5py.File(path, "r") as file:
                 hdf5.check_whole(shown, file)
                 _check_config(shown, file.attrs.get("model_config", "{}"))
@@ -49,8 +52,12 @@ def check(path: str, shown: str) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_members(shown, archive)
             _check_config(shown, archive.read(_CONFIG))
-            with io.BytesIO(archive.read(_WEIGHTS)) as content, h5py.File(content, "r") as file:
-                hdf5.check_whole(shown, file)
+            with storage.scratch_folder() as scratch:
+                weights = Path(archive.extract(_WEIGHTS, scratch))
+                if apart:
+                    hdf5_probe.check(str(weights), shown)
+                with h5py.File(weights, "r") as file:
+                    hdf5.check_whole(shown, file)
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
         raise InputError(f"Keras cannot load {shown}: {one_line(error)}; give a whole .keras or .h5 file") from error
 
@@ -93,8 +100,8 @@ def _check_config(shown: str, content: str | bytes) -> None:
             raise InputError(f"Keras cannot load {shown}: a {name} layer can read other files; save it without")
         if not _is_home(module):
             raise InputError(
-                f"Keras cannot load {shown}: it names {name[:60]!r} of the module {str(module)[:60]!r}, and may name Keras' "
-                "own layers and their like alone; save it without"
+                f"Keras cannot load {shown}: it names {name[:60]!r} of the module {str(module)[:60]!r}, and may "
+                "name Keras' own layers and their like alone; save it without"
             )
 
 

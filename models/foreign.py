@@ -87,7 +87,7 @@ def load(path: str, trusted: bool, shown: str) -> keras.Model:
             if not trusted:
                 raise InputError(f"{shown} is a SavedModel, which can run code of its own: trust it with --trust-model")
             return _saved_model(path)
-        archives.check(path, shown)
+        archives.check(path, shown, apart=True)
         _check_size(path, shown)
         loaded: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:
@@ -114,7 +114,7 @@ def _check_size(path: str, shown: str) -> None:
             for shape in [output.shape for node in layer._inbound_nodes for output in node.outputs]:
                 if math.prod(side or 1 for side in shape) > MOST_VALUES:
                     raise InputError(
-                        f"{shown}: layer {layer.name[:60]!r} makes {shape} of an image, more than {MOST_VALUES:,} values"
+                        f"{shown}: layer {layer.name!r} makes {shape} of an image, more than {MOST_VALUES:,} values"
                     )
 
 

@@ -15,6 +15,7 @@ from schemas.bounds import check_bytes
 from schemas.errors import InputError
 
 IMAGES, LABELS = 0x00000803, 0x00000801  # magic numbers: unsigned bytes in three dimensions, and in one
+_GZIP = b"\x1f\x8b"
 _HEAD = 16  # bytes, at the most, before the values
 _KINDS = {IMAGES: "images (idx3-ubyte)", LABELS: "labels (idx1-ubyte)"}
 
@@ -56,7 +57,7 @@ def read_idx(path: str) -> tuple[int, Bytes]:
         InputError: it is no idx file of images or labels, or is longer or shorter than it says.
     """
     content = storage.read_bytes(path)
-    stored = len(content)
+    stored, packed = len(content), content.startswith(_GZIP)
     head = _plain(path, content, _HEAD)
     magic = int.from_bytes(head[:4], "big")
     if magic not in _KINDS or len(head) < 4:
@@ -70,14 +71,14 @@ def read_idx(path: str) -> tuple[int, Bytes]:
     content = _plain(path, content, wanted + 1)
     if not shape or len(content) != wanted:
         told = f"{wanted:,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
-        more = " or more" if len(content) > stored else ""
+        more = " or more" if packed and len(content) > wanted else ""
         raise InputError(f"{path} holds {len(content):,} bytes{more}, but must hold {told}: copy it again")
     return magic, np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 def _plain(path: str, content: bytes, most: int) -> bytes:
     """The content of a file, if it is gzipped decompressed, and no more than so many bytes of it."""
-    if not content.startswith(b"\x1f\x8b"):
+    if not content.startswith(_GZIP):
         return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:

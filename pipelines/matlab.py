@@ -1,8 +1,8 @@
 """Arrays of real numbers in MATLAB 5 files, read only where they can be what their headers say.
 
-The format is MathWorks' ("MAT-File Format", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf): elements,
-each with its type and its number of bytes before it; a variable is an element of flags, dimensions, name and values, or
-one of the same packed by zlib. SciPy's reader took gigabytes, or the process, on damaged files.
+The format is MathWorks' ("MAT-File Format", https://www.mathworks.com/help/pdf_doc/matlab/matfile_format.pdf):
+elements, each with its type and its number of bytes before it; a variable is an element of flags, dimensions, name and
+values, or one of the same packed by zlib. SciPy's reader took gigabytes, or the process, on damaged files.
 """
 
 import math

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from schemas import storage
 from schemas.errors import InputError
 from schemas.layout import check_name, check_split
 
@@ -51,6 +52,10 @@ class Checked:
 
     def __post_init__(self) -> None:
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
+        for value in values.values():
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str):
+                    storage.check_address(text)
         for key in ("dataset", "name", "label_set"):
             if key in values:
                 check_name(key, values[key])

@@ -113,7 +113,7 @@ def dataset_names(path: str, file: h5py.File) -> list[str]:
     """Names of the first datasets of a file, in the order of their names, for people to choose from."""
     with explained(path, "its groups"):
         found: list[str] = []
-        for name, place in _walk(path, file):
+        for name, place in objects(path, file):
             if isinstance(place, h5d.DatasetID):
                 found.append(name)
             if len(found) > _SHOWN:
@@ -129,7 +129,7 @@ def check_whole(path: str, file: h5py.File) -> None:
     """
     asked = 0
     with explained(path, "it"):
-        for name, place in _walk(path, file, links=False):
+        for name, place in objects(path, file, links=False):
             asked += _attributes(place)
             if isinstance(place, h5d.DatasetID):
                 check_own(path, name, place)
@@ -144,7 +144,7 @@ def _attributes(place: Any) -> int:
     return sum(math.prod(one.shape or ()) * one.get_type().get_size() for one in found)
 
 
-def _walk(path: str, file: h5py.File, links: bool = True) -> Iterator[tuple[str, Any]]:
+def objects(path: str, file: h5py.File, links: bool = True) -> Iterator[tuple[str, Any]]:
     """Every object below a file's root by its name, once; soft and external links are left, or refused."""
     waiting, seen = [("", h5g.open(file.id, b"/"))], set()
     while waiting:

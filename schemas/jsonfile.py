@@ -42,8 +42,9 @@ def check_types(path: str, content: Any, types: Mapping[str, type], wanted: Sequ
     if not isinstance(content, dict):
         raise StorageError(f"{path} has {str(content)[:40]!r} in the place of an object: {_REMEDY}")
     for key in wanted:
-        if key not in content:
+        if content.get(key) is None:
             raise StorageError(f"{path} has no entry {key!r}: {_REMEDY}")
     for key, kind in types.items():
-        if key in content and (not isinstance(content[key], kind) or isinstance(content[key], bool)):
-            raise StorageError(f"{path} has {key!r} as {ascii(content[key])[:40]}: {_REMEDY}")
+        value = content.get(key)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise StorageError(f"{path} has {key!r} as {ascii(value)[:40]}: {_REMEDY}")

@@ -23,11 +23,16 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-def check_inside(where: str, name: str) -> str:
-    """The path, if it is one within a folder: it came from a file, and is to be joined to that folder's."""
+def is_inside(name: str) -> bool:
+    """Whether a name that came from a file is that of something in a folder, to whose path it is to be joined."""
     parts = name.split("/")
-    if not name or any(part in ("", ".", "..") for part in parts) or "\\" in name or "\0" in name or ":" in parts[0]:
-        raise InputError(f"{where} names {name[:200]!r}, which is no path within its folder: mend it, or leave it out")
+    return not (set(parts) & {"", ".", ".."} or "\0" in name or "\\" in name or "://" in name)
+
+
+def check_inside(where: str, name: str) -> str:
+    """The name, if it is one of something in a folder; InputError, with where it was found, if not."""
+    if not is_inside(name):
+        raise InputError(f"{where} names {name[:100]!r}, which is no path within its folder: mend it, or leave it out")
     return name
 
 

@@ -141,6 +141,8 @@ class ShardFolder:
         rows = self.read(shard * self.shards // shards, columns)
         if shards == self.shards:
             return rows
+        if "image_id" not in rows.column_names:
+            raise IncompleteError(f"{self.path(shard)} has no column 'image_id': it is no shard of Concord's")
         hashes = hashing.image_hashes(rows["image_id"].to_pylist())
         return rows.filter(pa.array(hashing.shard_of(hashes, shards) == shard))
 
@@ -209,7 +211,7 @@ def find_manifest(folder: str) -> dict[str, Any] | None:
     manifest = jsonfile.find(path)
     if manifest is not None:
         jsonfile.check_types(path, manifest, _TYPES, ("fingerprint",))
-        if not 1 <= manifest.get("shards", 1) <= MOST_SHARDS:
+        if not 1 <= (1 if manifest.get("shards") is None else manifest["shards"]) <= MOST_SHARDS:
             raise StorageError(f"{path} says that there are {manifest['shards']} shards: remove it, and make it again")
     return manifest
 

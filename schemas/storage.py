@@ -79,7 +79,16 @@ def _google(emulator: str) -> fs.FileSystem:
 
 def _locate(path: str) -> tuple[fs.FileSystem, str]:
     scheme, _, key = path.partition("://")
+    check_address(path)
     return _remote(scheme), key
+
+
+def check_address(path: str) -> None:
+    """Raise InputError where an address holds a user or a password: it would be kept in manifests and rejects."""
+    if "@" in path.partition("://")[2].partition("/")[0]:
+        raise InputError(
+            f"{path} holds credentials, which would be kept with the results: give them by the environment"
+        )
 
 
 def arrow_place(path: str) -> tuple[fs.FileSystem, str]:

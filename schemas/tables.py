@@ -295,6 +295,8 @@ def read(
         table.validate(full=True)
     except parquet.TROUBLES as error:
         raise _damaged(path, error) from error
+    if "image_id" in table.column_names and (table["image_id"].type != pa.string() or table["image_id"].null_count):
+        raise _unfit(path, "has rows without an image_id")
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
     if schema is not None:

@@ -205,7 +205,7 @@ _OBJECTS = st.dictionaries(_KEYS, _JSON).map(lambda one: json.dumps(one).encode(
 _TOML = st.lists(
     st.tuples(
         st.sampled_from(["dataset", "splits", "input", "epochs", "root", "[label]", "[[train]]", "name"]),
-        _JSON.map(lambda one: json.dumps(one)),
+        _JSON.map(json.dumps),
     ).map(lambda pair: pair[0] if pair[0].startswith("[") else f"{pair[0]} = {pair[1]}")
 ).map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
 _LINES = st.lists(st.lists(st.text(max_size=8), min_size=1, max_size=6).map(",".join)).map(
