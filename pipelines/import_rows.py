@@ -137,9 +137,14 @@ def _of_block(block: Block, part: CsvPart) -> tuple[Found, pa.Table]:
         starts = csv_lines.line_bounds(block.lines)[0] if table is not None else ()
         if table is not None and len(table) == len(starts):
             return _found(table, np.asarray(starts) + block.offset + first), REFUSED.empty_table()
-    lines = csv_lines.Lines(block, layout)
-    table, offsets = lines.fields()
-    return _found(table, offsets + first), _malformed(lines.problems, first)
+    found, places, refused = [], [], [REFUSED.empty_table()]
+    for piece in csv_lines.parts(block):
+        lines = csv_lines.Lines(piece, layout)
+        table, offsets = lines.fields()
+        found.append(table)
+        places.append(offsets + first)
+        refused.append(_malformed(lines.problems, first))
+    return _found(pa.concat_tables(found), np.concatenate(places)), pa.concat_tables(refused)
 
 
 def _found(table: pa.Table, orders: npt.NDArray[np.int64]) -> Found:

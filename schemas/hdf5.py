@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import h5py
-from h5py import h5a, h5d, h5g, h5l, h5o
+from h5py import h5a, h5d, h5g, h5i, h5l, h5o, h5z
 
 from schemas import storage
-from schemas.bounds import MOST_NESTED, check_bytes, one_line
+from schemas.bounds import MOST_NESTED, SMALL, check_bytes, one_line
 from schemas.errors import InputError
 
 MOST_CHUNK_BYTES = 256 << 20  # of a chunk, which is unpacked whole
@@ -44,8 +44,14 @@ def explained(path: str, what: str) -> Iterator[None]:
         raise InputError(f"{path}: cannot read {what} ({one_line(error)}); copy the file again") from error
 
 
-def dataset(path: str, file: h5py.File, key: str) -> h5py.Dataset | None:
+def dataset(path: str, file: h5py.File, key: str, known: bool = False) -> h5py.Dataset | None:
     """A dataset of a file that keeps its own values; None where there is no dataset of that name.
+
+    Args:
+        path: of the file.
+        file: which is open.
+        key: the dataset's name.
+        known: whether it was looked at before, so that its chunks need not be.
 
     Raises:
         InputError: it lies in another file, or says that it holds more than there can be of it; the message names it.
@@ -54,10 +60,25 @@ def dataset(path: str, file: h5py.File, key: str) -> h5py.Dataset | None:
         place = _find(path, file, key)
         if not isinstance(place, h5d.DatasetID):
             return None
-        check_own(path, key, place)
+        check_own(path, key, place, known)
         found = h5py.Dataset(place)
-        check_bytes(path, key, _check_size(path, key, found), min(place.get_storage_size(), file.id.get_filesize()))
+        size = min(place.get_storage_size(), file.id.get_filesize())
+        check_bytes(path, key, _check_size(path, key, found), size)
     return found
+
+
+def _check_chunks(place: h5d.DatasetID, how: Any) -> None:
+    """Raise ValueError where a chunk cannot be one: HDF5 1.14 breaks down on those of no bytes."""
+    size = h5i.get_file_id(place).get_filesize()
+    most = math.prod(how.get_chunk()) * place.get_type().get_size()
+    filters = [how.get_filter(number)[0] for number in range(how.get_nfilters())]
+    least = (4 * (h5z.FILTER_FLETCHER32 in filters) + 1) if filters else most
+
+    def check(chunk: Any) -> None:
+        if not least <= chunk.size <= 2 * most + SMALL or not 0 < chunk.byte_offset <= size - chunk.size:
+            raise ValueError(f"chunk {chunk.chunk_offset} has {chunk.size:,} bytes at byte {chunk.byte_offset:,}")
+
+    place.chunk_iter(check)
 
 
 def _find(path: str, file: h5py.File, key: str) -> Any:
@@ -90,11 +111,19 @@ def _elsewhere(path: str, key: str) -> str:
     return f"{path}: {key} lies in another file, and is not read from there: copy all data into one file (h5repack)"
 
 
-def check_own(path: str, key: str, place: h5d.DatasetID) -> None:
-    """Raise InputError where a dataset keeps its values in other files, or is put together from other datasets."""
+def check_own(path: str, key: str, place: h5d.DatasetID, known: bool = False) -> None:
+    """Check where a dataset keeps its values.
+
+    Raises:
+        InputError: in other files, or it is put together from other datasets.
+        ValueError: in chunks, one of which cannot be one; not looked at where that is `known`.
+    """
     how = place.get_create_plist()
-    if how.get_layout() == h5d.VIRTUAL or how.get_external_count():
+    layout = how.get_layout()
+    if layout == h5d.VIRTUAL or how.get_external_count():
         raise InputError(_elsewhere(path, key))
+    if layout == h5d.CHUNKED and not known:
+        _check_chunks(place, how)
 
 
 def _check_size(path: str, key: str, found: h5py.Dataset) -> int:

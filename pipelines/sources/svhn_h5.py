@@ -45,7 +45,7 @@ def make(settings: ConvertSettings) -> "H5Source":
 
 def _rows(file: h5py.File, slab: Slab, key: str) -> Any:
     """The rows of a slab in one of the file's datasets."""
-    found = hdf5.dataset(slab.path, file, key)
+    found = hdf5.dataset(slab.path, file, key, known=True)
     if found is None:
         raise InputError(f"{slab.path} has no dataset {key!r} any more: start again")
     with hdf5.explained(slab.path, f"{key}[{slab.start}:{slab.stop}]"):

@@ -1,6 +1,7 @@
 """The readers on a few damaged files each, and the fuzzer itself: it finds what there is to find."""
 
 import random
+import resource
 import sys
 import time
 from pathlib import Path
@@ -72,7 +73,7 @@ def talkative(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [rude, talkative])
 def test_what_a_reader_should_not_do_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: object) -> None:
-    monkeypatch.setattr(worker.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     watch = worker.Watch(Reader("x", lambda: [b"good"], kind), tmp_path)  # type: ignore[arg-type]
     for content in (b"good", b"bad", b"bad", b"good"):
         watch.call(content)
@@ -82,7 +83,7 @@ def test_what_a_reader_should_not_do_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_reader_that_takes_much_memory_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     monkeypatch.setattr(worker, "MOST_BYTES", 1 << 20)
     peaks = iter([100, 100 + (1 << 20), 101 + (1 << 20)])
     monkeypatch.setattr(worker, "_peak", lambda: next(peaks))
@@ -105,7 +106,7 @@ def test_a_process_that_dies_or_hangs_is_found(tmp_path: Path, monkeypatch: pyte
         f"(folder / 'input.bin').write_bytes(b'bad')\n{FAULTS[fault]}\n"
     )
     monkeypatch.setattr(fuzzer, "HANG", 1.0)
-    monkeypatch.setattr(fuzzer.sys, "executable", str(_python(tmp_path, script)))
+    monkeypatch.setattr(sys, "executable", str(_python(tmp_path, script)))
     began = time.monotonic()
     calls, read, found = fuzzer.fuzz("idx", 1.5, tmp_path / "idx", 1)
     assert time.monotonic() - began < 30

@@ -134,6 +134,25 @@ def test_absurd_shapes_are_refused_before_anything_is_read(tmp_path: Path, case:
         H5Source(str(path), (("train", "x:y"),), (), (0.0, 255.0)).plan()
 
 
+@pytest.mark.parametrize("size", [0, 3])
+def test_chunks_that_cannot_be_are_refused(tmp_path: Path, size: int) -> None:
+    """Found by fuzzing: HDF5 1.14 breaks down, and the process with it, where a chunk has no bytes."""
+    path = tmp_path / "given.h5"
+    with h5py.File(path, "w") as file:
+        values = np.arange(320, dtype=np.float32).reshape(20, 4, 4)
+        how: dict[str, Any] = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+        made = file.create_dataset("x", data=values, chunks=(5, 4, 4), **how)
+        file["y"] = np.zeros(20, np.uint8)
+        chunk = made.id.get_chunk_info(1)
+    content = path.read_bytes()
+    key = chunk.size.to_bytes(4, "little") + bytes(4) + (5).to_bytes(8, "little")  # of the tree of chunks
+    assert content.count(key) == 1
+    H5Source(str(path), (("train", "x:y"),), (), (0.0, 255.0)).plan()
+    path.write_bytes(content.replace(key, size.to_bytes(4, "little") + key[4:]))
+    with pytest.raises(InputError, match=r"cannot read x \(chunk \(5, 0, 0\) has [03] bytes"):
+        H5Source(str(path), (("train", "x:y"),), (), (0.0, 255.0)).plan()
+
+
 def test_what_is_packed_well_is_no_bomb(tmp_path: Path) -> None:
     path = tmp_path / "given.h5"
     with h5py.File(path, "w") as file:  # a thousand to one, which is all that zlib can do
