@@ -4,6 +4,7 @@ RUNNER ?= DirectRunner
 ROOT ?= $(if $(CLOUD),gs://$(BUCKET)/out,out)
 RUN ?=
 FLAGS ?=
+SECONDS ?= 30
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ CLOUD := $(filter DataflowRunner,$(RUNNER))
 CLOUD_FLAGS = --project=$(PROJECT) --region=$(REGION) --temp_location=gs://$(BUCKET)/temp $(if $(IMAGE),--sdk_container_image=$(IMAGE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run-pipeline image template test test-long lint format docs bench lock clean
+.PHONY: help install run-pipeline image template test test-long fuzz lint format docs bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +60,10 @@ test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
 
 test-long: $(VENV)/.installed ## Run the tests that take longer
 	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m tests.fuzz --seconds 600 --workers 2
+
+fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each, two readers at once
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --workers 2
 
 lint: $(VENV)/.installed ## Check style and types
 	$(BIN)/ruff check $(SOURCES)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -20,6 +21,8 @@ from schemas.tfrecord import read_payload
 LARGEST = 96  # pixels of a thumbnail's longer side
 _QUALITY = 85  # of what is scaled down, and has lost its own pixels anyway
 _PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
+_FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")  # for some of the others, Pillow starts programs
+MOST_PIXELS = 100_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -32,7 +35,7 @@ def load(images: ImageSet, split: str, image_ids: Iterable[str], largest: int = 
     found: dict[str, str | None] = {}
     for shard, ids in by_shard(image_ids, images.shards).items():
         for image_id, encoded in stored(images, split, shard, ids):
-            found[image_id] = _picture(encoded, largest)
+            found[image_id] = picture(encoded, largest)
     return found
 
 
@@ -68,12 +71,13 @@ def stored(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> It
             yield place["image_id"], None if payload is None else decode_example(payload)[0]
 
 
-def _picture(encoded: bytes | None, largest: int) -> str | None:
+def picture(encoded: bytes | None, largest: int) -> str | None:
+    """A thumbnail of an encoded image; None where it cannot be decoded."""
     if encoded is None:
         return None
     try:
         return data_uri(encoded, largest)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except Exception:  # on damaged bytes, Pillow's parsers raise a dozen types of error
         return None
 
 
@@ -86,9 +90,11 @@ def data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
         exact: whether what is not scaled keeps its very pixels; a JPEG is smaller.
 
     Raises:
-        OSError, ValueError, PIL.Image.DecompressionBombError: it is no image that can be shown.
+        OSError, ValueError: it is of no such format, or larger than any that Concord stores.
     """
-    with Image.open(io.BytesIO(encoded)) as image:
+    with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        if math.prod(image.size) > MOST_PIXELS:
+            raise ValueError(f"{image.size} pixels")
         small = max(image.size) <= largest
         if not small:
             image.draft(None, (largest, largest))  # a JPEG can be decoded at a half, a quarter or an eighth

@@ -26,6 +26,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from schemas import npz
+from schemas.bounds import one_line
+from schemas.errors import IncompleteError
+
 LEAST_IMAGES = 30
 LOWEST, HIGHEST = 0.05, 20.0
 HELD_FILE = "validation.npz"  # what a fold said of the validation images, for the temperature of the mean of folds
@@ -155,6 +159,9 @@ def packed(values: npt.NDArray[Any], scores: Floats) -> bytes:
 
 
 def unpacked(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
-    """What `packed` kept."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+    """What `packed` kept; IncompleteError where it is something else."""
+    try:
+        kept = npz.read(content)
         return kept["values"], kept["scores"]
+    except npz.TROUBLES as error:
+        raise IncompleteError(f"a fold's {HELD_FILE} is damaged ({one_line(error)}): train it again") from error

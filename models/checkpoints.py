@@ -6,14 +6,13 @@ whole or not at all, after each epoch. No pickle is read.
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from schemas import storage
+from schemas import npz, storage
 from schemas.cards import CHECKPOINT_FILE
 
 Arrays = list[npt.NDArray[Any]]
@@ -57,16 +56,15 @@ def find(folder: str, fingerprint: str) -> State | None:
     if storage.stat(path) is None:
         return None
     try:
-        with np.load(io.BytesIO(storage.read_bytes(path)), allow_pickle=False) as content:
-            said = json.loads(str(content["said"]))
-            if said["fingerprint"] != fingerprint:
-                return None
-            groups = {
-                group: [content[f"{group}{number}"] for number in range(count)]
-                for group, count in said["counts"].items()
-            }
-            return State(said["phase"], **groups, history=said["history"], facts=said["facts"])
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile):  # cut off, damaged or foreign
+        content = npz.read(storage.read_bytes(path))
+        said = json.loads(str(content["said"]))
+        if said["fingerprint"] != fingerprint:
+            return None
+        groups = {
+            group: [content[f"{group}{number}"] for number in range(count)] for group, count in said["counts"].items()
+        }
+        return State(said["phase"], **groups, history=said["history"], facts=said["facts"])
+    except (*npz.TROUBLES, AttributeError, RecursionError):  # cut off, damaged or foreign
         return None
 
 

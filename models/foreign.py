@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from models import tasks
+from models import archives, tasks
 from models.quiet import keras
 from schemas import storage
+from schemas.bounds import check_bytes
 from schemas.errors import IncompleteError, InputError
 from schemas.products import MULTICLASS, SEQUENCE
 
 FOLDER = "foreign"  # of a SavedModel, within the model folder
+MOST_VALUES = 1 << 26  # that a layer may make of one image
 _CLOSE = 0.01
 Shape = tuple[int, int, int]
 
@@ -55,12 +57,15 @@ class Fit:
         return Fit(card["task"], card["classes"], shape, told["classes"], told["value_range"], told["activation"])
 
 
-def reload(folder: str, card: Mapping[str, Any]) -> keras.Model:
-    """The network of a model folder that keeps a SavedModel, which was trusted when it was adopted.
+def reload(folder: str, card: Mapping[str, Any], trusted: bool) -> keras.Model:
+    """The network of a model folder that keeps a SavedModel; that it was trusted once, it says itself.
 
     Raises:
         IncompleteError: a file is not the one that the card speaks of.
+        InputError: it is not trusted.
     """
+    if not trusted:
+        raise InputError(f"{folder} keeps a SavedModel, which can run code of its own: trust it with --trust-model")
     with storage.scratch_folder() as scratch:
         for name, stated in card["files"].items():
             content = storage.read_bytes(storage.join(folder, name))
@@ -82,12 +87,35 @@ def load(path: str, trusted: bool, shown: str) -> keras.Model:
             if not trusted:
                 raise InputError(f"{shown} is a SavedModel, which can run code of its own: trust it with --trust-model")
             return _saved_model(path)
+        archives.check(path, shown, apart=True)
+        _check_size(path, shown)
         loaded: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"Keras cannot load {shown}: {str(error).strip().splitlines()[0]}") from error
+    except InputError:
+        raise
+    except Exception as error:  # on damaged files, Keras raises a dozen types of error
+        raise InputError(f"Keras cannot load {shown}: {_first_line(error)}") from error
     return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _check_size(path: str, shown: str) -> None:
+    """Make sure that a network has the weights that its file stores, and that one image fits in memory.
+
+    It is built once without setting any memory aside: variables of a stateless scope have but a shape.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        wanted = 4 * sum(math.prod(one.shape) for one in network.variables)
+        check_bytes(shown, "its network", wanted, Path(path).stat().st_size, archives.RATIO)
+        for layer in network._flatten_layers():
+            for shape in [output.shape for node in layer._inbound_nodes for output in node.outputs]:
+                if math.prod(side or 1 for side in shape) > MOST_VALUES:
+                    raise InputError(
+                        f"{shown}: layer {layer.name!r} makes {shape} of an image, more than {MOST_VALUES:,} values"
+                    )
 
 
 def _saved_model(path: str) -> keras.Model:

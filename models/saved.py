@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from models import foreign
+from models import archives, foreign
 from models.decoding import decode_batch
 from models.quiet import keras
 from models.quiet import tensorflow as tf
@@ -65,8 +65,12 @@ def _export(model: keras.Model, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={"serving_default": scores})
 
 
-def load(folder: str) -> keras.Model:
+def load(folder: str, trusted: bool = False) -> keras.Model:
     """The network of a model folder, in Keras' safe mode: a file that would run code is refused.
+
+    Args:
+        folder: of the model.
+        trusted: whether a SavedModel, which can run code of its own, may be loaded as well.
 
     Raises:
         IncompleteError: the file is not the one that `model.json` speaks of.
@@ -74,16 +78,19 @@ def load(folder: str) -> keras.Model:
     """
     card = require_card(folder)
     if MODEL_FILE not in card["files"] and "foreign" in card:
-        return foreign.reload(folder, card)
+        return foreign.reload(folder, card, trusted)
     path = storage.join(folder, MODEL_FILE)
     content = storage.read_bytes(path)
-    stated = card["files"][MODEL_FILE]["sha256"]
+    stated = card["files"].get(MODEL_FILE, {}).get("sha256")
     if hashlib.sha256(content).hexdigest() != stated:
         raise IncompleteError(f"{path} is not the file that {CARD_FILE} speaks of: train the model again")
     with storage.scratch_folder() as scratch:
         Path(scratch, MODEL_FILE).write_bytes(content)
         try:
+            archives.check(str(Path(scratch, MODEL_FILE)), path)
             model: keras.Model = keras.saving.load_model(Path(scratch, MODEL_FILE), compile=False, safe_mode=True)
+        except InputError as error:
+            raise InputError(f"{error}, or train the model again") from error
         except (ValueError, TypeError, OSError) as error:
             raise InputError(
                 f"Keras cannot load {path} ({str(error).splitlines()[0]}): train the model again"

@@ -153,10 +153,10 @@ class FoldScorer:
         return Scored(scores, faults, sizes, sum(one.halved for one in found))
 
 
-def load(folder: str, batch: int) -> Scorer | FoldScorer:
-    """The scorer of a model folder, or of the folds in it."""
+def load(folder: str, batch: int, trusted: bool = False) -> Scorer | FoldScorer:
+    """The scorer of a model folder, or of the folds in it; of a SavedModel only if it is trusted."""
     card = require_card(folder)
     if "members" not in card:
-        return Scorer(saved.load(folder), batch)
+        return Scorer(saved.load(folder, trusted), batch)
     scorers = [Scorer(saved.load(storage.join(folder, member)), batch) for member in card["members"]]
     return FoldScorer(scorers, card["settings"]["split"])

@@ -11,8 +11,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from models import archives
 from models.heads import Head
-from schemas.errors import InputError
+from schemas.errors import ConcordError, InputError
 from schemas.layout import IMAGENET
 
 FEATURES, POOLED = "features", "pooled"
@@ -109,6 +110,10 @@ def load_weights(path: str, whole: keras.Model, cut: keras.Model) -> None:
         InputError: it fits neither; the message says why.
     """
     problems = []
+    try:
+        archives.check_weights(path)
+    except ConcordError as error:
+        raise InputError(f"{path} does not hold the weights of {whole.name}: {error}") from error
     for model in (cut, whole):
         try:
             model.load_weights(path)

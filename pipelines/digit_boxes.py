@@ -6,6 +6,7 @@ which holds a reference a digit to a single number; but where there is one digit
 CSV has a row a box: `name;label;top;left;height;width`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,16 +15,17 @@ from typing import Any
 import h5py
 import numpy as np
 import numpy.typing as npt
-from h5py import h5d, h5r, h5s, h5t
+from h5py import h5d, h5l, h5r, h5s, h5t
 
-from pipelines import hdf5
 from pipelines.photo_headers import UnfitError
 from pipelines.sources import svhn_digits
-from schemas import csvfile
+from schemas import csvfile, hdf5
 from schemas.errors import InputError
 from schemas.rejects import Reason
 
 COLUMNS = ("label", "left", "top", "width", "height")
+MOST_LETTERS = 1024  # of a picture's name
+MOST_DIGITS = 256  # of a number, or what is listed as one
 _NAMES, _BOXES = "digitStruct/name", "digitStruct/bbox"
 
 Floats = npt.NDArray[np.float64]
@@ -97,11 +99,14 @@ class Entry:
 def _opened(path: str) -> Iterator[tuple[h5py.File, Any, Any]]:
     """The file, its names and its boxes."""
     with hdf5.opened(path) as file:
+        lists = []
         for key in (_NAMES, _BOXES):
-            found = file.get(key)
-            if not isinstance(found, h5py.Dataset) or h5py.check_ref_dtype(found.dtype) is not h5py.Reference:
-                raise InputError(f"{path} has no list of references {key}; it is no digitStruct.mat of SVHN")
-        names, boxes = file[_NAMES], file[_BOXES]
+            found = hdf5.dataset(path, file, key)
+            with hdf5.explained(path, key):
+                if found is None or h5py.check_ref_dtype(found.dtype) is not h5py.Reference:
+                    raise InputError(f"{path} has no list of references {key}; it is no digitStruct.mat of SVHN")
+            lists.append(found)
+        names, boxes = lists
         if names.shape != boxes.shape or names.ndim != 2 or names.shape[1] != 1:
             raise InputError(f"{path}: {_NAMES} has shape {names.shape} and {_BOXES} {boxes.shape}; copy it again")
         yield file, names, boxes
@@ -120,20 +125,36 @@ def read_mat(path: str, start: int, stop: int) -> list[Entry]:
 
     HDF5's own calls, without h5py's objects around them, take a quarter of the time.
     """
-    with _opened(path) as (file, names, boxes):
-        try:
-            pairs = zip(names[start:stop, 0], boxes[start:stop, 0], strict=True)
-            return [_entry(file.id, row, *pair) for row, pair in enumerate(pairs, start)]
-        except (OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{path}: cannot read entries {start} to {stop} ({error}); copy the file again") from error
+    with _opened(path) as (file, names, boxes), hdf5.explained(path, f"entries {start} to {stop}"):
+        pairs = zip(names[start:stop, 0], boxes[start:stop, 0], strict=True)
+        return [_entry(_File(path, file.id), row, *pair) for row, pair in enumerate(pairs, start)]
 
 
-def _entry(file: Any, row: int, name: Any, boxes: Any) -> Entry:
-    letters = h5r.dereference(name, file)
-    codes = np.empty(letters.shape, np.uint16)
-    letters.read(h5s.ALL, h5s.ALL, codes)
-    group = h5r.dereference(boxes, file)
-    columns = [_values(file, h5d.open(group, key.encode())) for key in COLUMNS]
+@dataclass(frozen=True)
+class _File:
+    """An open file, and its path."""
+
+    path: str
+    id: Any
+
+    def at(self, reference: Any) -> Any:
+        """What a reference leads to, which is always in the same file."""
+        return h5r.dereference(reference, self.id)
+
+    def values(self, place: Any, kind: Any, most: int) -> npt.NDArray[Any]:
+        """All values of a dataset that keeps its own, and no more than so many."""
+        hdf5.check_own(self.path, "a value of an entry", place)
+        if math.prod(place.shape) > most:
+            raise ValueError(f"{place.shape} values, where there are {most} at the most")
+        values = np.empty(place.shape, kind)
+        place.read(h5s.ALL, h5s.ALL, values)
+        return values.reshape(-1)
+
+
+def _entry(file: _File, row: int, name: Any, boxes: Any) -> Entry:
+    codes = file.values(file.at(name), np.uint16, MOST_LETTERS)
+    group = file.at(boxes)
+    columns = [_values(file, group, key.encode()) for key in COLUMNS]
     count = {len(column) for column in columns}
     problem = None
     if len(count) > 1:
@@ -144,17 +165,15 @@ def _entry(file: Any, row: int, name: Any, boxes: Any) -> Entry:
     return Entry(text, f"digitStruct({row + 1})", matrix, problem)
 
 
-def _values(file: Any, dataset: Any) -> list[float]:
+def _values(file: _File, group: Any, key: bytes) -> list[float]:
     """The numbers of one field of an entry: referred to one by one, or a single one in place."""
+    if group.links.get_info(key).type != h5l.TYPE_HARD:
+        raise ValueError(f"{key.decode()} is a link to elsewhere")
+    dataset = h5d.open(group, key)
     if dataset.get_type().get_class() != h5t.REFERENCE:
-        return [float(value) for value in _read(dataset, np.float64)]
-    return [float(_read(h5r.dereference(one, file), np.float64)[0]) for one in _read(dataset, h5py.ref_dtype)]
-
-
-def _read(dataset: Any, kind: Any) -> npt.NDArray[Any]:
-    values = np.empty(dataset.shape, kind)
-    dataset.read(h5s.ALL, h5s.ALL, values)
-    return values.reshape(-1)
+        return [float(value) for value in file.values(dataset, np.float64, MOST_DIGITS)]
+    references = file.values(dataset, h5py.ref_dtype, MOST_DIGITS)
+    return [float(file.values(file.at(one), np.float64, MOST_DIGITS)[0]) for one in references]
 
 
 # --- CSV ----------------------------------------------------------------------------------------

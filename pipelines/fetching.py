@@ -65,6 +65,7 @@ class Missing:
 def check_location(location: str) -> None:
     """Raise InputError where nothing could be fetched from such a place."""
     scheme = urlsplit(location).scheme if "://" in location else ""
+    storage.check_address(location)
     if scheme not in ("", "s3", "gs", "http", "https"):
         raise InputError(f"cannot fetch from {location}: a place is a folder, s3://, gs://, https:// or http://")
     if scheme in ("http", "https") and re.search("[?#]", location):

@@ -61,7 +61,10 @@ def sheet(title: str, rows: Sequence[dict[str, Any]]) -> bytes:
     """
     from PIL import Image, ImageDraw
 
-    pairs = [[Image.open(io.BytesIO(row[name])).convert("RGB") for name in ("picture", "heat")] for row in rows]
+    pairs = [
+        [Image.open(io.BytesIO(row[name]), formats=("PNG",)).convert("RGB") for name in ("picture", "heat")]
+        for row in rows
+    ]
     side = max((max(one.size) for pair in pairs for one in pair), default=LEAST_SIDE)
     columns = max(1, min(_COLUMN, len(rows), 2400 // (2 * side + 2 * _GAP)))
     cell = (2 * side + 2 * _GAP, side + 2 * _LINE + _GAP)

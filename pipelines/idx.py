@@ -1,6 +1,7 @@
 """MNIST's idx files (http://yann.lecun.com/exdb/mnist/): big-endian, with a magic number first; gzipped or not."""
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -10,9 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas import storage
+from schemas.bounds import check_bytes
 from schemas.errors import InputError
 
 IMAGES, LABELS = 0x00000803, 0x00000801  # magic numbers: unsigned bytes in three dimensions, and in one
+_GZIP = b"\x1f\x8b"
+_HEAD = 16  # bytes, at the most, before the values
 _KINDS = {IMAGES: "images (idx3-ubyte)", LABELS: "labels (idx1-ubyte)"}
 
 Bytes = npt.NDArray[np.uint8]
@@ -52,26 +56,32 @@ def read_idx(path: str) -> tuple[int, Bytes]:
     Raises:
         InputError: it is no idx file of images or labels, or is longer or shorter than it says.
     """
-    content = _plain(path)
-    magic = int.from_bytes(content[:4], "big")
-    if magic not in _KINDS or len(content) < 4:
+    content = storage.read_bytes(path)
+    stored, packed = len(content), content.startswith(_GZIP)
+    head = _plain(path, content, _HEAD)
+    magic = int.from_bytes(head[:4], "big")
+    if magic not in _KINDS or len(head) < 4:
         known = " or ".join(f"{number:08x} for {kind}" for number, kind in _KINDS.items())
-        raise InputError(f"{path} is no idx file: it begins with {content[:4].hex() or 'nothing'}, not {known}")
+        raise InputError(f"{path} is no idx file: it begins with {head[:4].hex() or 'nothing'}, not {known}")
     dimensions = 3 if magic == IMAGES else 1
     start = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:start]) if len(content) >= start else ()
-    if not shape or len(content) != start + math.prod(shape):
-        wanted = f"{start + math.prod(shape):,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
-        raise InputError(f"{path} holds {len(content):,} bytes, but must hold {wanted}: copy it again")
+    shape = struct.unpack(f">{dimensions}I", head[4:start]) if len(head) >= start else ()
+    wanted = start + math.prod(shape)
+    check_bytes(path, "its header", wanted, stored)
+    content = _plain(path, content, wanted + 1)
+    if not shape or len(content) != wanted:
+        told = f"{wanted:,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
+        more = " or more" if packed and len(content) > wanted else ""
+        raise InputError(f"{path} holds {len(content):,} bytes{more}, but must hold {told}: copy it again")
     return magic, np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _plain(path: str) -> bytes:
-    """The content of a file, decompressed where it is gzipped."""
-    content = storage.read_bytes(path)
-    if not content.startswith(b"\x1f\x8b"):
+def _plain(path: str, content: bytes, most: int) -> bytes:
+    """The content of a file, if it is gzipped decompressed, and no more than so many bytes of it."""
+    if not content.startswith(_GZIP):
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            return file.read(most)
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is no whole gzip file ({error}): copy it again") from error

@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 from pipelines import csv_ranges
 from pipelines.import_rows import CsvPart, Part, RowGroup, is_text
 from schemas import storage
+from schemas.bounds import one_line
 from schemas.errors import InputError
+from schemas.parquet import TROUBLES
 
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 _ROW_BYTES = 36  # of a row of CSV with an id of 16 characters
@@ -60,10 +62,11 @@ def _row_groups(path: str, number: int, columns: Sequence[str], sure: bool) -> t
     with storage.explained("read", path), storage.open_input(path) as file:
         try:
             parquet = pq.ParquetFile(file)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path} is a damaged Parquet file ({error}); copy it again") from error
-        present = columns if sure or columns[2] in parquet.schema_arrow.names else columns[:2]
-        _check_columns(path, parquet.schema_arrow, present)
+            schema = parquet.schema_arrow
+        except TROUBLES as error:
+            raise InputError(f"{path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
+        present = columns if sure or columns[2] in schema.names else columns[:2]
+        _check_columns(path, schema, present)
         groups, first = [], 0
         for group in range(parquet.num_row_groups):
             about = parquet.metadata.row_group(group)

@@ -19,7 +19,10 @@ from pipelines import csv_lines
 from pipelines.csv_lines import CONFIDENCE, IMAGE, LABEL, SHOWN, Problem
 from pipelines.csv_ranges import Block, Range, blocks
 from schemas import storage
+from schemas.bounds import one_line
 from schemas.errors import InputError
+from schemas.parquet import TROUBLES
+from schemas.parquet import check as check_parquet
 from schemas.products import SEQUENCE
 from schemas.rejects import Reason
 
@@ -134,9 +137,14 @@ def _of_block(block: Block, part: CsvPart) -> tuple[Found, pa.Table]:
         starts = csv_lines.line_bounds(block.lines)[0] if table is not None else ()
         if table is not None and len(table) == len(starts):
             return _found(table, np.asarray(starts) + block.offset + first), REFUSED.empty_table()
-    lines = csv_lines.Lines(block, layout)
-    table, offsets = lines.fields()
-    return _found(table, offsets + first), _malformed(lines.problems, first)
+    found, places, refused = [], [], [REFUSED.empty_table()]
+    for piece in csv_lines.parts(block):
+        lines = csv_lines.Lines(piece, layout)
+        table, offsets = lines.fields()
+        found.append(table)
+        places.append(offsets + first)
+        refused.append(_malformed(lines.problems, first))
+    return _found(pa.concat_tables(found), np.concatenate(places)), pa.concat_tables(refused)
 
 
 def _found(table: pa.Table, orders: npt.NDArray[np.int64]) -> Found:
@@ -164,14 +172,17 @@ def _of_group(part: RowGroup) -> Iterator[Found]:
     order = (part.file << PLACE_BITS) + part.first
     with storage.explained("read", part.path), storage.open_input(part.path) as file:
         try:
-            read_batches = pq.ParquetFile(file).iter_batches
-            for batch in read_batches(BATCH_ROWS, [part.group], list(part.columns), use_threads=False):
+            check_parquet(part.path, file, part.columns)
+            file.seek(0)
+            for batch in pq.ParquetFile(file).iter_batches(
+                BATCH_ROWS, [part.group], list(part.columns), use_threads=False
+            ):
                 image, label = as_texts(batch.column(part.columns[0])), as_texts(batch.column(part.columns[1]))
                 confidence = _plain(batch.column(part.columns[2])) if len(part.columns) > 2 else None
                 yield Found(image, label, confidence, np.arange(order, order + len(batch), dtype=np.uint64))
                 order += len(batch)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{part.path} is a damaged Parquet file ({error}); copy it again") from error
+        except TROUBLES as error:
+            raise InputError(f"{part.path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -185,11 +196,11 @@ def _plain(column: pa.Array) -> pa.Array:
 
 
 def as_texts(column: pa.Array) -> pa.Array:
-    """A column of texts, of whatever kind, or of numbers, as strings or bytes; what is no number is null."""
+    """A column of texts, of whatever kind, as bytes, or of numbers as strings; what is no number is null."""
     column = _plain(column)
     if is_text(column.type):
         binary = "binary" in str(column.type)
-        return column.cast(pa.binary() if binary else pa.string())
+        return (column if binary else column.cast(pa.string())).cast(pa.binary())  # Parquet's strings may be any bytes
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     return column.cast(pa.string())

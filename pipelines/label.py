@@ -34,11 +34,11 @@ class Answers:
     temperatures: tuple[Mapping[str, float] | None, ...] = ()
 
 
-def load_model(folder: str, batch: int) -> Any:
-    """The network of a model folder, ready to score so many images at once."""
+def load_model(folder: str, batch: int, trusted: bool = False) -> Any:
+    """The network of a model folder, ready to score so many images at once; a SavedModel only if it is trusted."""
     from models import scoring  # TensorFlow is imported where it is needed: on the workers that label
 
-    return scoring.load(folder, batch)
+    return scoring.load(folder, batch, trusted)
 
 
 def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Table:

@@ -66,7 +66,9 @@ def plan_labels(
         outputs=outputs,
         rejects=rejects,
         missing=tuple(source for found in absent for source in found),
-        load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
+        load=partial(
+            load_model, layout.model(context.root, images.dataset, model), settings.batch_size, settings.trust_model
+        ),
         table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
         one_model=settings.one_model,

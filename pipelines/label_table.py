@@ -5,6 +5,7 @@ import re
 
 from schemas.csvfile import read_rows
 from schemas.errors import InputError
+from schemas.layout import check_inside
 
 HEADER = (
     {"filename", "file_name", "file", "path", "image", "image_name", "image_id", "imageid", "name", "id"},
@@ -31,6 +32,7 @@ def read_label_table(path: str) -> dict[str, tuple[str, ...]]:
         if len(row) != 2 or not row[0]:
             raise InputError(f"{path}, line {number}: a row is FILENAME,LABELS (labels separated by spaces or ;)")
         name = posixpath.normpath(row[0])  # `find` writes ./ before it
+        check_inside(f"{path}, line {number}:", name)
         if name in labels:
             raise InputError(f"{path}, line {number}: {name} is there twice; put all its labels into one row")
         labels[name] = tuple(dict.fromkeys(label for label in _SEPARATORS.split(row[1]) if label))

@@ -9,6 +9,7 @@ from schemas.products import ImageSet
 MODEL_FILE = "model.keras"
 CARD_FILE = "model.json"
 CHECKPOINT_FILE = "checkpoint.npz"  # of a training that is not done
+_TYPES = {"fingerprint": str, "files": dict, "members": dict, "classes": list, "task": str, "foreign": dict}
 
 
 def write_card(folder: str, card: dict[str, Any]) -> None:
@@ -17,8 +18,23 @@ def write_card(folder: str, card: dict[str, Any]) -> None:
 
 
 def find_card(folder: str) -> dict[str, Any] | None:
-    """What `model.json` says, or None where there is no whole model."""
-    return jsonfile.find(storage.join(folder, CARD_FILE))
+    """What `model.json` says, or None where there is no whole model.
+
+    Raises:
+        InputError: it names files elsewhere than in its folder.
+        StorageError: it is no card.
+    """
+    path = storage.join(folder, CARD_FILE)
+    card = jsonfile.find(path)
+    if card is None:
+        return None
+    jsonfile.check_types(path, card, _TYPES)
+    for name, stated in card.get("files", {}).items():
+        layout.check_inside(path, name)
+        jsonfile.check_types(path, stated, {"sha256": str, "size": int}, ("size",))
+    for member in card.get("members", ()):
+        layout.check_inside(path, member)
+    return card
 
 
 def require_card(folder: str) -> dict[str, Any]:
@@ -52,9 +68,9 @@ def fitting_card(images: ImageSet, model: str) -> dict[str, Any]:
 def is_current(folder: str, fingerprint: str) -> bool:
     """Whether the folder holds a whole model made from just what it would be made from now."""
     card = find_card(folder)
-    if card is None or card["fingerprint"] != fingerprint:
+    if card is None or card.get("fingerprint") != fingerprint:
         return False
-    for name, stated in card["files"].items():
+    for name, stated in card.get("files", {}).items():
         found = storage.stat(storage.join(folder, name))
         if found is None or found.size != stated["size"]:
             return False

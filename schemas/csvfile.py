@@ -7,6 +7,7 @@ from schemas import storage
 from schemas.errors import InputError
 
 BOM = b"\xef\xbb\xbf"
+MOST_BYTES = 256 << 20  # it is read whole; SVHN's half a million boxes take 16 MB
 
 
 def read_rows(path: str, what: str, delimiters: str = ",") -> list[tuple[int, list[str]]]:
@@ -17,8 +18,11 @@ def read_rows(path: str, what: str, delimiters: str = ",") -> list[tuple[int, li
     Raises:
         InputError: it is no such file, or has no row.
     """
-    if storage.stat(path) is None:
+    status = storage.stat(path)
+    if status is None:
         raise InputError(f"no such file: {path}")
+    if status.size > MOST_BYTES:
+        raise InputError(f"{path} has {status.size:,} bytes; a file of {what} may have {MOST_BYTES:,}: cut it up")
     rows, line = [], 1
     try:
         text = storage.read_bytes(path).removeprefix(BOM).decode()

@@ -1,8 +1,21 @@
 """The errors that Concord shows to its users: each names what is wrong, where, and the cure."""
 
+import re
+
+_LONGEST = 2000  # characters of a message
+_SECRET = re.compile(r"(?<=://)[^/\s@]*@")  # a user, and a password, in an address
+
 
 class ConcordError(Exception):
-    """Something that a user can mend; the message is complete by itself and fits on one line."""
+    """Something that a user can mend; the message is complete by itself and fits on one line.
+
+    Names and values in it may come from anybody's files: what is not printable, such as what would move a terminal's
+    cursor, is escaped. Users and passwords in addresses are not shown.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in _SECRET.sub("***@", str(message)))
+        super().__init__(plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}...")
 
 
 class InputError(ConcordError):

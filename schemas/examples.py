@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from schemas.bounds import one_line
+from schemas.errors import InputError
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _LISTS = {"BytesList": _FIELD.TYPE_BYTES, "FloatList": _FIELD.TYPE_FLOAT, "Int64List": _FIELD.TYPE_INT64}
@@ -107,6 +111,16 @@ def _varint(value: int) -> bytes:
 
 
 def decode_example(payload: bytes) -> tuple[bytes, str]:
-    """Encoded image and image id of a serialised example."""
-    feature = example_class().FromString(payload).features.feature
-    return feature["image"].bytes_list.value[0], feature["image/id"].bytes_list.value[0].decode()
+    """Encoded image and image id of a serialised example.
+
+    Raises:
+        InputError: it is none, or has no image or no id.
+    """
+    try:
+        feature = example_class().FromString(payload).features.feature
+        return feature["image"].bytes_list.value[0], feature["image/id"].bytes_list.value[0].decode()
+    except (DecodeError, IndexError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"a record of {len(payload):,} bytes is no example with image and id ({one_line(error)}): remake its "
+            "shard with concord convert --force"
+        ) from error

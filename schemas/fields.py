@@ -4,10 +4,11 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
+from schemas import storage
 from schemas.errors import InputError
 from schemas.layout import check_name, check_split
 
@@ -46,11 +47,20 @@ def setting(default: Any, help_text: str, flag: str = "text") -> Any:
     return field(default=default, metadata=metadata)
 
 
+def _check_addresses(values: Iterable[Any]) -> None:
+    """No text among the values is an address that names a password."""
+    for value in values:
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str):
+                storage.check_address(text)
+
+
 class Checked:
     """Names and ranges are checked when settings are made, before anything runs."""
 
     def __post_init__(self) -> None:
         values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}  # type: ignore[arg-type]
+        _check_addresses(values.values())
         for key in ("dataset", "name", "label_set"):
             if key in values:
                 check_name(key, values[key])

@@ -23,6 +23,19 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def is_inside(name: str) -> bool:
+    """Whether a name that came from a file is that of something in a folder, to whose path it is to be joined."""
+    parts = name.split("/")
+    return not (set(parts) & {"", ".", ".."} or "\0" in name or "\\" in name or "://" in name)
+
+
+def check_inside(where: str, name: str) -> str:
+    """The name, if it is one of something in a folder; InputError, with where it was found, if not."""
+    if not is_inside(name):
+        raise InputError(f"{where} names {name[:100]!r}, which is no path within its folder: mend it, or leave it out")
+    return name
+
+
 def check_split(name: str) -> str:
     """The name, if a split may have it."""
     if name == "all":

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 import schemas
 from schemas import hashing, jsonfile, layout, seals, storage, tables
-from schemas.errors import IncompleteError, InputError
+from schemas.errors import IncompleteError, InputError, StorageError
 from schemas.layout import IMAGENET
 
 MANIFEST = "_concord.json"
@@ -25,6 +25,8 @@ MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
 SEALS, OWN = "seals", "shards"  # in a manifest: of the files that it speaks of, by table; its own shards
 NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
 IMPORT = "import"  # the stage that a manifest of somebody's labels names
+MOST_SHARDS = 1 << 20
+_TYPES = {"fingerprint": str, "shards": int, "classes": list, "task": str, "splits": dict, "image_shape": list}
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 
@@ -85,10 +87,13 @@ class ShardReport:
 
     @staticmethod
     def from_json(text: str) -> "ShardReport":
-        """The report that `to_json` wrote."""
-        parts = json.loads(text)
-        shapes = tuple((height, width, channels) for height, width, channels in parts.get("shapes", ()))
-        return ShardReport(parts["in"], parts["out"], parts["rejected"], parts["bytes"], shapes)
+        """The report that `to_json` wrote; StorageError where it is another text."""
+        try:
+            parts = json.loads(text)
+            shapes = tuple((height, width, channels) for height, width, channels in parts.get("shapes", ()))
+            return ShardReport(parts["in"], parts["out"], dict(parts["rejected"]), parts["bytes"], shapes)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise StorageError(f"a shard's counts are damaged ({text[:100]!r}): make it again with --force") from error
 
 
 def total(reports: list[ShardReport]) -> ShardReport:
@@ -109,7 +114,7 @@ def _report(text: str) -> ShardReport | None:
     """The report that a shard carries; None where it is damaged."""
     try:
         return ShardReport.from_json(text)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except StorageError:
         return None
 
 
@@ -144,6 +149,8 @@ class ShardFolder:
         rows = self.read(shard * self.shards // shards, columns)
         if shards == self.shards:
             return rows
+        if "image_id" not in rows.column_names:
+            raise IncompleteError(f"{self.path(shard)} has no column 'image_id': it is no shard of Concord's")
         hashes = hashing.image_hashes(rows["image_id"].to_pylist())
         return rows.filter(pa.array(hashing.shard_of(hashes, shards) == shard))
 
@@ -182,6 +189,7 @@ class ShardFolder:
         Args:
             afresh: keep none at all.
         """
+        storage.check_no_link(self.folder)
         storage.remove(storage.join(self.folder, MANIFEST))
         done = {} if afresh else self.done()
         keep = {layout.parquet_shard(shard, self.shards) for shard in done}
@@ -213,8 +221,14 @@ def write_manifest(folder: str, facts: Mapping[str, Any]) -> None:
 
 
 def find_manifest(folder: str) -> dict[str, Any] | None:
-    """A product's manifest, or None where the product is missing or unfinished."""
-    return jsonfile.find(storage.join(folder, MANIFEST))
+    """A product's manifest, or None where the product is missing or unfinished; StorageError where it is none."""
+    path = storage.join(folder, MANIFEST)
+    manifest = jsonfile.find(path)
+    if manifest is not None:
+        jsonfile.check_types(path, manifest, _TYPES, ("fingerprint",))
+        if not 1 <= (1 if manifest.get("shards") is None else manifest["shards"]) <= MOST_SHARDS:
+            raise StorageError(f"{path} says that there are {manifest['shards']} shards: remove it, and make it again")
+    return manifest
 
 
 def is_current(folder: str, expected: str) -> bool:
@@ -246,13 +260,17 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     manifest = require_manifest(
         folder, what, "run concord convert (people's labels), concord label (a model's) or concord import (anybody's)"
     )
+    return _whole(folder, manifest)
+
+
+def _whole(folder: str, manifest: dict[str, Any]) -> ShardFolder:
+    jsonfile.check_types(storage.join(folder, MANIFEST), manifest, {}, ("shards",))
     return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
 
 
 def shard_folder(folder: str) -> ShardFolder:
     """A finished folder of shards, to be read; IncompleteError where it is none."""
-    manifest = require_manifest(folder, "product", "run the stage that writes it")
-    return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+    return _whole(folder, require_manifest(folder, "product", "run the stage that writes it"))
 
 
 @dataclass(frozen=True)
@@ -322,4 +340,8 @@ def image_set(root: str, dataset: str, version: str) -> ImageSet:
     """
     folder = layout.images(root, dataset, version)
     manifest = require_manifest(folder, f"dataset {dataset!r}", "run concord convert first")
+    path = storage.join(folder, MANIFEST)
+    jsonfile.check_types(path, manifest, {}, ("shards", "classes", "splits"))
+    for split in manifest["splits"]:
+        layout.check_inside(path, split)
     return ImageSet(root, dataset, version, manifest)

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from schemas import settings, storage
+from schemas.bounds import one_line
 from schemas.errors import InputError
 from schemas.generation_settings import GenerationsSettings
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.train_settings import FeatureSettings, TrainSettings
 
+MOST_BYTES = 1 << 20
 Settings = TypeVar("Settings")
 _KEYS = {"imports": "import"}  # the chain's field of each key of a run file that is a word of Python's
 
@@ -42,10 +44,13 @@ def load(path: str, root: str, data: str = "") -> RunFile:
     Raises:
         InputError: it is no TOML, or a key or value in it is wrong.
     """
+    status = storage.stat(path)
+    if status and status.size > MOST_BYTES:
+        raise InputError(f"{path} is not a run file: it has {status.size:,} bytes, and may have {MOST_BYTES:,}")
     try:
         content = tomllib.loads(storage.read_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits, lists in lists in lists
+        raise InputError(f"{path} is not a TOML file: {one_line(error)}") from error
     try:
         return parse(_placed(content, {"{root}": root.rstrip("/"), **({"{data}": data.rstrip("/")} if data else {})}))
     except InputError as error:

@@ -76,7 +76,16 @@ def _google(emulator: str) -> fs.FileSystem:
 
 def _locate(path: str) -> tuple[fs.FileSystem, str]:
     scheme, _, key = path.partition("://")
+    check_address(path)
     return _remote(scheme), key
+
+
+def check_address(path: str) -> None:
+    """Raise InputError where an address holds a user or a password: it would be kept in manifests and rejects."""
+    if "@" in path.partition("://")[2].partition("/")[0]:
+        raise InputError(
+            f"{path} holds credentials, which would be kept with the results: give them by the environment"
+        )
 
 
 def arrow_place(path: str) -> tuple[fs.FileSystem, str]:
@@ -285,6 +294,7 @@ def partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
             (join(folder, name), (*values, name.rpartition("=")[2]))
             for folder, values in found
             for name in list_folders(folder)
+            if name.rpartition("=")[2] not in ("", ".", "..")  # which object stores allow
         ]
     return [values for _, values in found]
 
@@ -335,6 +345,18 @@ def remove(path: str) -> None:
             return
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def check_no_link(folder: str) -> None:
+    """Raise StorageError where a folder that is to be swept is a link, or one of the `key=value` folders above it.
+
+    Folders of label sets go from hand to hand, and a link among them may lead anywhere; of a root itself, and of what
+    lies directly in it, people may make links as they like.
+    """
+    while not is_remote(folder) and "=" in os.path.basename(folder):
+        if os.path.islink(folder):
+            raise StorageError(f"{folder} is a link, and nothing is written or removed beyond one: put a folder there")
+        folder = os.path.dirname(folder)
 
 
 def sweep_partials(folder: str) -> None:

@@ -1,5 +1,6 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas import seals, storage
+from schemas import parquet, seals, storage
+from schemas.bounds import one_line
 from schemas.errors import IncompleteError
 
 CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
@@ -288,8 +290,12 @@ def read(
     """
     content = storage.read_bytes(path)
     with _whole(path):
+        parquet.check(path, io.BytesIO(content), columns)
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         table = file.read(columns=list(columns) if columns else None, use_threads=False)
+        table.validate(full=True)
+    if "image_id" in table.column_names and (table["image_id"].type != pa.string() or table["image_id"].null_count):
+        raise _unfit(path, "has rows without an image_id")
     if fingerprint is not None:
         _check(path, table.schema, fingerprint)
     if schema is not None:
@@ -308,12 +314,11 @@ def _whole(path: str) -> Iterator[None]:
     """Turn what Arrow says of a damaged file into an error that says what to do."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except parquet.TROUBLES as error:
         if getattr(error, "errno", None) is not None:  # the file could not even be read
             raise
-        said = " ".join(str(error).split())
         raise IncompleteError(
-            f"{path} is damaged ({said}): remove it, and run the stage that writes it again with --force"
+            f"{path} is damaged ({one_line(error)}): remove it, and run the stage that writes it again with --force"
         ) from error
 
 

@@ -35,7 +35,9 @@ def _header(length: int) -> bytes:
 
 def read_payload(file: IO[bytes], offset: int, length: int) -> bytes | None:
     """The payload that begins at `offset` in a shard's file, of which nothing else is read; None as `payload_at`."""
-    file.seek(max(offset - HEADER_BYTES, 0))
+    if not 0 <= length <= file.seek(0, 2) or offset < HEADER_BYTES:
+        return None
+    file.seek(offset - HEADER_BYTES)
     return payload_at(file.read(HEADER_BYTES + length + FOOTER_BYTES), HEADER_BYTES, length)
 
 
@@ -43,7 +45,7 @@ def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
     """The payload that begins at `offset` in a shard, or None where its length or one of its checksums does not fit."""
     payload = shard[offset : offset + length]
     begin, end = offset - HEADER_BYTES, offset + length
-    if begin < 0 or len(shard) < end + FOOTER_BYTES:
+    if begin < 0 or length < 0 or len(shard) < end + FOOTER_BYTES:
         return None
     if shard[begin:offset] != _header(length) or _CRC.unpack_from(shard, end)[0] != masked_crc(payload):
         return None

@@ -21,6 +21,8 @@ from schemas.rejects import Reason
 
 SLAB_BYTES = 16 << 20
 SLAB_ROWS = (256, 4096)
+MOST_SLAB_BYTES = 256 << 20  # whatever the file's chunks
+MOST_VALUES = 100_000_000  # of one image
 NO_PICTURES = (0, 0, 0)  # the shape of images that there are none of
 
 
@@ -153,6 +155,7 @@ class PhotoSource(OwnInputs, Protocol):
 def slab_rows(count: int, row_bytes: int, chunk_rows: int = 1) -> int:
     """Rows of a slab: whole chunks of the file, several slabs even of a small file, bounded bytes."""
     least, most = SLAB_ROWS
+    chunk_rows = min(chunk_rows, max(1, MOST_SLAB_BYTES // row_bytes))
     wanted = min(max(count // 16, least), most, max(1, SLAB_BYTES // row_bytes))
     return max(chunk_rows, wanted // chunk_rows * chunk_rows)
 
@@ -203,6 +206,8 @@ def check_numbers(path: str, key: str, array: Any) -> None:
 
 def image_dimensions(path: str, key: str, shape: tuple[int, ...], stated: tuple[int, ...]) -> tuple[int, int, int]:
     """Height, width and channels of images of this shape; `stated` says them where the file keeps images flat."""
+    if math.prod(shape) > MOST_VALUES:
+        raise InputError(f"{path}: an image of {key} has shape {shape}, more than {MOST_VALUES:,} values: name another")
     dims = tuple(stated) or shape
     fits = math.prod(dims) == math.prod(shape) and min(dims, default=0) > 0
     if not fits or len(dims) not in (2, 3) or dims[2:] not in ((), (1,), (3,)):

@@ -75,6 +75,7 @@ class OpenImages:
         return [self._photo(image_id, found) for image_id, found in photos.items()]
 
     def _photo(self, image_id: str, found: list[tuple[float, str]]) -> Photo:
+        layout.check_inside(f"label set {self.label_set!r} of {self.dataset!r}", image_id)
         known = [pair for pair in found if not self.classes or pair[1] in self.classes]
         labels = [label for _, label in sorted(known)[:1]] if self.one_label else sorted(label for _, label in known)
         return Photo(image_id, self.pattern.replace(PLACE, image_id), tuple(labels) or None)

@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import cv2
@@ -125,7 +126,7 @@ class SvhnFull:
             self._listed(path).entries[rows] if is_csv(path) else digit_boxes.read_mat(path, slab.start, slab.stop)
         )
         problems: dict[int, tuple[Reason, str]] = {}
-        numbers = [_noted(row, problems, entry.number) or "" for row, entry in enumerate(entries)]
+        numbers = [_noted(row, problems, partial(_number, entry)) or "" for row, entry in enumerate(entries)]
         shape = (*self.size, 3) if self._has_pictures(path) else NO_PICTURES
         pixels = np.zeros((len(entries), *shape), np.uint8)
         if pixels.size:
@@ -212,6 +213,13 @@ def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wan
     height, width = whole.shape[:2]
     top, bottom, left, right = entry.rectangle(height, width, margin)
     return resized(whole[top:bottom, left:right], size)
+
+
+def _number(entry: Entry) -> str:
+    """The number of an entry, whose picture lies in the folder of the list, or in one below it."""
+    if not layout.is_inside(entry.name):
+        raise UnfitError(Reason.IMAGE_GONE, f"{entry.name[:100]!r} is no path within the folder of the list")
+    return entry.number()
 
 
 def _noted(row: int, problems: Problems, make: Callable[[], Made]) -> Made | None:

@@ -13,7 +13,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pipelines import hdf5
 from pipelines.sources import (
     Records,
     Slab,
@@ -24,6 +23,7 @@ from pipelines.sources import (
     image_dimensions,
     slab_rows,
 )
+from schemas import hdf5
 from schemas.errors import InputError
 from schemas.settings import ConvertSettings
 
@@ -45,11 +45,11 @@ def make(settings: ConvertSettings) -> "H5Source":
 
 def _rows(file: h5py.File, slab: Slab, key: str) -> Any:
     """The rows of a slab in one of the file's datasets."""
-    try:
-        return file[key][slab.start : slab.stop]
-    except OSError as error:
-        where = f"{key}[{slab.start}:{slab.stop}]"
-        raise InputError(f"{slab.path}: cannot read {where} ({error}); copy the file again") from error
+    found = hdf5.dataset(slab.path, file, key, known=True)
+    if found is None:
+        raise InputError(f"{slab.path} has no dataset {key!r} any more: start again")
+    with hdf5.explained(slab.path, f"{key}[{slab.start}:{slab.stop}]"):
+        return found[slab.start : slab.stop]
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,7 @@ class H5Source:
         images_key, colon, labels_key = pair.partition(":")
         if not colon:
             raise InputError(f"keys must be SPLIT=IMAGES:LABELS, got {pair!r}")
-        found: list[str] = []
-        file.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
-        for key in (images_key, labels_key):
-            if key.strip("/") not in found:
-                listed = ", ".join(found) or "none"
-                raise InputError(
-                    f"{self.path} has no dataset {key!r}; it has: {listed}. Name the right ones with --keys"
-                )
-        images, labels = file[images_key], file[labels_key]
+        images, labels = self._dataset(file, images_key), self._dataset(file, labels_key)
         check_numbers(self.path, images_key, images)
         check_numbers(self.path, labels_key, labels)
         check_same_length(self.path, images_key, len(images), labels_key, len(labels))
@@ -118,6 +110,13 @@ class H5Source:
                 f"{self.path}: {labels_key} has shape {labels.shape}, but labels must be one number an image"
             )
         return images, labels
+
+    def _dataset(self, file: h5py.File, key: str) -> h5py.Dataset:
+        found = hdf5.dataset(self.path, file, key)
+        if found is None:
+            listed = ", ".join(hdf5.dataset_names(self.path, file)) or "none"
+            raise InputError(f"{self.path} has no dataset {key!r}; it has: {listed}. Name the right ones with --keys")
+        return found
 
     def _slabs(self, split: str, images: Any, labels: Any) -> list[Slab]:
         row_bytes = int(images.dtype.itemsize * np.prod(images.shape[1:]))
@@ -137,10 +136,8 @@ class H5Source:
 
     def _check_value_range(self, file: h5py.File, slab: Slab) -> None:
         """A file of 0-1 values read as 0-255 would come out black, in silence."""
-        if not np.issubdtype(file[slab.images].dtype, np.floating):
-            return
         sample = _rows(file, slab, slab.images)
-        if not np.isfinite(sample).any():
+        if not np.issubdtype(sample.dtype, np.floating) or not np.isfinite(sample).any():
             return
         brightest = float(np.nanmax(sample[np.isfinite(sample)]))
         if self.value_range == (0.0, 255.0) and 0 < brightest <= 1:

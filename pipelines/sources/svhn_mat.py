@@ -6,15 +6,14 @@
     concord convert --source svhn_mat --input train_32x32.mat test_32x32.mat --dataset svhn --root out
 """
 
-import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 from apache_beam.utils import shared
 
+from pipelines import matlab
 from pipelines.sources import (
     Records,
     Slab,
@@ -60,17 +59,8 @@ def load(path: str) -> Crops:
         InputError: it is no such file; the message lists what it holds.
     """
     with storage.open_input(path) as file:
-        try:
-            content = scipy.io.loadmat(file)
-        except NotImplementedError as error:
-            raise InputError(f"{path} is a MATLAB v7.3 (HDF5) file; save it with -v7, or read it as svhn_h5") from error
-        except (ValueError, TypeError, OSError, EOFError, zlib.error, scipy.io.matlab.MatReadError) as error:
-            raise InputError(f"{path} is not a readable MATLAB file ({error}); copy it again") from error
-    for key in ("X", "y"):
-        if key not in content:
-            found = ", ".join(name for name in content if not name.startswith("__")) or "none"
-            raise InputError(f"{path} has no variable {key!r}; it has: {found}")
-    pixels, labels = content["X"], content["y"].reshape(-1)
+        found = matlab.read(path, file, ("X", "y"))
+    pixels, labels = found["X"], found["y"].reshape(-1)
     if pixels.ndim != 4 or pixels.shape[2] not in (1, 3):
         raise InputError(f"{path}: X has shape {pixels.shape}, but must be (height, width, 1 or 3, n)")
     check_numbers(path, "X", np.moveaxis(pixels, 3, 0))

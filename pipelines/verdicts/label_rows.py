@@ -21,6 +21,7 @@ from pipelines.csv_lines import (
     Problem,
     is_utf8,
     numbers,
+    parts,
     reject_table,
     shown,
     typed,
@@ -75,10 +76,13 @@ def parse(block: Block, layout: Layout, path: str, verdicts: bool = False) -> tu
     pieces = None if table is None else _pieces(table, verdicts)
     if pieces is not None:
         return pieces, tables.REJECTS.empty_table()
-    lines = Lines(block, layout)
-    fields, offsets = lines.fields()
-    kept, problems = _checked(fields, offsets, verdicts)
-    return _pieces(kept, verdicts) or [], reject_table(path, sorted(lines.problems + problems))
+    found, rejects = [], [tables.REJECTS.empty_table()]
+    for part in parts(block):
+        lines = Lines(part, layout)
+        kept, problems = _checked(*lines.fields(), verdicts)
+        found.append(kept)
+        rejects.append(reject_table(path, sorted(lines.problems + problems)))
+    return _pieces(pa.concat_tables(found), verdicts) or [], pa.concat_tables(rejects)
 
 
 def _as_it_should_be(block: Block, layout: Layout) -> pa.Table | None:

@@ -54,7 +54,7 @@ def write_sets(images: ImageSet, kept: bool = True, folds_of: str = "train", **c
     ]
     write_labels(images, "train", changed.get("people", people))
     folder = write_labels(images, "train", changed.get("machine", machine), "net")
-    facts = {"folds": 5, "folds_of": folds_of} if folds_of else {}
+    facts: dict[str, Any] = {"folds": 5, "folds_of": folds_of} if folds_of else {}
     folder.complete(annotator="net", split="train", rows=COUNT, images=images.fingerprint, **facts)
 
 

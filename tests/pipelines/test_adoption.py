@@ -1,5 +1,6 @@
 """Foreign networks as annotators: their label sets are their own predictions, and each is adopted once."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -171,7 +172,7 @@ def test_an_adopted_network_is_a_model_like_any_other(own: str, tmp_path: Path) 
     settings = ExplainSettings(dataset="drawn", models=("theirs",), images=tuple(asked), accelerator="")
     (result,) = explain(settings, Context(own))
     assert result.counts["out"] == 3
-    (again,) = label(LabelSettings(dataset="drawn", models=("theirs",), accelerator=""), Context(own))
+    (again,) = label(LabelSettings(dataset="drawn", models=("theirs",), accelerator="", trust_model=True), Context(own))
     assert not again.made  # its label set is there already, whoever asks
 
 
@@ -193,7 +194,10 @@ def test_a_trusted_saved_model_says_the_same(own: str, stored: Any, exported: tu
     check(own, ids, model.predict(pixels / np.float32(255), verbose=0), DIGITS)
     shutil.rmtree(path)
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
-    label(LabelSettings(dataset="drawn", models=("theirs",), accelerator=""), Context(own))
+    again = LabelSettings(dataset="drawn", models=("theirs",), accelerator="")
+    with pytest.raises(InputError, match=r"theirs keeps a SavedModel, which can run code of its own: .*--trust-model"):
+        label(again, Context(own))
+    label(dataclasses.replace(again, trust_model=True), Context(own))
     check(own, ids, model.predict(pixels / np.float32(255), verbose=0), DIGITS)  # it was kept whole
 
 
@@ -206,7 +210,7 @@ def test_a_changed_file_of_a_saved_model_is_refused(own: str, exported: tuple[ke
     data.write_bytes(content)
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
     with pytest.raises(IncompleteError, match=r"variables\.data\S* is not the file that was adopted: adopt it again"):
-        label(LabelSettings(dataset="drawn", models=("theirs",), accelerator=""), Context(own))
+        label(LabelSettings(dataset="drawn", models=("theirs",), accelerator="", trust_model=True), Context(own))
 
 
 def test_a_file_that_joins_a_saved_model_is_not_loaded(own: str, exported: tuple[keras.Model, Path]) -> None:
@@ -216,7 +220,8 @@ def test_a_file_that_joins_a_saved_model_is_not_loaded(own: str, exported: tuple
     (folder / foreign.FOLDER / "assets" / "stranger.txt").write_text("not there when it was adopted")
     assert "foreign/assets/stranger.txt" not in json.loads((folder / "model.json").read_text())["files"]
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
-    assert [one.made for one in label(LabelSettings(dataset="drawn", models=("theirs",)), Context(own))] == [True]
+    again = LabelSettings(dataset="drawn", models=("theirs",), trust_model=True)
+    assert [one.made for one in label(again, Context(own))] == [True]
 
 
 def test_names_that_are_taken_are_refused(own: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines import confirm_stage, csv_ranges
+from pipelines import confirm_stage, csv_lines, csv_ranges
 from pipelines.execution import Context
 from pipelines.verdicts import label_rows
 from schemas.csvfile import BOM
@@ -54,6 +54,7 @@ def small_pieces() -> Iterator[None]:
         patch.setattr(csv_ranges, "RANGE_BYTES", 150)
         patch.setattr(csv_ranges, "BLOCK_BYTES", 2000)
         patch.setattr(csv_ranges, "_LOOK_BYTES", 10)
+        patch.setattr(csv_lines, "PART_BYTES", 60)
         yield
 
 

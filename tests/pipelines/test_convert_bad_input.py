@@ -130,7 +130,10 @@ BAD_MAT: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "no y": (lambda path: save_mat(path, y=None), ["no variable 'y'; it has: X"]),
     "short labels": (lambda path: save_mat(path, y=np.ones((29, 1))), ["X holds 30 images but y holds 29 labels"]),
     "one image": (lambda path: save_mat(path, X=np.ones((4, 4, 3))), ["X has shape (4, 4, 3), but must be"]),
-    "text labels": (lambda path: save_mat(path, y=np.array(["a"] * 30)), ["y holds values of type <U1"]),
+    "text labels": (
+        lambda path: save_mat(path, y=np.array(["a"] * 30)),
+        ["y holds text, but must hold an array of numbers"],
+    ),
     "no images": (lambda path: save_mat(path, X=np.ones((4, 4, 3, 0)), y=np.ones((0, 1))), ["shape (0, 4, 4, 3)"]),
 }
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import examples
+from schemas.errors import InputError
 
 
 def peer(image: bytes, image_id: str, label: int | str | list[int]) -> Any:
@@ -105,5 +105,5 @@ def test_the_message_never_meets_tensorflows() -> None:
 
 
 def test_what_is_no_example_is_an_error() -> None:
-    with pytest.raises(DecodeError):
+    with pytest.raises(InputError, match="is no example with image and id"):
         examples.decode_example(b"\xff" * 10)
