@@ -5,10 +5,14 @@ ROOT ?= $(if $(CLOUD),gs://$(BUCKET)/out,out)
 RUN ?=
 FLAGS ?=
 SECONDS ?= 30
+FLINK_MASTER ?=
+TASK_MANAGERS ?= 2
+FLINK_PORT ?= 8081
+FLINK_FLAGS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := schemas models pipelines analysis tests benchmarks dataflow setup.py
+SOURCES := schemas models pipelines analysis tests benchmarks clusters dataflow setup.py
 
 # On Dataflow: whose project, where, in which bucket, and the image of dataflow/Dockerfile (none: Beam's own)
 PROJECT ?=
@@ -19,7 +23,7 @@ CLOUD := $(filter DataflowRunner,$(RUNNER))
 CLOUD_FLAGS = --project=$(PROJECT) --region=$(REGION) --temp_location=gs://$(BUCKET)/temp $(if $(IMAGE),--sdk_container_image=$(IMAGE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run-pipeline image template test test-long fuzz lint format docs bench lock clean
+.PHONY: help install run-pipeline image template flink-up flink-down prism test test-long test-clusters fuzz lint format docs bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,7 +46,7 @@ install: $(VENV)/.installed ## Make the environment in .venv (the other targets 
 
 run-pipeline: $(VENV)/.installed ## Run the chain of RUN (default: the drawn sample) on RUNNER, into ROOT
 	$(if $(CLOUD),$(if $(and $(PROJECT),$(BUCKET)),,$(error RUNNER=DataflowRunner needs PROJECT=... and BUCKET=... (without gs://), and perhaps REGION=... and IMAGE=...)))
-	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(if $(CLOUD),$(CLOUD_FLAGS)) $(FLAGS)
+	$(BIN)/concord run $(RUN) --root $(ROOT) --runner=$(RUNNER) $(if $(CLOUD),$(CLOUD_FLAGS)) $(if $(FLINK_MASTER),--flink_master=$(FLINK_MASTER)) $(FLAGS)
 
 image: ## Build and push IMAGE, the container of Dataflow's GPU workers
 	$(if $(IMAGE),,$(error make image needs IMAGE=..., such as europe-docker.pkg.dev/PROJECT/concord/gpu:1))
@@ -55,6 +59,15 @@ template: ## Build and push IMAGE with the launcher, and write Dataflow's flex t
 	docker push $(IMAGE)
 	gcloud dataflow flex-template build gs://$(BUCKET)/concord.json --image $(IMAGE) --sdk-language PYTHON --metadata-file dataflow/template.json
 
+flink-up: $(VENV)/.installed ## Start a Flink cluster on this machine: TASK_MANAGERS=2, FLINK_PORT=8081
+	$(BIN)/python -m clusters.flink up --task-managers $(TASK_MANAGERS) --port $(FLINK_PORT) $(FLINK_FLAGS)
+
+flink-down: $(VENV)/.installed ## End that cluster
+	$(BIN)/python -m clusters.flink down
+
+prism: $(VENV)/.installed ## Build the binary of Beam's runner Prism, with Go
+	$(BIN)/python -m clusters.prism
+
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -64,6 +77,10 @@ test-long: $(VENV)/.installed ## Run the tests that take longer
 
 fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each, two readers at once
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --workers 2
+
+test-clusters: $(VENV)/.installed ## Run the tests on Prism and on a Flink cluster, where Go, Java and Maven are there
+	$(BIN)/python -m clusters.prepare
+	$(BIN)/python -m pytest -m clusters -rs
 
 lint: $(VENV)/.installed ## Check style and types
 	$(BIN)/ruff check $(SOURCES)

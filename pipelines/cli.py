@@ -19,7 +19,7 @@ from typing import Any
 import schemas
 from pipelines import cli_readers, flags, telling
 from pipelines.preflight import command as preflight
-from schemas import runfile, settings
+from schemas import runfile, settings, storage
 from schemas.errors import ConcordError
 from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
@@ -166,10 +166,11 @@ def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
     from pipelines.execution import Context
     from pipelines.runners import dataflow
 
-    context, chains = Context(given.root, beam_flags, given.force), _chains(given)
+    chains = _chains(given)
     for chain in chains if dataflow.is_asked(beam_flags) else ():
         dataflow.check_places(given.root, chain)
-    runs = [(chain, *_run_chain(given, chain, context)) for chain in chains]
+    context = Context(storage.absolute(given.root), beam_flags, given.force)
+    runs = [(chain, *_run_chain(given, chain, context)) for chain in map(runfile.placed, chains)]
     telling.close(given.root, runs, _headline)
 
 

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from pipelines.runners import dataflow
+from pipelines.runners import dataflow, portable
 from schemas import errors
 from schemas.errors import ConcordError, InputError
 
@@ -48,7 +49,7 @@ def pipeline_options(flags: tuple[str, ...], job: str) -> PipelineOptions:
     Beam's own `DirectRunner` would first try to download the Prism runner, so that first runs would differ from
     machine to machine; name `--runner=PrismRunner` to use it.
     """
-    options = PipelineOptions(list(flags), job_name=job.replace("_", "-").replace(" ", "-"))
+    options = PipelineOptions([*flags, *portable.defaults(flags)], job_name=job.replace("_", "-").replace(" ", "-"))
     standard = options.view_as(StandardOptions)
     if standard.runner in (None, *LOCAL_RUNNERS):
         standard.runner = "FnApiRunner"
@@ -66,10 +67,23 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
         InputError: the flags name no runner, or one that is not installed.
         ConcordError: a worker raised one; it comes back as itself from every runner.
     """
+    with _flags_taken():
+        options = pipeline_options(flags, job)
+    with portable.serving(options) as runner:
+        with _flags_taken():
+            pipeline = beam.Pipeline(runner, options)
+        return counters(_finished(pipeline, build))
+
+
+@contextmanager
+def _flags_taken() -> Iterator[None]:
     try:
-        pipeline = beam.Pipeline(options=pipeline_options(flags, job))
+        yield
     except (ValueError, ImportError) as error:
         raise InputError(f"Beam does not take these flags: {error}") from error
+
+
+def _finished(pipeline: beam.Pipeline, build: Callable[[beam.Pipeline], None]) -> Any:
     try:
         build(pipeline)
         dataflow.share_gpus(pipeline)
@@ -83,7 +97,7 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
         if raised is None:
             raise
         raise raised from error
-    return counters(result)
+    return result
 
 
 def worker_error(text: str) -> ConcordError | None:

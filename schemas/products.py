@@ -59,6 +59,11 @@ def weights_identity(weights: str) -> Any:
     return weights if weights in ("", IMAGENET) else input_identity(weights)
 
 
+def weights_place(weights: str) -> str:
+    """The same choice, a file by a path that workers find as well."""
+    return weights if weights in ("", IMAGENET) else storage.absolute(weights)
+
+
 @dataclass(frozen=True)
 class ShardReport:
     """The count of one shard: records in, records out, and rejected by reason; in = out + rejected.

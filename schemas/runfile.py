@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from schemas import settings, storage
+from schemas import layout, settings, storage
 from schemas.bounds import one_line
 from schemas.errors import InputError
 from schemas.generation_settings import GenerationsSettings
@@ -101,6 +101,27 @@ def hinted(chain: RunFile, hints: Mapping[str, Any]) -> RunFile:
         trained: Any = {key: {**(table or {}), **hints} for key, table in tables.items()}
         changed["generations"] = dataclasses.replace(study, **trained)
     return dataclasses.replace(chain, **changed)
+
+
+def placed(chain: RunFile) -> RunFile:
+    """The same chain, every local path absolute: workers may have another working directory."""
+    changed: dict[str, Any] = {}
+    for entry in dataclasses.fields(chain):
+        asked = getattr(chain, entry.name)
+        changed[entry.name] = tuple(map(_absolute, asked)) if isinstance(asked, tuple) else asked and _absolute(asked)
+    return RunFile(**changed)
+
+
+def _absolute(one: Any) -> Any:
+    """The settings of a stage, with absolute paths."""
+    changed: dict[str, Any] = {}
+    for entry in dataclasses.fields(one):
+        value, shape = getattr(one, entry.name), entry.metadata["flag"]
+        if shape == "path":
+            changed[entry.name] = storage.absolute(value) if value not in ("", layout.IMAGENET) else value
+        elif shape == "paths":
+            changed[entry.name] = tuple(map(storage.absolute, value))
+    return dataclasses.replace(one, **changed)
 
 
 def make(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:

@@ -44,6 +44,11 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def absolute(path: str) -> str:
+    """The same place by a path that means it from any working directory; one in an object store already does."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def join(*parts: str) -> str:
     """Join path parts with `/`, also under `gs://` and `s3://`."""
     return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])

@@ -52,7 +52,12 @@ def write_run_file(folder: Path, **changes: str) -> Path:
 
 def start(root: Path, run_file: Path, *flags: str) -> "subprocess.Popen[str]":
     """Start the chain, in a process group of its own."""
-    command = [sys.executable, "-m", "pipelines", "run", str(run_file), "--root", str(root), *flags]
+    return start_verb(root, "run", str(run_file), *flags)
+
+
+def start_verb(root: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Start any command on a root, in a process group of its own."""
+    command = [sys.executable, "-m", "pipelines", *arguments, "--root", str(root)]
     log = open(root.parent / f"{root.name}.log", "a")  # noqa: SIM115  (the process keeps it)
     return subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("schemas", "models", "pipelines", "analysis")
+PACKAGES = ("schemas", "models", "pipelines", "analysis", "clusters")
 FORBIDDEN = {
     "schemas": {"models", "pipelines", "analysis", "apache_beam", "tensorflow", "tensorflow_datasets", "keras"},
     "models": {"pipelines", "analysis", "apache_beam"},
     "pipelines": {"analysis"},
     "analysis": {"models", "pipelines", "apache_beam", "tensorflow"},
+    "clusters": {"schemas", "models", "pipelines", "analysis", "apache_beam", "tensorflow"},
 }
 COMMAND_LINE = {ROOT / "pipelines" / name for name in ("cli.py", "cli_readers.py")}
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -200,6 +200,19 @@ def test_other_weights_to_begin_with_make_another_model(pretended: Path, weights
     assert len(prints) == (3 if weights == "file" else 2)
 
 
+def test_weights_in_a_file_are_found_from_any_working_directory(
+    pretended: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pretended)
+    Path("own.weights.h5").write_bytes(b"weights")
+    chosen = dataclasses.replace(SWEEP, network="vgg16", sweep=({"weights": ["own.weights.h5", "imagenet", ""]},))
+    found = plan(chosen, str(pretended))
+    assert {job.settings.weights for job in found.jobs} == {"", "imagenet", f"{pretended}/own.weights.h5"}
+    whole = [{"weights": [f"{pretended}/own.weights.h5", "imagenet", ""]}]
+    named = plan(dataclasses.replace(chosen, sweep=tuple(whole)), str(pretended))
+    assert {job.fingerprint for job in named.jobs} == {job.fingerprint for job in found.jobs}
+
+
 def test_a_members_checkpoint_is_dropped_only_if_forced(pretended: Path) -> None:
     run(pretended, FOLDS)
     member = Path(layout.model(str(pretended), "small", "folded"), "fold", "1")

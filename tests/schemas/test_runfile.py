@@ -152,3 +152,33 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, text: str | bytes,
 def test_a_missing_run_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=f"cannot read {tmp_path}/run.toml: no such file"):
         runfile.load(str(tmp_path / "run.toml"), "out")
+
+
+def test_local_paths_are_made_absolute_and_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chain = runfile.parse(
+        {
+            "dataset": "drawn",
+            "draw": {"output": "sample/drawn.h5"},
+            "confirm": {"machine": ["machine-*.csv", "gs://bucket/machine.csv"], "human": ["/data/human.csv"]},
+            "convert": {"source": "svhn_h5", "input": ["sample/drawn.h5"]},
+            "train": [
+                {"network": "xception", "weights": "imagenet", "name": "one"},
+                {"network": "xception", "weights": "own.h5", "name": "two"},
+                {"network": "xception", "name": "three"},
+            ],
+            "import": [{"annotator": "vendor", "split": "test", "input": ["s3://bucket/x.csv", "x.csv"]}],
+        }
+    )
+    placed = runfile.placed(chain)
+    assert placed.draw and placed.confirm and placed.convert
+    assert placed.draw.output == f"{tmp_path}/sample/drawn.h5"
+    assert placed.confirm.machine == (f"{tmp_path}/machine-*.csv", "gs://bucket/machine.csv")
+    assert placed.confirm.human == ("/data/human.csv",)
+    assert (placed.confirm.classes, placed.convert.labels) == ("", "")
+    assert placed.convert.input == (f"{tmp_path}/sample/drawn.h5",)
+    assert [one.weights for one in placed.train] == ["imagenet", f"{tmp_path}/own.h5", ""]
+    assert placed.imports[0].input == ("s3://bucket/x.csv", f"{tmp_path}/x.csv")
+    assert placed.label is None
+    assert placed.train[0].identity() == chain.train[0].identity()
+    assert runfile.placed(placed) == placed
