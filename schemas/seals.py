@@ -115,4 +115,4 @@ def _end(file: IO[bytes], most: int) -> bytes:
     """The last bytes of a file, all of them where it has fewer."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(size - most, 0))
-    return file.read(most)
+    return file.read(min(most, size))  # a damaged footer may say that it has gigabytes

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -21,7 +22,7 @@ from models import calibration, checkpoints, foreign
 from pipelines import fetching, idx
 from pipelines.label_table import read_label_table
 from pipelines.sources import svhn_full
-from schemas import cards, csvfile, jsonfile, layout, npz, products, runfile, storage, tables, tfrecord
+from schemas import cards, csvfile, jsonfile, layout, npz, products, runfile, seals, storage, tables, tfrecord
 from schemas.errors import ConcordError, IncompleteError, InputError, StorageError
 from schemas.products import ShardFolder, ShardReport
 from schemas.rejects import Reason
@@ -233,6 +234,28 @@ def test_manifests_are_looked_at(tmp_path: Path, shards: Any) -> None:
     products.write_manifest(folder, {"fingerprint": "f", "shards": shards})
     with pytest.raises(StorageError, match="shards"):
         products.label_set(str(tmp_path), "d", "a", "train")
+
+
+def test_a_footer_cannot_be_longer_than_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by fuzzing: as much was asked for as the footer said that it had."""
+    path = tmp_path / "part.parquet"
+    path.write_bytes(b"PAR1" + bytes(50) + b"\xff\xff\xff\x7fPAR1")
+    asked: list[int] = []
+    opened = storage.open_input
+
+    def watched(place: str) -> Any:
+        file = opened(place)
+
+        def read(most: int) -> bytes:
+            asked.append(most)
+            return file.read(most)
+
+        return SimpleNamespace(seek=file.seek, read=read, close=file.close)
+
+    monkeypatch.setattr(storage, "open_input", lambda place: closing(watched(place)))
+    with pytest.raises(IncompleteError):
+        seals.seals([str(path)])
+    assert asked and max(asked) <= 1 << 16
 
 
 def test_rows_without_an_id_are_damage(tmp_path: Path) -> None:
