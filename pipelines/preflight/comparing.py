@@ -2,7 +2,8 @@
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from pipelines import agree_stage, heirs
@@ -30,7 +31,7 @@ def agree(settings: AgreeSettings, prospect: Prospect) -> None:
     for split in settings.splits:
         found: dict[str, Labels] = {}
         for name in dict.fromkeys(names):
-            with _quietly(prospect, split), prospect.attempt("agree", f"{settings.dataset}/{name}/{split}"):
+            with _quietly(prospect), prospect.attempt("agree", f"{settings.dataset}/{name}/{split}"):
                 found[name] = prospect.find_labels(settings.dataset, name, split)
         pairs = list(itertools.combinations(settings.annotators, 2))
         if len(found) < len(set(names)):
@@ -41,17 +42,12 @@ def agree(settings: AgreeSettings, prospect: Prospect) -> None:
             _compare(settings, prospect, split, found)
 
 
-class _quietly:  # noqa: N801  (a context manager, used as one)
-    """Keep the problems that a block finds, but not a step for each of the annotators that wait."""
-
-    def __init__(self, prospect: Prospect, split: str) -> None:
-        self._prospect, self._steps = prospect, len(prospect.steps)
-
-    def __enter__(self) -> None:
-        """Nothing is to be done before."""
-
-    def __exit__(self, *_: object) -> None:
-        del self._prospect.steps[self._steps :]
+@contextmanager
+def _quietly(prospect: Prospect) -> Iterator[None]:
+    """Keep the problems that a block finds, but no step for each annotator whose labels wait."""
+    steps = len(prospect.steps)
+    yield
+    del prospect.steps[steps:]
 
 
 def _compare(settings: AgreeSettings, prospect: Prospect, split: str, found: Mapping[str, Labels]) -> None:

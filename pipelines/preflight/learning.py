@@ -132,12 +132,14 @@ def _train(settings: TrainSettings, prospect: Prospect) -> None:
     if head and missing:
         splits = tuple(dict.fromkeys((*learned, *settings.evaluate)))
         features([FeatureSettings.of(settings, splits)], prospect)
-    prospect.add(_training(settings, images, read[0], (state, missing), jobs, head))
+    step = _training(settings, images, read[0], (state, missing), head)
+    if storage.is_remote(prospect.root) and missing and not head:  # the images are brought to each training
+        copied = int(sum(map(images.images_in, learned)) * images.record_bytes)
+        step = dataclasses.replace(step, scratch_bytes=step.scratch_bytes + copied)
+    prospect.add(step)
 
 
-def _training(
-    settings: TrainSettings, images: Images, labels: Labels, found: tuple[State, int], jobs: int, head: bool
-) -> Step:
+def _training(settings: TrainSettings, images: Images, labels: Labels, found: tuple[State, int], head: bool) -> Step:
     state, missing = found
     shape = network_shape(settings.network, settings.image_size, images)
     count = min(images.images_in(settings.split), labels.rows) or images.images_in(settings.split)
@@ -151,7 +153,7 @@ def _training(
         elements={"train": elements} if missing else {},
         kept_bytes=kept * missing + (kept if settings.sweep and missing else 0),
         passing_bytes=weights * sizes.HOLDS * missing,
-        scratch_bytes=(payload if storage.is_remote(str(settings.weights)) or not head else 0) + kept,
+        scratch_bytes=kept if missing else 0,
         worker_bytes=NETWORK_BYTES + 4 * weights + payload,
         kind=settings.network,
         units=count * share * settings.epochs * missing,

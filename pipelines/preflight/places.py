@@ -143,7 +143,9 @@ def check_space(prospect: Prospect, workers: int, local: bool) -> None:
     """Compare what would be written with what is free; where temporary files share the disk, both together."""
     kept, passing = needed(prospect.steps)
     scratch = max((step.scratch_bytes for step in prospect.steps), default=0) * workers if local else 0
-    temporary = Path(tempfile.gettempdir())
+    temporary = standing(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # gettempdir would write to find it
+    if scratch and not os.access(temporary, os.W_OK):
+        prospect.tell("space", f"temporary files cannot be written below {temporary}: name another folder with TMPDIR")
     wanted = {temporary: scratch}
     if not storage.is_remote(prospect.root):
         home = standing(prospect.root)

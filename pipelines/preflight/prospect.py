@@ -137,7 +137,6 @@ class Prospect:
     barred: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    fresh: bool = False
 
     @property
     def root(self) -> str:
@@ -147,7 +146,6 @@ class Prospect:
     def add(self, step: Step) -> None:
         """Take up a step."""
         self.steps.append(step)
-        self.fresh |= step.state is not State.DONE
 
     def tell(self, stage: str, message: str, fails: bool = True) -> None:
         """Take up a problem, each once."""
