@@ -23,7 +23,7 @@ CLOUD := $(filter DataflowRunner,$(RUNNER))
 CLOUD_FLAGS = --project=$(PROJECT) --region=$(REGION) --temp_location=gs://$(BUCKET)/temp $(if $(IMAGE),--sdk_container_image=$(IMAGE))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run-pipeline image template flink-up flink-down prism test test-long test-clusters fuzz lint format docs bench lock clean
+.PHONY: help install run-pipeline image template flink-up flink-down prism test test-long test-chains fuzz lint format docs bench lock clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,9 +78,9 @@ test-long: $(VENV)/.installed ## Run the tests that take longer
 fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each, two readers at once
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --workers 2
 
-test-clusters: $(VENV)/.installed ## Run the tests on Prism and on a Flink cluster, where Go, Java and Maven are there
+test-chains: $(VENV)/.installed ## Run whole chains: in object stores, on Prism, Flink and a Dataflow of loopback, and killed at random
 	$(BIN)/python -m clusters.prepare
-	$(BIN)/python -m pytest -m clusters -rs
+	$(BIN)/python -m pytest -m chains -rs
 
 lint: $(VENV)/.installed ## Check style and types
 	$(BIN)/ruff check $(SOURCES)

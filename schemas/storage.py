@@ -364,10 +364,15 @@ def check_no_link(folder: str) -> None:
         folder = os.path.dirname(folder)
 
 
-def sweep_partials(folder: str) -> None:
-    """Remove what a killed process left half-written in a local folder; object stores keep no halves."""
+def sweep_partials(folder: str, beginning: str = "") -> None:
+    """Remove what a killed process left half-written in a local folder; object stores keep no halves.
+
+    Args:
+        folder: where to look.
+        beginning: of the names of the files that were being written.
+    """
     for name in [] if is_remote(folder) else list_files(folder):
-        if name.startswith(".") and name.endswith(".partial"):
+        if name.startswith(f".{beginning}") and name.endswith(".partial"):
             remove(join(folder, name))
 
 

@@ -21,7 +21,7 @@ from schemas.errors import InputError
 from tests import chain_run, other_runners
 from tests.test_places import rows, small_runs
 
-pytestmark = [pytest.mark.clusters, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.chains, pytest.mark.timeout(1200)]
 COUNTED = (".elements", ".images", ".rows", ".rejected")
 CHAIN_SECONDS = 900
 BOTH = ["--splits", "test,validation"]

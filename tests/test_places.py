@@ -8,6 +8,8 @@ import pytest
 from schemas import storage, tables
 from tests import plans, read_only
 
+pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
+
 RUNS = Path(__file__).resolve().parents[1] / "pipelines" / "runs"
 SMALLER = {  # the sample's own run files, made small
     "house_numbers.toml": {

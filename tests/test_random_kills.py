@@ -13,6 +13,8 @@ import pytest
 from schemas import cards, products, storage, tables, tfrecord
 from tests import chain_run
 
+pytestmark = pytest.mark.chains
+
 SEED = int(os.environ.get("CONCORD_KILL_SEED", "6"))
 KILLS, KILLS_LONG = 5, 50
 # files that are written last of a shard, and so say that it is whole

@@ -10,7 +10,6 @@ plate, seen at an angle, blurred, lit and photographed in colour, and only then 
 """
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
@@ -112,8 +111,8 @@ class SampleSize:
 def write(settings: DrawSettings, output: str) -> dict[str, int]:
     """Draw the .h5 file, and return the crops of each split."""
     size = SampleSize(settings.train, settings.test, settings.validation)
-    with storage.local_output(output) as path:
-        write_sample(path, size, settings.seed)
+    storage.sweep_partials(storage.parent(output), output.rsplit("/", 1)[-1])
+    write_sample(output, size, settings.seed)
     return dict(vars(size))
 
 
@@ -148,16 +147,10 @@ def write_sample(path: str, size: SampleSize, seed: int) -> None:
 
     The same seed and size give the same bytes under the same releases of OpenCV, Pillow, NumPy and HDF5.
     """
-    partial_path = f"{path}.{os.getpid()}.partial"
     splits = (("train", size.train), ("test", size.test), ("val", size.validation))
-    try:
-        with h5py.File(partial_path, "w") as file:
-            for stream, (split, count) in enumerate(splits):
-                _write_split(file, split, count, seed, stream)
-        os.replace(partial_path, path)
-    except BaseException:
-        Path(partial_path).unlink(missing_ok=True)
-        raise
+    with storage.local_output(path) as scratch, h5py.File(scratch, "w") as file:
+        for stream, (split, count) in enumerate(splits):
+            _write_split(file, split, count, seed, stream)
 
 
 def _blocks(count: int, seed: int, stream: int) -> Iterator[tuple[slice, Floats, Bytes]]:

@@ -103,6 +103,8 @@ import time, types
 import apache_beam.runners.dataflow.dataflow_runner as runner
 runner.time = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.2))  # it looks every 5 seconds
 from pipelines.cli import entry
+
+pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
 entry()
 """
 

@@ -21,6 +21,7 @@ from pipelines.samples.house_numbers import (
     draw_crops,
     write_sample,
 )
+from schemas.errors import StorageError
 
 Crops = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
@@ -162,7 +163,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         return np.zeros((BLOCK, SIDE, SIDE), np.float32), np.zeros(BLOCK, np.uint8)
 
     monkeypatch.setattr(house_numbers, "draw_block", fail_in_the_last_split)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         write_sample(str(path), SampleSize(2, 2, 2), seed=0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["drawn.h5"]
     assert path.read_bytes() == b"old"
@@ -170,7 +171,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
 
 def test_a_path_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "drawn.h5").mkdir()
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(StorageError, match=r"drawn\.h5"):
         write_sample(str(tmp_path / "drawn.h5"), SampleSize(1, 1, 1), seed=0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["drawn.h5"]
 
