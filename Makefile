@@ -5,6 +5,7 @@ ROOT ?= $(if $(CLOUD),gs://$(BUCKET)/out,out)
 RUN ?=
 FLAGS ?=
 SECONDS ?= 30
+SEED ?= -1
 FLINK_MASTER ?=
 TASK_MANAGERS ?= 2
 FLINK_PORT ?= 8081
@@ -75,8 +76,8 @@ test-long: $(VENV)/.installed ## Run the tests that take longer
 	$(BIN)/python -m pytest -m long
 	$(BIN)/python -m tests.fuzz --seconds 600 --workers 2
 
-fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each, two readers at once
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --workers 2
+fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each; SEED repeats a run
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed=$(SEED) --workers 2
 
 test-chains: $(VENV)/.installed ## Run whole chains: in object stores, on Prism, Flink and a Dataflow of loopback, and killed at random
 	$(BIN)/python -m clusters.prepare

@@ -7,7 +7,7 @@ thereby choose what is read on the machine that opens it, so all three are refus
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import h5py
 from h5py import h5a, h5d, h5g, h5i, h5l, h5o, h5z
@@ -17,6 +17,7 @@ from schemas.bounds import MOST_NESTED, SMALL, check_bytes, one_line
 from schemas.errors import InputError
 
 MOST_CHUNK_BYTES = 256 << 20  # of a chunk, which is unpacked whole
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_HOPS = 16  # soft links on the way to one dataset
 _MOST_OBJECTS = 100_000  # that are looked at in one file
 _SHOWN = 20  # names of datasets in a message
@@ -27,12 +28,33 @@ _TROUBLES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeEr
 def opened(path: str) -> Iterator[h5py.File]:
     """The file, or an error that says what is wrong with it."""
     with storage.open_input(path) as raw:
+        _check_driver(path, raw)
         try:  # a local file is read by the library itself, which is faster than through Python
             file = h5py.File(raw if storage.is_remote(path) else path, "r")
         except _TROUBLES as error:
             raise InputError(f"{path} is not a readable HDF5 file ({one_line(error)}); copy it again") from error
         with file:
             yield file
+
+
+def _check_driver(path: str, raw: IO[bytes]) -> None:
+    """Refuse a file that asks for a driver, which only those have that are spread over several files.
+
+    The library sets memory aside for what a driver is told, however much that says it is. The superblock, and where it
+    may lie, are those of "HDF5 File Format Specification Version 3.0", II.A, versions 0 and 1; later ones have none.
+    """
+    end, at = raw.seek(0, 2), 0
+    while at < end:
+        raw.seek(at)
+        head = raw.read(28 + 4 * 255).ljust(16, b"\xff")
+        if head.startswith(_SIGNATURE):
+            version, width = head[8], head[13]
+            start = 24 + 4 * (version == 1) + 3 * width
+            driver = head[start : start + width]
+            if version < 2 and driver.strip(b"\xff"):
+                raise InputError(f"{path} is spread over several files, or damaged: copy all data into one (h5repack)")
+            return
+        at = max(512, 2 * at)
 
 
 @contextmanager
@@ -127,7 +149,8 @@ def check_own(path: str, key: str, place: h5d.DatasetID, known: bool = False) ->
 
 
 def _check_size(path: str, key: str, found: h5py.Dataset) -> int:
-    """How many bytes a dataset says that it has; InputError where a chunk of them is too large."""
+    """How many bytes a dataset, or a chunk of it, says that it has; InputError where a chunk is too large."""
+    chunk = 0
     if found.chunks:
         chunk = math.prod(found.chunks) * found.dtype.itemsize
         if chunk > MOST_CHUNK_BYTES:
@@ -135,7 +158,8 @@ def _check_size(path: str, key: str, found: h5py.Dataset) -> int:
                 f"{path}: {key} has chunks of {chunk:,} bytes, each of which is read whole, and may have "
                 f"{MOST_CHUNK_BYTES:,}: write it with smaller ones (h5repack -l CHUNK=...)"
             )
-    return int(math.prod(found.shape or ()) * found.dtype.itemsize)
+    size = int(math.prod(found.shape or ()) * found.dtype.itemsize)
+    return max(chunk, size) if found.id.get_storage_size() else size
 
 
 def dataset_names(path: str, file: h5py.File) -> list[str]:
@@ -178,7 +202,7 @@ def objects(path: str, file: h5py.File, links: bool = True) -> Iterator[tuple[st
     waiting, seen = [("", h5g.open(file.id, b"/"))], set()
     while waiting:
         name, place = waiting.pop()
-        where = h5o.get_info(place).addr
+        where = h5g.get_objinfo(place).objno  # h5o.get_info walks through tables, of which damaged ones have no end
         if where in seen:
             continue
         seen.add(where)

@@ -177,3 +177,40 @@ def test_deep_groups_and_circles_end(tmp_path: Path) -> None:
                 look(str(path), file)
         assert hdf5.dataset(str(path), file, "top/again/again/a") is None
         assert hdf5.dataset(str(path), file, "/".join(["top", *"a" * 20_000, "x"])) is not None
+
+
+@pytest.mark.parametrize("block", [0, 512, 2048])
+def test_a_file_that_asks_for_a_driver_is_refused_and_a_block_before_it_is_not(tmp_path: Path, block: int) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", libver="earliest", userblock_size=block) as file:
+        file["x"] = np.arange(4)
+    with hdf5.opened(str(path)) as file:
+        assert file["x"][:].tolist() == [0, 1, 2, 3]
+    content = bytearray(path.read_bytes())
+    assert content[block + 48 : block + 56] == b"\xff" * 8  # where the driver's block would lie
+    content[block + 48 : block + 56] = (255).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="spread over several files"), hdf5.opened(str(path)):
+        pass
+
+
+@pytest.mark.parametrize("length", [8, 9, 13, 14, 40])
+def test_a_file_cut_off_within_its_superblock_is_refused(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["x"] = np.arange(4)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=str(path)), hdf5.opened(str(path)):
+        pass
+
+
+def test_a_chunk_that_cannot_have_come_from_what_is_stored_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("empty", (0, 1 << 24), "u1", chunks=(8, 1 << 24), maxshape=(None, 1 << 24))
+        found = file.create_dataset("x", (4,), "u1", maxshape=(None,), chunks=(200 << 20,), compression="gzip")
+        found.id.write_direct_chunk((0,), b"x" * 100)
+    with hdf5.opened(str(path)) as file:
+        assert hdf5.dataset(str(path), file, "empty") is not None
+        with pytest.raises(InputError, match="but only 100 are stored"):
+            hdf5.dataset(str(path), file, "x")
