@@ -1,33 +1,9 @@
 """Images of several labels each: who gave which label, label by label, as the tables of a comparison tell."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from analysis.tables import Pair
-
-Row = dict[str, Any]
-_NONE = "none"
-
-
-def by_image(rows: Iterable[Row]) -> list[Row]:
-    """Rows of an image and a label each as rows of an image: each one's labels in one text, without a confidence."""
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row["image_id"], []).append(row)
-    return [
-        {
-            "image_id": image_id,
-            "truth": _joined(found, "truth") if any(row["correct_a"] is not None for row in found) else None,
-            **{f"label_{side}": _joined(found, f"label_{side}") for side in "ab"},
-            **{f"confidence_{side}": None for side in "ab"},
-        }
-        for image_id, found in grouped.items()
-    ]
-
-
-def _joined(rows: Iterable[Row], column: str) -> str:
-    return ", ".join(sorted(row[column] for row in rows if row[column] is not None)) or _NONE
+from analysis.tables import Pair, Row
 
 
 def given_alone(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -41,7 +17,7 @@ def given_alone(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[
     return sorted(counts.items(), key=lambda entry: (order.get(entry[0], len(order)), entry[0]))
 
 
-def against_truth(pairs: Iterable["Pair"]) -> list[dict[str, Any]]:
+def against_truth(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each label, of each annotator and split, from its comparison with most truths."""
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for pair in pairs:

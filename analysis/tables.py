@@ -12,8 +12,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import all_together, generations, several_labels
+from analysis import all_together, generations
 from analysis.all_together import Together
+from analysis.by_image import by_image
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from analysis.generations import Study
 from schemas import cards, comparisons, layout, products, storage, tables
@@ -278,7 +279,7 @@ def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[
         found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
         for pair, rows in read:
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
-            for row in several_labels.by_image(of_chosen) if pair.several else of_chosen:
+            for row in by_image(of_chosen) if pair.several else of_chosen:
                 image = found[row["image_id"]]
                 image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
                 image["labels"] |= labels_of(pair, row)

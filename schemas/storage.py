@@ -365,12 +365,7 @@ def check_no_link(folder: str) -> None:
 
 
 def sweep_partials(folder: str, beginning: str = "") -> None:
-    """Remove what a killed process left half-written in a local folder; object stores keep no halves.
-
-    Args:
-        folder: where to look.
-        beginning: of the names of the files that were being written.
-    """
+    """Remove halves of files whose names begin so, left by killed processes; object stores keep no halves."""
     for name in [] if is_remote(folder) else list_files(folder):
         if name.startswith(f".{beginning}") and name.endswith(".partial"):
             remove(join(folder, name))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from analysis import several_labels
+from analysis.by_image import by_image
 from pipelines.agree_stage import agree
 from pipelines.execution import Context
 from schemas.products import MULTILABEL
@@ -74,5 +74,5 @@ def test_an_image_shows_all_labels_that_it_was_given() -> None:
         {"image_id": "2", "label_a": "cat", "label_b": "cat", "truth": None, "correct_a": None, **told},
         {"image_id": "3", "label_a": None, "label_b": "cat", "truth": None, "correct_a": True, **told},
     ]
-    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in several_labels.by_image(rows)}
+    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in by_image(rows)}
     assert found == {"1": ("cat, dog", "none", "cat, dog"), "2": ("cat", "cat", None), "3": ("none", "cat", "none")}
