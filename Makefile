@@ -81,7 +81,7 @@ fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each; S
 
 test-chains: $(VENV)/.installed ## Run whole chains: in object stores, on Prism, Flink and a Dataflow of loopback, and killed at random
 	$(BIN)/python -m clusters.prepare
-	$(BIN)/python -m pytest -m chains -rs
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'chains and not long' -rs
 
 lint: $(VENV)/.installed ## Check style and types
 	$(BIN)/ruff check $(SOURCES)
