@@ -32,6 +32,8 @@ from schemas.fields import GPU_HINT
 from tests import dataflow_service, read_only, servers
 from tests.dataflow_service import Job, Service
 
+pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
+
 IMAGE = "europe-docker.pkg.dev/ours-123/concord/gpu:1"
 TEMP = f"gs://{servers.BUCKET}/temp"
 ROOT = f"gs://{servers.BUCKET}/dataflow"
@@ -103,8 +105,6 @@ import time, types
 import apache_beam.runners.dataflow.dataflow_runner as runner
 runner.time = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.2))  # it looks every 5 seconds
 from pipelines.cli import entry
-
-pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
 entry()
 """
 
