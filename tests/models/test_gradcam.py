@@ -75,7 +75,8 @@ def test_heat_of_any_network_is_that_of_finite_differences() -> None:
         for place, index in enumerate(np.ndindex(base.shape)):
             changed[2 * place][index] += step
             changed[2 * place + 1][index] -= step
-        found = second.predict(changed, verbose=0)[:, scores[image].argmax()]
+        parts = [np.asarray(second(part, training=False)) for part in np.array_split(changed, 16)]
+        found = np.concatenate(parts)[:, scores[image].argmax()]  # predict would take gigabytes
         gradient = ((found[::2] - found[1::2]) / (2 * step)).reshape(base.shape)
         expected = np.maximum((base * gradient.mean(axis=(0, 1))).sum(axis=-1), 0)
         assert expected.max() > 0
