@@ -115,6 +115,7 @@ def test_a_changed_model_redoes_only_what_depends_on_it(copied: tuple[Path, Path
     assert chain_run.rows(root)["agreement/pairs/**"] != rows["agreement/pairs/**"]
 
 
+@pytest.mark.chains
 @pytest.mark.parametrize(
     "flags", [["--direct_num_workers=2"], ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]]
 )
