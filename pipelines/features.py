@@ -64,14 +64,13 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
     images = products.image_set(context.root, settings.dataset, settings.version)
     backbone = backbone_key(settings)
     outputs, rejects = feature_sets(settings, context.root, images, backbone)
-    absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
     return ScorePlan(
         stage="features",
         name=backbone,
         images=images,
         outputs=outputs,
         rejects=rejects,
-        missing=tuple(source for found in absent for source in found),
+        missing=shard_sets.missing(images, outputs, rejects, context.force),
         load=partial(load_backbone, settings),
         table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,

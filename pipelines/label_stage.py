@@ -58,14 +58,13 @@ def plan_labels(
 ) -> ScorePlan:
     """What one model has still to label; whatever stands in the way of it is swept away."""
     outputs, rejects, answers = label_sets(settings, context.root, images, model, card)
-    absent = [shard_sets.missing(images, split, outputs[split], rejects[split], context.force) for split in outputs]
     return ScorePlan(
         stage="label",
         name=model,
         images=images,
         outputs=outputs,
         rejects=rejects,
-        missing=tuple(source for found in absent for source in found),
+        missing=shard_sets.missing(images, outputs, rejects, context.force),
         load=partial(
             load_model, layout.model(context.root, images.dataset, model), settings.batch_size, settings.trust_model
         ),

@@ -16,9 +16,16 @@ from schemas.products import ImageSet, ShardFolder
 
 
 def missing(
+    images: ImageSet, outputs: Mapping[str, ShardFolder], rejects: Mapping[str, ShardFolder], afresh: bool
+) -> tuple[ImageShard, ...]:
+    """The shards of some splits that are not made yet; whatever stands in the way of them is swept away."""
+    found = [_missing(images, split, output, rejects[split], afresh) for split, output in outputs.items()]
+    return tuple(source for absent in found for source in absent)
+
+
+def _missing(
     images: ImageSet, split: str, output: ShardFolder, rejects: ShardFolder, afresh: bool
 ) -> tuple[ImageShard, ...]:
-    """The shards of a split that are not made yet; whatever stands in the way of them is swept away."""
     images.images_in(split)
     if not afresh and output.is_whole() and len(rejects.done()) == rejects.shards:
         return ()

@@ -135,10 +135,8 @@ class Service:
             worker.wait(timeout=60)
 
 
-@contextmanager
-def service(environment: dict[str, str], scratch: Path) -> Iterator[Service]:
-    """A running service; the environment says where the object store is."""
-    found = Service(environment, scratch)
+def _handler(found: Service) -> type[BaseHTTPRequestHandler]:
+    """What answers requests in the name of a service."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -172,7 +170,14 @@ def service(environment: dict[str, str], scratch: Path) -> Iterator[Service]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def service(environment: dict[str, str], scratch: Path) -> Iterator[Service]:
+    """A running service; the environment says where the object store is."""
+    found = Service(environment, scratch)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(found))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     found.url = f"http://localhost:{server.server_address[1]}"
