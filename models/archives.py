@@ -67,8 +67,7 @@ def check_weights(path: str) -> None:
     if not path.lower().endswith(_H5):
         check(path, path)
         return
-    with hdf5.opened(path) as file:
-        hdf5.check_whole(path, file)
+    hdf5_probe.check(path, path)
 
 
 def _check_members(shown: str, archive: zipfile.ZipFile) -> None:

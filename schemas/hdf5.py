@@ -20,6 +20,7 @@ MOST_CHUNK_BYTES = 256 << 20  # of a chunk, which is unpacked whole
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_HOPS = 16  # soft links on the way to one dataset
 _MOST_OBJECTS = 100_000  # that are looked at in one file
+_FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_SZIP, h5z.FILTER_LZF)
 _SHOWN = 20  # names of datasets in a message
 _TROUBLES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
@@ -138,12 +139,18 @@ def check_own(path: str, key: str, place: h5d.DatasetID, known: bool = False) ->
 
     Raises:
         InputError: in other files, or it is put together from other datasets.
+            Or it is packed in a way that needs a plugin, or a filter that computes with numbers of the file.
         ValueError: in chunks, one of which cannot be one; not looked at where that is `known`.
     """
     how = place.get_create_plist()
     layout = how.get_layout()
     if layout == h5d.VIRTUAL or how.get_external_count():
         raise InputError(_elsewhere(path, key))
+    for number in range(how.get_nfilters()):
+        code, _, _, name = how.get_filter(number)
+        if code not in _FILTERS:
+            shown = ascii(name.decode(errors="replace"))[1:-1] or code
+            raise InputError(f"{path}: {key} is packed with {shown}; pack it with gzip (h5repack -f GZIP=4)")
     if layout == h5d.CHUNKED and not known:
         _check_chunks(place, how)
 

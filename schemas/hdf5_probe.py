@@ -1,20 +1,18 @@
 """Look through an HDF5 file in a process of its own: on some damaged ones, the library loops for ever, or breaks down.
 
-Reading a text of variable length does not end where the heap that holds it has been damaged (HDF5 1.14.6). So files
-that hold such texts, as those of networks do, are read through once, where that can be stopped.
+Reading a text of variable length does not end where the heap that holds it has been damaged, nor does walking through a
+table of a group that leads back to itself (HDF5 1.14.6); other damage lets it set aside all memory.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
 import h5py
 
-from schemas import hdf5
-from schemas.errors import ConcordError, InputError
+from schemas import apart, hdf5, storage
 
-SECONDS = 15.0  # nothing but headers is read
+SECONDS = 15.0  # that looking through a small file may take
+_RATE = 1 << 20  # bytes of a larger one in a second, at least
+_ALL, _SOME = "all", "some"  # what to look at
 
 
 def check(path: str, shown: str, seconds: float = SECONDS) -> None:
@@ -23,23 +21,49 @@ def check(path: str, shown: str, seconds: float = SECONDS) -> None:
     Raises:
         InputError: it is damaged, or something in it lies elsewhere or is too large.
     """
-    command = [sys.executable, "-m", "schemas.hdf5_probe", path, shown]
-    home = str(Path(__file__).resolve().parents[1])
-    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=seconds, check=False, env={**os.environ, "PYTHONPATH": paths}
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InputError(
-            f"{shown} is damaged: looking through it did not end in {seconds:g} s; copy it again"
-        ) from error
-    if done.returncode:
-        told = done.stdout.decode(errors="replace").strip()
-        raise InputError(told or f"{shown} is damaged: HDF5 broke down on it ({done.returncode}); copy it again")
+    apart.output(__name__, [path, shown, _ALL], shown, seconds)
 
 
-def _look(path: str, shown: str) -> None:
+def check_datasets(path: str, keys: Sequence[str]) -> None:
+    """Check some datasets of a file as `hdf5.dataset` does, and read their first and last rows.
+
+    A name that is not there is no trouble here.
+
+    Raises:
+        InputError: it is damaged, or one lies elsewhere or is too large.
+    """
+    if storage.stat(path):  # whoever opens it says best that it is missing
+        apart.output(__name__, [path, path, _SOME, *keys], path, patience(path))
+
+
+def patience(path: str) -> float:
+    """Seconds that looking through a file may take; ten times as many where it comes through a network."""
+    found = storage.stat(path)
+    return (SECONDS + (found.size if found else 0) / _RATE) * (10 if storage.is_remote(path) else 1)
+
+
+def _look(path: str, shown: str, what: str, *keys: str) -> str:
+    if what == _ALL:
+        _look_at_all(path, shown)
+    else:
+        _look_at_some(path, keys)
+    return ""
+
+
+def _look_at_some(path: str, keys: Sequence[str]) -> None:
+    with hdf5.opened(path) as file:
+        missing = False
+        for key in keys:
+            found = hdf5.dataset(path, file, key)
+            missing |= found is None
+            if found is not None and found.ndim and len(found):
+                with hdf5.explained(path, key):
+                    _ = found[:1], found[-1:]
+        if missing:  # then the names of all are shown
+            hdf5.dataset_names(path, file)
+
+
+def _look_at_all(path: str, shown: str) -> None:
     with hdf5.explained(shown, "it"), h5py.File(path, "r") as file:
         hdf5.check_whole(shown, file)
         with hdf5.explained(shown, "its attributes"):
@@ -57,8 +81,4 @@ class _Holder:
 
 
 if __name__ == "__main__":
-    try:
-        _look(sys.argv[1], sys.argv[2])
-    except ConcordError as error:
-        print(error)
-        sys.exit(1)
+    apart.answer(_look)

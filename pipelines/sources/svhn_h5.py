@@ -23,7 +23,7 @@ from pipelines.sources import (
     image_dimensions,
     slab_rows,
 )
-from schemas import hdf5
+from schemas import hdf5, hdf5_probe
 from schemas.errors import InputError
 from schemas.settings import ConvertSettings
 
@@ -72,6 +72,7 @@ class H5Source:
         """Every split's slabs; the pixels are only sampled, to see that the value range can be right."""
         slabs: list[Slab] = []
         shapes = set()
+        hdf5_probe.check_datasets(self.path, [key for _, pair in self.keys for key in pair.split(":")])
         with hdf5.opened(self.path) as file:
             for split, pair in self.keys:
                 images, labels = self._datasets(file, pair)

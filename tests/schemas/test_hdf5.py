@@ -69,6 +69,18 @@ def test_nothing_of_another_file_is_read(folder: Path, kind: str) -> None:
         hdf5.check_whole(str(path), file)
 
 
+@pytest.mark.parametrize("packed", ["gzip", "lzf"])
+def test_filters_that_compute_with_numbers_of_the_file_are_refused(tmp_path: Path, packed: str) -> None:
+    path = tmp_path / "given.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (20,), "u1", chunks=(5,), compression=packed)
+        file.create_dataset("y", (20,), "u1", chunks=(5,), scaleoffset=4)
+    with hdf5.opened(str(path)) as file:
+        assert hdf5.dataset(str(path), file, "x") is not None
+        with pytest.raises(InputError, match="y is packed with scaleoffset; pack it with gzip"):
+            hdf5.dataset(str(path), file, "y")
+
+
 def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
     path = tmp_path / "given.h5"
     with h5py.File(path, "w") as file:
