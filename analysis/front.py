@@ -3,13 +3,14 @@
 from typing import Any
 
 from analysis.rendering import PAGE_FILE, template
-from schemas import layout, products, storage
+from schemas import halves, layout, products, storage
 
 _COUNTS = ("pairs", "models", "images", "rejected")
 
 
 def write(root: str) -> None:
     """List every page that is there."""
+    halves.sweep_of(_path(root))
     storage.write_bytes(_path(root), _render(root))
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas import cards, layout, products, storage, tables
+from schemas import cards, halves, layout, products, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.products import MULTICLASS, ImageSet, ShardFolder
 from schemas.queue_settings import LabelErrorSettings
@@ -113,6 +113,7 @@ def write(made: ErrorPlan) -> dict[str, Any]:
     unpaired = sum((part[3] for part in parts), Counter[str]())
     rows = ranked(ids, given, scores, made.images.classes, made.settings.quality)
     made_of = {"labels": made.labels.fingerprint, "scores": made.scores.fingerprint}
+    halves.sweep_of(made.path)
     tables.write(made.path, rows, made.fingerprint, json.dumps(made_of))
     counts = {"in": len(ids) + unpaired.total(), "out": len(ids), "unpaired": dict(sorted(unpaired.items()))}
     return {**counts, "candidates": int(pc.sum(rows["is_candidate"]).as_py() or 0)}

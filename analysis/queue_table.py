@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from analysis import queue_ranking
 from analysis.queue_ranking import Rules
-from schemas import layout, products, storage, tables
+from schemas import halves, layout, products, storage, tables
 from schemas.errors import IncompleteError
 from schemas.products import MULTICLASS, ImageSet, ShardFolder
 from schemas.queue_settings import QueueSettings
@@ -123,6 +123,7 @@ def write(made: QueuePlan) -> dict[str, Any]:
             for rows, found in pool.map(lambda shard: _rank_shard(made, errors, shard), some):
                 first = queue_ranking.merged([first, rows], made.rules.limit)
                 counts += found
+    halves.sweep_of(made.path)
     tables.write(made.path, first, made.fingerprint)
     return {"queued": first.num_rows, "found": {reason: counts[reason] for reason in REASONS}}
 

@@ -17,7 +17,7 @@ from analysis.rendering import PAGE_FILE, source, template
 from analysis.sections import SECTIONS, Facts
 from analysis.tables import Row, Sources
 from analysis.texts import count, decimal, percent
-from schemas import layout, products, storage
+from schemas import halves, layout, products, storage
 from schemas.settings import ReportSettings
 
 SHEET_IMAGES = 48
@@ -36,6 +36,7 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     page = render(facts).encode()
     folder = layout.report(root, settings.dataset)
     storage.remove(storage.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
+    halves.sweep(folder)
     headlines = [
         *_headlines(sources.pairs, sources.confirmation),
         *(study.headline() for study in sources.studies),

@@ -6,7 +6,7 @@ concord label --model-file lenet.keras --annotator lenet --value-range 0,1 --dat
 import hashlib
 from typing import Any
 
-from schemas import cards, layout, products, storage
+from schemas import cards, halves, layout, products, storage
 from schemas.errors import InputError
 from schemas.products import ImageSet
 from schemas.settings import LabelSettings
@@ -57,6 +57,7 @@ def _files(path: str) -> dict[str, str]:
 def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[str, Any], files: dict[str, str]) -> None:
     from models import foreign, saved  # TensorFlow is imported where it is needed
 
+    halves.sweep(folder, below=True)
     with storage.scratch_folder() as scratch:
         for name, path in files.items():
             storage.write_bytes(storage.join(scratch, name), storage.read_bytes(path))

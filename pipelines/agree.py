@@ -222,7 +222,7 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
         pairs, counts, report = labels.compare(one.a, one.b)
         if one.kept and source.shard not in one.done:
             one.pairs.write(source.shard, pairs, report)
-        execution.count("agree.images", report.records_out)
+        execution.count_records("agree", report, "unpaired")
         sure = sureness.count(pairs, plan.truth is not None and plan.task != MULTILABEL)
         yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
     for group in plan.groups:

@@ -16,7 +16,7 @@ from pipelines.agree import GroupPlan, LabelSet, PairPlan, SplitPlan
 from pipelines.agreement_tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
 from pipelines.execution import Context, StageResult
 from pipelines.summaries import annotators_schema, summary_schema
-from schemas import layout, products, seals, storage, tables
+from schemas import halves, layout, products, seals, storage, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
@@ -233,7 +233,7 @@ def _prepared(plan: SplitPlan, force: bool) -> SplitPlan:
     paths = [one.table(name) for one in plan.groups for name in _tables(one)]
     for path in [*paths, *(one.table(name) for one in plan.pairs for name in PAIR_TABLES)]:
         storage.remove(path)
-        storage.sweep_partials(storage.parent(path))
+        halves.sweep_of(path)
     pairs = tuple(
         dataclasses.replace(one, done=frozenset(one.pairs.prepare(afresh=force or not one.kept))) for one in plan.pairs
     )

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 import schemas
-from pipelines import cli_readers, flags, telling
+from pipelines import cli_readers, flags, logs, telling
 from pipelines.preflight import command as preflight
 from schemas import runfile, settings, storage
 from schemas.errors import ConcordError
@@ -101,7 +101,7 @@ def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
     )
     cli_readers.add_root(own)
     own.add_argument("--force", action="store_true", help="make everything again, even what is already there")
-    own.add_argument("--verbose", action="store_true", help="show Beam's log and full tracebacks")
+    logs.add(own, "show Beam's log and full tracebacks")
     return own
 
 
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit status 1 means that it failed, with one line that says why."""
     parser = build_parser()
     given, rest = parser.parse_known_args(arguments)
-    _set_up_logging(given.verbose)
+    logs.set_up(given)
     try:
         if given.verb in cli_readers.VERBS:
             cli_readers.run(given, rest)
@@ -148,18 +148,12 @@ def _fail(given: argparse.Namespace, message: str, unexpected: bool = False) -> 
     if given.verbose:
         _log.exception("full traceback")
     text = message if unexpected and given.verbose else message.splitlines()[0]
-    print(f"concord {given.verb}: {text}", file=sys.stderr)
+    if logs.for_machines():
+        _log.error(text, extra=logs.fields("failed"))
+    else:
+        print(f"concord {given.verb}: {text}", file=sys.stderr)
     sys.stderr.flush()
     sys.exit(1)
-
-
-def _set_up_logging(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True
-    )
-    _log.setLevel(logging.INFO)
-    if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
@@ -180,6 +174,8 @@ def _run_chain(given: argparse.Namespace, chain: RunFile, context: Any) -> tuple
 
     configuration = {name: value for name, value in dataclasses.asdict(chain).items() if value}
     run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(context.beam_flags)})
+    logs.name_run(run.run_id)
+    _log.debug("run %s", run.run_id, extra=logs.fields("run_started", root=given.root))
     try:
         for stage in stages(chain, context, _READERS):
             for result in run.add(stage):
@@ -189,7 +185,9 @@ def _run_chain(given: argparse.Namespace, chain: RunFile, context: Any) -> tuple
         if with_manifest:
             _try_manifest(run)
         raise
-    return run, run.write_manifest("done")
+    manifest, seconds = run.write_manifest("done"), round(time.time() - run.began, 3)
+    _log.debug("run %s: done", run.run_id, extra=logs.fields("run_done", manifest=manifest, seconds=seconds))
+    return run, manifest
 
 
 def _try_manifest(run: Any) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pipelines import logs
 from schemas.errors import ConcordError
 
 QUERY_FORMS = ("table", "csv", "json", "markdown")
@@ -35,7 +36,7 @@ def add(verbs: Any) -> None:
 def _add_verb(verbs: Any, verb: str, purpose: str) -> argparse.ArgumentParser:
     own: argparse.ArgumentParser = verbs.add_parser(verb, help=purpose, description=purpose, allow_abbrev=False)
     add_root(own)
-    own.add_argument("--verbose", action="store_true", help="show full tracebacks")
+    logs.add(own, "show full tracebacks")
     return own
 
 

@@ -267,12 +267,12 @@ class Reader:
         self._rejects.append(rejected)
 
     def write_rejects(self, part: Range) -> None:
-        """Write the malformed rows of a range, if it has any."""
+        """Write the malformed rows of a range, if it has any, and count what was read."""
         rejected = pa.concat_tables(self._rejects)
+        reasons = tables.reject_counts(rejected)
+        execution.count_records("confirm", ShardReport(self.counts["read", self.side, 0], 0, reasons))
         if rejected.num_rows:
-            report = ShardReport(rejected.num_rows, 0, tables.reject_counts(rejected))
-            self.plan.rejects(self.side).write(part.number, rejected, report)
-            execution.count("confirm.rejected", rejected.num_rows)
+            self.plan.rejects(self.side).write(part.number, rejected, ShardReport(rejected.num_rows, 0, reasons))
 
     def by_shard(self) -> Iterator[tuple[int, tuple[str, bytes]]]:
         """Give the held rows away: an Arrow batch of schema `SIDE` for each missing shard that has any."""
@@ -376,5 +376,5 @@ def write_shard(grouped: tuple[int, Iterable[tuple[str, bytes]]], plan: ConfirmP
             plan.labels(annotator, split).write(shard, rows, ShardReport(len(rows), len(rows)))
             counts.append(_about(annotator, split, rows))
     plan.counts().write(shard, tallies.add(counts), ShardReport(len(joined.confirmed), len(joined.confirmed)))
-    execution.count("confirm.rows", len(joined.confirmed))
+    execution.count("confirm.out", len(joined.confirmed))
     return shard

@@ -16,7 +16,7 @@ from pipelines.verdicts import bloom, statistics, tallies
 from pipelines.verdicts.class_names import read_class_names
 from pipelines.verdicts.join import Rules
 from pipelines.verdicts.statistics import Counts
-from schemas import hashing, layout, products, seals, storage, tables
+from schemas import halves, hashing, layout, products, seals, storage, tables
 from schemas.errors import IncompleteError
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.products import MULTICLASS, MULTILABEL, ShardFolder
@@ -104,6 +104,7 @@ def _plan(
         missing = frozenset({0})  # all joined, but what tells of the reading is gone: read again
     for side in (MACHINE, HUMAN):
         whole.rejects(side).prepare(afresh=bool(missing))
+    halves.sweep_of(layout.confirm_reading(whole.root, whole.dataset))
     return ConfirmPlan(*given, fingerprint, missing)
 
 
@@ -164,7 +165,9 @@ def _declare(plan: ConfirmPlan, settings: ConfirmSettings, names: dict[str, str]
         ("labels_per_image", statistics.per_image_table(counts, plan.dataset)),
         ("sources", statistics.source_table(counts, plan.dataset)),
     ):
-        tables.write(layout.statistics_table(plan.root, table, plan.dataset), rows, plan.fingerprint)
+        path = layout.statistics_table(plan.root, table, plan.dataset)
+        halves.sweep_of(path)
+        tables.write(path, rows, plan.fingerprint)
     _write_manifests(plan, settings, names, counts, whole)
     return whole
 

@@ -92,8 +92,7 @@ def write_shard(grouped: tuple[ShardKey, Iterable[bytes]], plan: ConvertPlan) ->
     rows = encoding.gather(batches)
     execution.count_element("convert.write", rows.nbytes)
     report = plan.target.write(key, shard_content(rows, plan.image_shape))
-    execution.count("convert.images", report.records_out)
-    execution.count("convert.rejected", report.records_in - report.records_out)
+    execution.count_records("convert", report)
     return key
 
 

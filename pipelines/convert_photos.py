@@ -71,8 +71,7 @@ def convert_shard(shard: PhotoShard, plan: PhotoPlan) -> ShardKey:
     content = shard_content(photos, found, plan.target)
     report = plan.target.write(shard.key, content)
     execution.count_element("convert.fetch", report.payload_bytes)
-    execution.count("convert.images", report.records_out)
-    execution.count("convert.rejected", report.records_in - report.records_out)
+    execution.count_records("convert", report)
     return shard.key
 
 

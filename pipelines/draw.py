@@ -8,7 +8,7 @@ import time
 
 from pipelines import samples
 from pipelines.execution import Context, StageResult
-from schemas import jsonfile, plugins, products, storage
+from schemas import halves, jsonfile, plugins, products, storage
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
 
@@ -30,6 +30,7 @@ def draw(settings: DrawSettings, context: Context) -> StageResult:
         return StageResult("draw", output, made=False, counts=drawn["counts"])
     began = time.monotonic()
     storage.remove(note)
+    halves.sweep_of(note)
     counts = sample.write(settings, output)
     jsonfile.write(note, {"fingerprint": fingerprint, "settings": settings.identity(), "counts": counts})
     return StageResult("draw", output, True, time.monotonic() - began, counts)

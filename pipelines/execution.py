@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from pipelines.runners import dataflow, portable
 from schemas import errors
 from schemas.errors import ConcordError, InputError
+from schemas.products import ShardReport
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _RAISED = re.compile(r"schemas\.errors\.(\w+): ([^\n]+?)(?: \[while running|\n|\\n|$)")
@@ -132,6 +133,21 @@ def count_element(step: str, payload_bytes: int) -> None:
     """Count one element of a step, and the bytes of input that it stands for."""
     Metrics.counter("concord", f"{step}.elements").inc()
     Metrics.distribution("concord", f"{step}.element_bytes").update(payload_bytes)
+
+
+def count_records(stage: str, report: ShardReport, gone: str = "rejected") -> None:
+    """Count the records of a shard: `STAGE.in`, `STAGE.out`, and `STAGE.rejected`, also by reason.
+
+    Args:
+        stage: which counts them.
+        report: of the shard.
+        gone: what became of those that are not in the product.
+    """
+    count(f"{stage}.in", report.records_in)
+    count(f"{stage}.out", report.records_out)
+    count(f"{stage}.{gone}", sum(report.rejected.values()))
+    for reason, records in report.rejected.items():
+        count(f"{stage}.{gone}.{reason}", records)
 
 
 def count(name: str, n: int) -> None:

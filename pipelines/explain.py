@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from models import tasks
 from pipelines import execution, heat_pictures
-from pipelines.shards import ImageShard, Rejected, ShardScorer, count_loading, count_records, damaged, reject_table
+from pipelines.shards import ImageShard, Rejected, ShardScorer, count_loading, damaged, reject_table
 from schemas import storage, tables
 from schemas.errors import IncompleteError
 from schemas.examples import decode_example
@@ -195,5 +195,5 @@ def write_shard(explained: ExplainedShard, output: ShardFolder, rejects: ShardFo
     report = ShardReport(rows + rejected.num_rows, rows, tables.reject_counts(rejected))
     rejects.write(shard, rejected, report)
     output.write(shard, explained.rows, report)
-    count_records(STAGE, report)
+    execution.count_records(STAGE, report)
     return shard

@@ -18,7 +18,7 @@ from pipelines import heirs, lineage_table
 from pipelines.execution import Context, Stage, StageResult
 from pipelines.heirs import Heir
 from pipelines.taught_labels import Drawing, count_taught
-from schemas import layout, plugins, products, storage, tables
+from schemas import halves, layout, plugins, products, storage, tables
 from schemas.errors import InputError
 from schemas.fields import HINTS
 from schemas.generation_settings import GenerationsSettings
@@ -164,7 +164,7 @@ def _tabulate(settings: GenerationsSettings, context: Context, notes: dict[str, 
     fingerprint = _fingerprint(settings, context.root, notes)
     made = context.force or storage.stat(path) is None or tables.read_tags(path)[0] != fingerprint
     if made:
-        storage.sweep_partials(layout.generations(context.root))
+        halves.sweep_of(path)
         tables.write(path, lineage_table.table(settings, context.root, notes), fingerprint)
     rows = tables.read(path, fingerprint).to_pylist()
     counts: dict[str, Any] = {"rows": len(rows), "means": [row for row in rows if row["seed"] is None]}

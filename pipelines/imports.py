@@ -88,7 +88,6 @@ def read_part(part: Part, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
     held: list[pa.Table] = []
     for found, malformed in read(part):
         rows, refused = check(found, plan.rules)
-        execution.count("import.rows", len(found.orders) + len(malformed))
         yield from by_shard(pa.concat_tables([malformed, refused]), plan)
         held.append(rows)
         if sum(map(len, held)) > _MOST_HELD:
@@ -134,7 +133,7 @@ def write_shard(grouped: tuple[int, Iterable[bytes]], plan: ImportPlan) -> int:
     report = ShardReport(len(labels) + len(rejects), len(labels), tables.reject_counts(rejects))
     plan.rejects.write(shard, rejects, report)
     plan.labels.write(shard, labels, report)
-    execution.count("import.labels", len(labels))
+    execution.count_records("import", report)
     return shard
 
 

@@ -13,18 +13,26 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from pipelines import logs
+
 _log = logging.getLogger("concord")
 BAR_SECONDS = 0.5
 LINE_SECONDS = 10.0
 
 
-def line(stage: str, done: int, shards: int, images: int, seconds: float) -> str:
-    """One line of progress; images a second and time left are estimated from the share of shards committed."""
+def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, float]:
+    """Images a second, and seconds left, from the share of shards committed; empty before the first."""
     if done == 0 or seconds <= 0:
-        return f"{stage}: {done}/{shards} shards committed"
-    rate = images * done / shards / seconds
-    left = seconds / done * (shards - done)
-    return f"{stage}: {done}/{shards} shards committed, {rate:,.0f} images/s, {left:.0f} s left"
+        return {}
+    rate, left = images * done / shards / seconds, seconds / done * (shards - done)
+    return {"images_per_second": round(rate, 1), "seconds_left": round(left, 1)}
+
+
+def line(stage: str, done: int, shards: int, images: int, seconds: float) -> str:
+    """One line of progress."""
+    found = estimates(done, shards, images, seconds)
+    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**found) if found else ""
+    return f"{stage}: {done}/{shards} shards committed{rest}"
 
 
 @contextmanager
@@ -38,7 +46,7 @@ def shown(stage: str, shards: int, images: int, committed: Callable[[], int]) ->
         committed: counts the shards that are there; those there at the start are not counted.
     """
     stop = threading.Event()
-    watch = _watch_bar if sys.stderr.isatty() else _watch_lines
+    watch = _watch_bar if sys.stderr.isatty() and not logs.for_machines() else _watch_lines
     before = committed()
     watcher = threading.Thread(
         target=watch, args=(stage, shards, images, lambda: committed() - before, stop), daemon=True
@@ -66,4 +74,7 @@ def _watch_bar(stage: str, shards: int, images: int, committed: Callable[[], int
 def _watch_lines(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
     begun = time.monotonic()
     while not stop.wait(LINE_SECONDS):
-        _log.info("%s", line(stage, committed(), shards, images, time.monotonic() - begun))
+        done, seconds = committed(), time.monotonic() - begun
+        found = estimates(done, shards, images, seconds)
+        told = logs.fields("progress", stage=stage, shards=shards, shards_done=done, **found)
+        _log.info("%s", line(stage, done, shards, images, seconds), extra=told)

@@ -223,14 +223,5 @@ def write_shard(scored: ScoredShard, plan: ScorePlan) -> tuple[str, int]:
     report = ShardReport(images + rejects.num_rows, images, reasons, scored.source.payload_bytes)
     plan.rejects[split].write(shard, rejects, report)
     plan.outputs[split].write(shard, plan.table[split](scored.ids, scored.scores), report)
-    count_records(plan.stage, report)
+    execution.count_records(plan.stage, report)
     return split, shard
-
-
-def count_records(stage: str, report: ShardReport) -> None:
-    """Count the images of a shard that came in, those that went out, and those that were rejected, by reason."""
-    execution.count(f"{stage}.in", report.records_in)
-    execution.count(f"{stage}.images", report.records_out)
-    execution.count(f"{stage}.rejected", sum(report.rejected.values()))
-    for reason, images in report.rejected.items():
-        execution.count(f"{stage}.rejected.{reason}", images)

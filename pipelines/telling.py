@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipelines import logs
 from schemas import layout
 
 _log = logging.getLogger("concord")
@@ -13,7 +14,8 @@ _log = logging.getLogger("concord")
 def tell(result: Any) -> None:
     """Tell of a finished stage, a `StageResult`."""
     if not result.made:
-        _log.info("%s %s: already there, nothing to do", result.stage, result.product)
+        skipped = logs.fields("stage_skipped", stage=result.stage, product=result.product)
+        _log.info("%s %s: already there, nothing to do", result.stage, result.product, extra=skipped)
         return
     counts = result.counts
     parts = []
@@ -30,7 +32,9 @@ def tell(result: Any) -> None:
         parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to look at ({found or 'none'})")
     if result.stage == "train":
         parts.append(trained(counts))
-    _log.info("%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts))
+    told = {name: value for name, value in vars(result).items() if name != "made"}
+    line = "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts)
+    _log.info(*line, extra=logs.fields("stage_done", **told))
 
 
 def trained(counts: dict[str, Any]) -> str:

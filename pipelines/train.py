@@ -16,7 +16,7 @@ from typing import IO, Any
 import apache_beam as beam
 
 from models.job import TrainJob
-from pipelines import execution, gpus
+from pipelines import execution, gpus, logs
 from schemas import errors
 from schemas.errors import ConcordError
 from schemas.fields import resource_hints
@@ -76,7 +76,8 @@ def _follow(jobs: Sequence[TrainJob], lines: IO[str]) -> tuple[dict[str, Any], i
     for text in lines:
         said = json.loads(text)
         if "epoch" in said:
-            _log.info("%s", epoch_line(jobs[done].title, said))
+            told = logs.fields("epoch", **{**said, "model": jobs[done].title})
+            _log.info("%s", epoch_line(jobs[done].title, said), extra=told)
         done += "metrics" in said
     return said, done
 

@@ -15,7 +15,7 @@ from pipelines import execution, members
 from pipelines.execution import Context, StageResult
 from pipelines.features import feature_folder, features
 from pipelines.train import TrainModels
-from schemas import cards, plugins, products, storage, sweeps
+from schemas import cards, halves, plugins, products, storage, sweeps
 from schemas.errors import InputError
 from schemas.products import ImageSet
 from schemas.train_settings import FeatureSettings, TrainSettings
@@ -127,7 +127,7 @@ def _missing(training: Training, afresh: bool) -> list[TrainJob]:
     jobs = [job for job in training.jobs if afresh or not cards.is_current(job.folder, job.fingerprint)]
     for job in jobs:
         storage.remove(storage.join(job.folder, cards.CARD_FILE))
-        storage.sweep_partials(job.folder)
+        halves.sweep(job.folder, below=True)
         if afresh:
             storage.remove(storage.join(job.folder, cards.CHECKPOINT_FILE))
     return jobs

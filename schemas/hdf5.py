@@ -22,7 +22,7 @@ _MOST_HOPS = 16  # soft links on the way to one dataset
 _MOST_OBJECTS = 100_000  # that are looked at in one file
 _FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_SZIP, h5z.FILTER_LZF)
 _SHOWN = 20  # names of datasets in a message
-_TROUBLES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
+TROUBLES = (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def opened(path: str) -> Iterator[h5py.File]:
         _check_driver(path, raw)
         try:  # a local file is read by the library itself, which is faster than through Python
             file = h5py.File(raw if storage.is_remote(path) else path, "r")
-        except _TROUBLES as error:
+        except TROUBLES as error:
             raise InputError(f"{path} is not a readable HDF5 file ({one_line(error)}); copy it again") from error
         with file:
             yield file
@@ -63,7 +63,7 @@ def explained(path: str, what: str) -> Iterator[None]:
     """Turn the library's errors on damaged files into one that says where."""
     try:
         yield
-    except _TROUBLES as error:
+    except TROUBLES as error:
         raise InputError(f"{path}: cannot read {what} ({one_line(error)}); copy the file again") from error
 
 

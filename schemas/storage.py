@@ -364,13 +364,6 @@ def check_no_link(folder: str) -> None:
         folder = os.path.dirname(folder)
 
 
-def sweep_partials(folder: str, beginning: str = "") -> None:
-    """Remove halves of files whose names begin so, left by killed processes; object stores keep no halves."""
-    for name in [] if is_remote(folder) else list_files(folder):
-        if name.startswith(f".{beginning}") and name.endswith(".partial"):
-            remove(join(folder, name))
-
-
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[str]:
     """A worker's own temporary folder, gone when the block ends."""

@@ -22,7 +22,7 @@ from tests import chain_run, other_runners
 from tests.test_places import rows, small_runs
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(1200)]
-COUNTED = (".elements", ".images", ".rows", ".rejected")
+COUNTED = (".elements", ".in", ".out", ".rejected")
 CHAIN_SECONDS = 900
 BOTH = ["--splits", "test,validation"]
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -131,3 +132,15 @@ def test_killed_at_random_it_ends_with_the_same_tables(
         for name, table in expected.items():
             assert found[name] == table, name
         assert not list(root.rglob("*.partial"))
+
+
+def test_halves_beside_all_files_are_removed_by_who_writes_there_next(
+    finished: tuple[Path, Path, float], tmp_path: Path
+) -> None:
+    whole, run_file, _ = finished
+    root = tmp_path / "root"
+    shutil.copytree(whole, root)
+    for path in [path for path in root.rglob("*") if path.is_file() and path.parent.name != "runs"]:
+        path.with_name(f".{path.name}.0123.partial").write_bytes(b"half")
+    chain_run.finish(root, run_file, "--force")
+    assert not list(root.rglob("*.partial"))

@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis import thumbnails
 from analysis.tables import Row
-from schemas import layout, products, storage, tables
+from schemas import halves, layout, products, storage, tables
 from schemas.products import ImageSet
 from schemas.queue_settings import CSV, FIFTYONE, LABEL_STUDIO, QueueSettings
 from schemas.rejects import Reason
@@ -77,6 +77,7 @@ def write(settings: QueueSettings, root: str, queue: str) -> dict[str, Any]:
     tool, folder = _tool(settings.export), folder_of(settings, root)
     rows = tables.read(layout.queue(root, settings.dataset, settings.split), queue).to_pylist()
     storage.remove(storage.join(folder, products.MANIFEST))  # halves of two exports must not pass for one
+    halves.sweep(folder, below=True)
     pictures = write_pictures(images, settings.split, rows, storage.join(folder, tool.PICTURES))
     shown = {image_id: name for image_id, name in pictures.items() if not isinstance(name, Reason)}
     kept = [row for row in rows if row["image_id"] in shown]

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from schemas import storage
+from schemas import halves, storage
 from schemas.settings import DrawSettings
 
 SIDE = 32
@@ -111,7 +111,7 @@ class SampleSize:
 def write(settings: DrawSettings, output: str) -> dict[str, int]:
     """Draw the .h5 file, and return the crops of each split."""
     size = SampleSize(settings.train, settings.test, settings.validation)
-    storage.sweep_partials(storage.parent(output), output.rsplit("/", 1)[-1])
+    halves.sweep_of(output)
     write_sample(output, size, settings.seed)
     return dict(vars(size))
 

@@ -189,7 +189,8 @@ def test_what_only_one_labelled_is_counted(root: str) -> None:
         "unpaired": {"only_a": len(x - y), "only_b": len(y - x)},
     }
     assert result.counters["agree.elements"] == SHARDS
-    assert result.counters["agree.images"] == len(x & y)
+    assert result.counters["agree.out"] == len(x & y)
+    assert result.counters["agree.unpaired.only_a"] == len(x - y)
     assert 0 < result.counters["agree.element_bytes.max"] < 256_000_000
 
 

@@ -180,7 +180,12 @@ def test_every_kind_of_file_gives_the_same_tables(
     sets = result.counts.pop("label_sets")
     assert result.counts == label_files.expected_counts(db)
     assert sets["machine"]["rows"] > 0
-    elements = result.counters["confirm.read_machine.elements"]
+    counters = result.counters
+    read = {side: result.counts[side] for side in ("machine", "human")}
+    assert counters["confirm.in"] == sum(side["read"] for side in read.values())
+    for reason in {reason for side in read.values() for reason in side["malformed"]}:
+        assert counters[f"confirm.rejected.{reason}"] == sum(side["malformed"].get(reason, 0) for side in read.values())
+    elements = counters["confirm.read_machine.elements"]
     assert elements == 3 if style.zipped else elements > 5
 
 
@@ -212,7 +217,7 @@ def test_the_same_bytes_however_many_workers(
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert second.counters["confirm.read_machine.elements"] > 8
     assert second.counters["confirm.join.elements"] == 8
-    assert second.counters["confirm.rows"] == first.counts["confirmed"] + first.counts["rejected"]
+    assert second.counters["confirm.out"] == first.counts["confirmed"] + first.counts["rejected"]
 
 
 def test_the_same_bytes_in_processes(files: tuple[str, str], tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_the_work_is_cut_into_elements_that_are_neither_rows_nor_everything(tmp_
         file["y"] = np.zeros(4096, dtype=np.uint8)
     result = convert(settings_for(path, keys={"train": "X:y"}, shards=0), tmp_path / "root")
     counters = result.counters
-    assert (result.made, result.counts["in"], counters["convert.images"]) == (True, 4096, 4096)
+    assert (result.made, result.counts["in"], counters["convert.out"]) == (True, 4096, 4096)
     assert 8 <= counters["convert.read.elements"] < 4096 / 64
     assert counters["convert.write.elements"] == 8
     assert counters["convert.read.element_bytes.max"] == 256 * 64  # one slab: 256 rows of 4x4 floats

@@ -187,7 +187,7 @@ def test_a_killed_run_fetches_nothing_again_that_it_has_committed(
         again = asked(server) - first
         assert set(again) == set(contents) - committed
         assert set(again.values()) == {1}
-        assert result.counters["convert.images"] == COUNT - len(committed)
+        assert result.counters["convert.out"] == COUNT - len(committed)
         assert (result.counts["in"], result.counts["out"]) == (COUNT, COUNT)
         convert(shutil.copytree(folder / "root", tmp_path / "smooth"), images_from=place(server), **given)
     assert photo_runs.files(root) == photo_runs.files(tmp_path / "smooth")

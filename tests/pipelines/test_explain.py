@@ -144,7 +144,7 @@ def test_a_shard_is_an_element_and_only_what_is_asked_about_is_read(explained: t
     parts = {int(path.name[5:10]) for path in folder(root).glob("*.parquet")}
     assert manifest(root)["parts"] == sorted(parts) and len(parts) < 7
     assert results[0].counters["explain.elements"] == 2 * len(parts)
-    assert results[0].counters["explain.images"] == 2 * 7
+    assert results[0].counters["explain.out"] == 2 * 7
     whole = min(path.stat().st_size for path in Path(layout.images(root, "drawn", "1.0.0")).glob("drawn-test*"))
     assert results[0].counters["explain.element_bytes.max"] < whole / 3
 

@@ -78,6 +78,12 @@ def check(root: Path | str, result: StageResult, expected: set[tuple[Any, ...]],
     refused = rejects(root)
     assert result.counts["in"] == rows == len(found) + len(refused)
     assert result.counts["rejected"] == refused["reason"].value_counts().to_dict()
+    counted = {"import.in": rows, "import.out": len(found), "import.rejected": len(refused)}
+    counted |= {f"import.rejected.{reason}": count for reason, count in result.counts["rejected"].items()}
+    names = ("import.in", "import.out", "import.rejected")
+    assert {name: n for name, n in result.counters.items() if name.startswith(names)} == {
+        name: n for name, n in counted.items() if n
+    }
 
 
 # --- Kinds of files -----------------------------------------------------------------------------

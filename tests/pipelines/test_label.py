@@ -138,7 +138,7 @@ def test_an_element_is_a_shard_and_counts_are_kept(labelled: tuple[str, list[Any
     assert [result.counts for result in results] == [{"in": 160, "out": 160, "rejected": {}}] * 2
     counters = results[0].counters
     assert counters["label.elements"] == 2 * 8
-    assert counters["label.images"] == 2 * 160
+    assert counters["label.out"] == 2 * 160
     largest = max(tfrecord(root, shard).stat().st_size for shard in range(8))
     assert counters["label.element_bytes.max"] == largest < 256_000_000
     manifest = json.loads(Path(layout.labels(root, "drawn", "cnn1", "test"), "_concord.json").read_text())

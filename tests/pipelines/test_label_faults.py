@@ -275,7 +275,7 @@ def test_counters_tell_of_records_batches_speed_and_loading(own: str) -> None:
     index = images(own).index("test")
     sizes = [index.read(shard).num_rows for shard in range(4)]
     counters = run(own).counters
-    assert (counters["label.in"], counters["label.images"], counters.get("label.rejected")) == (COUNT, COUNT, None)
+    assert (counters["label.in"], counters["label.out"], counters.get("label.rejected")) == (COUNT, COUNT, None)
     assert counters["label.batch_images.max"] == 4
     assert counters["label.batch_images.min"] == min(size % 4 or 4 for size in sizes)
     batches = sum(-(-size // 4) for size in sizes)

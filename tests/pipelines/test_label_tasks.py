@@ -89,7 +89,7 @@ def test_an_image_gets_every_label_at_or_above_its_threshold(tmp_path: Path) -> 
     np.testing.assert_allclose([row["confidence"] for row in found], [row[2] for row in expected], atol=1e-6)
     np.testing.assert_allclose([row["scores"] for row in found], [row[3] for row in expected], atol=1e-6)
     assert result.counts == {"in": 60, "out": 60, "rejected": {}}
-    assert result.counters["label.images"] == 60
+    assert result.counters["label.out"] == 60
     manifest = jsonfile.find(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None
     assert manifest["thresholds"] == dict(zip(CLASSES["multilabel"], LIMITS, strict=True))

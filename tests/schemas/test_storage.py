@@ -207,15 +207,6 @@ def test_local_output_that_fails_leaves_the_old_file(place: str) -> None:
     assert not Path(scratch).exists()
 
 
-def test_sweep_removes_only_halves(place: str) -> None:
-    names = [".part-0.parquet.1f.partial", "part-0.parquet", ".hidden", "odd.partial"]
-    for name in names:
-        storage.write_bytes(storage.join(place, name), b"1")
-    storage.sweep_partials(place)
-    kept = names if storage.is_remote(place) else names[1:]
-    assert sorted(storage.list_files(place)) == sorted(kept)
-
-
 @pytest.mark.parametrize("path", ["ftp://host/file", "hdfs://host/file", "https://host/file"])
 def test_unknown_scheme_is_an_error(path: str) -> None:
     scheme = path.partition(":")[0]

@@ -41,7 +41,7 @@ from pipelines.samples.scenes.annotators import confirmed, human, machine
 from pipelines.samples.scenes.classes import NAMES
 from pipelines.samples.scenes.oddities import Oddities, encode
 from pipelines.samples.scenes.pictures import Scene, paint, plan
-from schemas import storage
+from schemas import halves, storage
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
 
@@ -108,7 +108,7 @@ def _claim(output: str) -> None:
     for name in sorted({*TABLES} & names.keys()):
         storage.remove(storage.join(output, name))
     for folder in (output, storage.join(output, "images")):
-        storage.sweep_partials(folder)
+        halves.sweep(folder)
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(storage.remove, pictures))
 
