@@ -78,6 +78,7 @@ def test_a_store_that_does_not_answer_is_asked_again(place: tuple[str, FaultySto
     assert time.monotonic() - began < 15
 
 
+@pytest.mark.timeout(120, method="thread")  # no signal ends a call of Google's client
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_store_that_never_recovers_is_named_in_bounded_time(
     place: tuple[str, FaultyStore], monkeypatch: pytest.MonkeyPatch, action: str
