@@ -75,6 +75,10 @@ def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
                     value: Any = getattr(settings, entry.name)
                     named = value if isinstance(value, tuple) else (value,)
                     yield from ((f"{stage}.{entry.name}", path) for path in named if path not in _NAMED_ELSEWHERE)
+    for name in ("train", "teacher_train") if chain.generations else ():
+        weights = (getattr(chain.generations, name) or {}).get("weights", "")
+        if weights not in _NAMED_ELSEWHERE:
+            yield f"generations.{name}.weights", weights
 
 
 def defaults(options: PipelineOptions) -> None:

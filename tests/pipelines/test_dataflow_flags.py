@@ -123,6 +123,7 @@ LOCAL = [
     ("import", [{"annotator": "vendor", "split": "test", "input": "/data/v.csv"}], "/data/v.csv"),
     ("train", [{"network": "vgg16", "weights": "vgg.h5"}], "vgg.h5"),
     ("features", {"network": "vgg16", "weights": "vgg.h5"}, "vgg.h5"),
+    ("generations", {"network": "vgg16", "train": {"weights": "vgg.h5"}}, "vgg.h5"),
 ]
 
 
