@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines.convert_stage import convert
+from pipelines.convert.stage import convert
 from pipelines.execution import Context
 from pipelines.samples.house_numbers import SampleSize, write_sample
 from schemas.settings import ConvertSettings

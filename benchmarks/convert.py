@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from benchmarks import common
-from pipelines.convert_stage import convert
-from pipelines.encoding import encode_png
+from pipelines.convert.encoding import encode_png
+from pipelines.convert.stage import convert
 from pipelines.execution import Context
 
 

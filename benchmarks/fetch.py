@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.confirm_stage import confirm
+from pipelines.confirm.stage import confirm
 from pipelines.execution import Context
 from pipelines.samples import scenes
 from schemas import hashing, layout

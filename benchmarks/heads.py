@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.convert_stage import convert
+from pipelines.convert.stage import convert
 from pipelines.execution import Context
 from pipelines.samples import house_numbers
-from pipelines.train_stage import train
+from pipelines.train.stage import train
 from schemas.settings import ConvertSettings
 from schemas.train_settings import TrainSettings
 

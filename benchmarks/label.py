@@ -16,7 +16,7 @@ import pyarrow as pa
 from benchmarks import common
 from pipelines import execution
 from pipelines.execution import Context
-from pipelines.label import Answers, label_table
+from pipelines.scoring.label import Answers, label_table
 from schemas import layout, products, tables
 from schemas.products import ImageSet
 from schemas.settings import LabelSettings
@@ -47,7 +47,7 @@ def model_folder(images: ImageSet) -> str:
 
 def concord(images: ImageSet, folder: Path) -> None:
     """Concord's label on the DirectRunner, from the TFRecord shards to the declared label set."""
-    from pipelines.label_stage import label
+    from pipelines.scoring.label_stage import label
 
     settings = LabelSettings(dataset=images.dataset, models=(NETWORK,), splits=(common.SPLIT,), batch_size=BATCH)
     label(settings, Context(images.root, force=True))

@@ -20,7 +20,7 @@ from clusters import flink, processes, tools
 from clusters.flink import Cluster
 from clusters.flink_parts import Plan, Ports
 from pipelines.execution import Context
-from pipelines.label_stage import label
+from pipelines.scoring.label_stage import label
 from schemas.products import ImageSet
 from schemas.settings import LabelSettings
 

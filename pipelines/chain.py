@@ -20,14 +20,14 @@ _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", 
 
 _STAGES = {  # in order, each with the module whose function of the same name it is
     "draw": "pipelines.draw",
-    "confirm": "pipelines.confirm_stage",
-    "convert": "pipelines.convert_stage",
-    "imports": "pipelines.imports_stage",
-    "features": "pipelines.features",
-    "train": "pipelines.train_stage",
-    "label": "pipelines.label_stage",
-    "agree": "pipelines.agree_stage",
-    "explain": "pipelines.explain_stage",
+    "confirm": "pipelines.confirm.stage",
+    "convert": "pipelines.convert.stage",
+    "imports": "pipelines.imports.stage",
+    "features": "pipelines.scoring.features",
+    "train": "pipelines.train.stage",
+    "label": "pipelines.scoring.label_stage",
+    "agree": "pipelines.agree.stage",
+    "explain": "pipelines.scoring.explain_stage",
 }
 
 
@@ -104,7 +104,7 @@ def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[.
             settings = [asked] if name == "features" else asked
             yield partial(getattr(importlib.import_module(module), name), settings, context)
     if run_file.generations:
-        generations = importlib.import_module("pipelines.generations")
+        generations = importlib.import_module("pipelines.generations.stage")
         verbs = {name: getattr(importlib.import_module(_STAGES[name]), name) for name in ("train", "label", "agree")}
         yield from generations.steps(run_file.generations, context, generations.Verbs(**verbs))
     for name, make in readers.items():

@@ -8,7 +8,7 @@ measures are known, which add columns to the summary.
 
 from pathlib import Path
 
-from pipelines import summaries
+from pipelines.agree import summaries
 from schemas import describe
 from schemas.registry import Table, registry
 

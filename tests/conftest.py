@@ -36,7 +36,7 @@ def sample_h5(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def converted(sample_h5: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root folder with the dataset `drawn`, 8 shards a split. Read it only: a test that writes works on a copy."""
-    from pipelines.convert_stage import convert
+    from pipelines.convert.stage import convert
     from pipelines.execution import Context
     from schemas.settings import ConvertSettings
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipelines.agree_stage import agree
-from pipelines.confirm_stage import confirm
+from pipelines.agree.stage import agree
+from pipelines.confirm.stage import confirm
 from pipelines.execution import Context
 from schemas import hashing, layout, tables
 from schemas.products import ShardFolder, ShardReport

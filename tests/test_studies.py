@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from models import networks
-from pipelines import heirs, sources
+from pipelines import sources
+from pipelines.generations import heirs
 from schemas import plugins, runfile, sweeps
 from schemas.errors import InputError
 

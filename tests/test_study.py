@@ -10,12 +10,12 @@ import pytest
 import scipy.io
 
 from models import saved
-from pipelines.agree_stage import agree
-from pipelines.convert_stage import convert
+from pipelines.agree.stage import agree
+from pipelines.convert.stage import convert
 from pipelines.execution import Context
-from pipelines.label_stage import label
 from pipelines.samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
-from pipelines.train_stage import train
+from pipelines.scoring.label_stage import label
+from pipelines.train.stage import train
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings
 from schemas.train_settings import TrainSettings

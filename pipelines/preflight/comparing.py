@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines import agree_stage, heirs
-from pipelines.agree import SplitPlan
-from pipelines.generations import check, left_out
-from pipelines.heirs import Heir
+from pipelines.agree import stage as agree_stage
+from pipelines.agree.pipeline import SplitPlan
+from pipelines.generations import heirs
+from pipelines.generations.heirs import Heir
+from pipelines.generations.stage import check, left_out
 from pipelines.preflight import learning, paces, sizes
 from pipelines.preflight.inputs import PLAIN_BYTES
 from pipelines.preflight.prospect import Labels, Prospect, State, Step

@@ -4,23 +4,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import (
-    confirm_stage,
-    convert_stage,
-    csv_ranges,
-    image_shards,
-    import_files,
-    imports_stage,
-    samples,
-    sources,
-)
-from pipelines.convert_stage import Job
-from pipelines.import_rows import CsvPart
+from pipelines import samples, sources
+from pipelines.confirm import stage as confirm_stage
+from pipelines.confirm.class_names import read_class_names
+from pipelines.convert import image_shards
+from pipelines.convert import stage as convert_stage
+from pipelines.convert.stage import Job
+from pipelines.formats import csv_ranges
+from pipelines.imports import files as import_files
+from pipelines.imports import stage as imports_stage
+from pipelines.imports.rows import CsvPart
 from pipelines.inputs import input_files
 from pipelines.preflight import paces, pictures, sizes
 from pipelines.preflight.prospect import Images, Labels, Prospect, State, Step, WaitsError
 from pipelines.sources import NO_PICTURES, PhotoSource, Slab, SourcePlan, slab_rows
-from pipelines.verdicts.class_names import read_class_names
 from schemas import jsonfile, layout, plugins, products, storage, tables
 from schemas.errors import InputError
 from schemas.layout import CONFIRMED, DIGITS, HUMAN, MACHINE

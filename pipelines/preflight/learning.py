@@ -5,10 +5,11 @@ import math
 from collections.abc import Sequence
 
 from models import networks
-from pipelines import explain_stage, label_stage, train_stage
-from pipelines import features as feature_stage
 from pipelines.preflight import paces, sizes
 from pipelines.preflight.prospect import Images, Labels, Model, Prospect, State, Step, WaitsError, state_of
+from pipelines.scoring import explain_stage, label_stage
+from pipelines.scoring import features as feature_stage
+from pipelines.train import stage as train_stage
 from schemas import cards, layout, plugins, products, storage, sweeps, tables
 from schemas.errors import InputError
 from schemas.products import MULTILABEL

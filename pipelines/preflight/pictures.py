@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipelines.convert_stage import PHOTO_BYTES
-from pipelines.fetching import Missing, Patience, read_each
+from pipelines.convert.fetching import Missing, Patience, read_each
+from pipelines.convert.stage import PHOTO_BYTES
 from pipelines.preflight.prospect import Prospect, store_of
 from pipelines.sources import PhotoSource
 from schemas import storage

@@ -121,8 +121,8 @@ def complete(options: PipelineOptions) -> None:
 def share_gpus(pipeline: beam.Pipeline) -> None:
     """Let a worker with a GPU be one process, where a step asks for one and no flag says how many.
 
-    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.gpus`), and each
-    holds a model of its own in its memory.
+    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.train.gpus`), and
+    each holds a model of its own in its memory.
     """
     debug = pipeline.options.view_as(DebugOptions)
     asked = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.label_table import read_label_table
+from pipelines.formats.label_table import read_label_table
 from pipelines.sources import Photo, PhotoSourcePlan, trees_identity
 from schemas import hashing, layout, storage
 from schemas.errors import InputError

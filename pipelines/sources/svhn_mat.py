@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from apache_beam.utils import shared
 
-from pipelines import matlab
+from pipelines.formats import matlab
 from pipelines.sources import (
     Records,
     Slab,

@@ -20,8 +20,8 @@ from schemas import tables as files
 from schemas.settings import ReportSettings
 from tests.analysis.pages import Outline, page_of
 from tests.analysis.small_root import DATASET, SmallRoot
-from tests.pipelines.test_agree import compare, write_set
-from tests.pipelines.test_agree_confidence import MACHINES, SETS
+from tests.pipelines.agree.test_agree import compare, write_set
+from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 
 DRAWN = ReportSettings(dataset="drawn")
 

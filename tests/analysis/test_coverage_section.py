@@ -8,8 +8,8 @@ from analysis import calibration
 from analysis.coverage import best, headline, of_pairs, read
 from analysis.tables import Pair
 from schemas import layout, products
-from tests.pipelines.test_agree import compare, write_set
-from tests.pipelines.test_agree_confidence import MACHINES, SETS
+from tests.pipelines.agree.test_agree import compare, write_set
+from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from analysis.tables import Pair
 from analysis.texts import UNDEFINED
 from tests.analysis.small_root import CLASSES, DATASET, SmallRoot
 from tests.analysis.test_agreement_matrix import compared, gathered
-from tests.pipelines.test_agree_confidence import SETS, both
+from tests.pipelines.agree.test_agree_confidence import SETS, both
 
 __all__ = ["compared"]
 

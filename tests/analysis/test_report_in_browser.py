@@ -20,8 +20,8 @@ from tests.analysis.small_root import DATASET, SmallRoot
 from tests.analysis.test_generations_section import study
 from tests.analysis.test_generations_section import write as write_study
 from tests.analysis.verdict_root import VerdictRoot
-from tests.pipelines.test_agree import compare, write_set
-from tests.pipelines.test_agree_confidence import MACHINES, SETS
+from tests.pipelines.agree.test_agree import compare, write_set
+from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None

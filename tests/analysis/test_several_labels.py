@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from analysis.by_image import by_image
-from pipelines.agree_stage import agree
+from pipelines.agree.stage import agree
 from pipelines.execution import Context
 from schemas.products import MULTILABEL
 from schemas.settings import AgreeSettings
 from tests.analysis.pages import Outline, page_of
-from tests.pipelines.test_agree_tasks import CLASSES, IDS, home, write_set
+from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
 
 NAMES = ("x", "y", "human")
 Given = dict[str, set[tuple[str, str]]]

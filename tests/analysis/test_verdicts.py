@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from analysis.report import headline
 from analysis.texts import UNDEFINED, brief
-from pipelines.confirm_stage import confirm
+from pipelines.confirm.stage import confirm
 from pipelines.execution import Context
 from schemas.settings import ConfirmSettings
 from tests.analysis.pages import Cells, Outline, only_script, page_of, section

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.confirm_stage import confirm
+from pipelines.confirm.stage import confirm
 from pipelines.execution import Context
 from schemas import layout, products, storage, tables, tfrecord
 from schemas.examples import encode_example

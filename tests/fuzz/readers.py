@@ -42,7 +42,7 @@ def _h5(path: Path) -> None:
 
 
 def _digit_struct(path: Path) -> None:
-    from pipelines import digit_boxes
+    from pipelines.formats import digit_boxes
 
     count = digit_boxes.count_mat(str(path))
     for entry in digit_boxes.read_mat(str(path), 0, min(count, 8)):
@@ -50,7 +50,7 @@ def _digit_struct(path: Path) -> None:
 
 
 def _number_of(entry: Any) -> None:
-    from pipelines.photo_headers import UnfitError
+    from pipelines.formats.photo_headers import UnfitError
 
     try:
         entry.number()
@@ -60,7 +60,7 @@ def _number_of(entry: Any) -> None:
 
 
 def _boxes(path: Path) -> None:
-    from pipelines import digit_boxes
+    from pipelines.formats import digit_boxes
 
     for entry in digit_boxes.read_csv(str(path)):
         _number_of(entry)
@@ -75,7 +75,7 @@ def _mat(path: Path) -> None:
 
 
 def _idx(path: Path) -> None:
-    from pipelines import idx
+    from pipelines.formats import idx
 
     labels = path.parent / "labels"
     labels.write_bytes(seeds.idx_files()[1])
@@ -83,8 +83,8 @@ def _idx(path: Path) -> None:
 
 
 def _label_rows(path: Path) -> None:
-    from pipelines import csv_ranges
-    from pipelines.verdicts import label_rows
+    from pipelines.confirm import label_rows
+    from pipelines.formats import csv_ranges
 
     for part in csv_ranges.plan([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",)):
         for block in csv_ranges.blocks(part):
@@ -92,7 +92,8 @@ def _label_rows(path: Path) -> None:
 
 
 def _imported(path: Path) -> None:
-    from pipelines import import_files, import_rows
+    from pipelines.imports import files as import_files
+    from pipelines.imports import rows as import_rows
 
     names = ("image_id", "label", "confidence")
     rules = import_rows.Rules("multiclass", frozenset("ab0123456789"), names)
@@ -102,7 +103,7 @@ def _imported(path: Path) -> None:
 
 
 def _label_table(path: Path) -> None:
-    from pipelines.label_table import read_label_table
+    from pipelines.formats.label_table import read_label_table
 
     read_label_table(str(path))
 
@@ -114,7 +115,7 @@ def _run_file(path: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    from pipelines.photographs import Wanted, prepare
+    from pipelines.convert.photographs import Wanted, prepare
 
     for wanted in (Wanted(), Wanted(max_side=5)):
         prepare(path.read_bytes(), wanted)
@@ -160,7 +161,7 @@ def _label_shard(path: Path) -> None:
 
 def _record(path: Path) -> None:
     """As a shard of one record, of which the index says what it says of the first seed."""
-    from pipelines.shards import ImageShard, read_payloads
+    from pipelines.scoring.shards import ImageShard, read_payloads
     from schemas import examples, tfrecord
     from schemas.products import ShardFolder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import fetching
+from pipelines.convert import fetching
 from schemas.train_settings import TrainSettings
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
@@ -24,7 +24,7 @@ def models() -> tuple[TrainSettings, TrainSettings]:
 def trained(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root with the dataset `drawn` and two models. Read it only: a test that writes works on a copy."""
     from pipelines.execution import Context
-    from pipelines.train_stage import train
+    from pipelines.train.stage import train
 
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("trained") / "root"))
     results = train([CNN1, CNN2], Context(root))

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipelines import convert_stage
+from pipelines.convert import stage as convert_stage
 from pipelines.execution import Context, StageResult
 from schemas.settings import ConvertSettings
 

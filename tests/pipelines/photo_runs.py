@@ -10,7 +10,8 @@ import duckdb
 import numpy as np
 from PIL import Image
 
-from pipelines import confirm_stage, convert_stage
+from pipelines.confirm import stage as confirm_stage
+from pipelines.convert import stage as convert_stage
 from pipelines.execution import Context, StageResult
 from schemas.settings import ConfirmSettings, ConvertSettings
 

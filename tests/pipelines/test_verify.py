@@ -14,12 +14,12 @@ from analysis import queue_table, verify
 from analysis.verify import Outcome
 from analysis.verify.inventory import METADATA
 from pipelines import cli
-from pipelines.agree_stage import agree
-from pipelines.convert_stage import convert
+from pipelines.agree.stage import agree
+from pipelines.convert.stage import convert
 from pipelines.describe import every_table
 from pipelines.execution import Context
-from pipelines.imports_stage import import_labels
-from pipelines.label_stage import label
+from pipelines.imports.stage import import_labels
+from pipelines.scoring.label_stage import label
 from schemas import storage, tables
 from schemas.checksums import RowSum
 from schemas.products import ShardFolder, ShardReport

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from pipelines import digit_boxes
+from pipelines.formats import digit_boxes
 from pipelines.sources.svhn_h5 import H5Source
 from schemas import hdf5
 from schemas.errors import InputError

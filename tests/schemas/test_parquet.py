@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import import_files, import_rows
+from pipelines.imports import files as import_files
+from pipelines.imports import rows as import_rows
 from schemas import parquet, tables
 from schemas.errors import ConcordError, IncompleteError, InputError
 from schemas.thrift import Compact

@@ -1,0 +1,275 @@
+"""What people's verdicts make of a machine's label rows: the join of one shard, without Beam.
+
+Both sides are rows (image, label, value, order): the value is the machine's confidence, or people's 1 or 0; the order
+is the row's place in the input, by which the first of several is known.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.confirm import tallies
+from pipelines.confirm.tallies import Key
+from schemas import hashing, hexids, tables
+from schemas.hashing import SHARD_SEED, SPLIT_SEED
+from schemas.tables import CONFIRMED, REJECTED
+
+SIDE = pa.schema(
+    [
+        pa.field("image", pa.uint64(), nullable=False),
+        pa.field("label", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("value", pa.float32(), nullable=False),
+        pa.field("order", pa.uint64(), nullable=False),
+    ]
+)
+DROPPED = "dropped"  # of a verdict: people differ, and the rule leaves it open
+DECILES = 10
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings that a join follows; see `ConfirmSettings`."""
+
+    on_conflict: str
+    one_label: str
+    label_sets: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one side, as columns of the same length; labels are numbers in an order of their names."""
+
+    images: npt.NDArray[np.uint64]
+    labels: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    orders: npt.NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Rows":
+        """Some of the rows."""
+        return Rows(self.images[rows], self.labels[rows], self.values[rows], self.orders[rows])
+
+    def sorted(self) -> "Rows":
+        """By image, label and order."""
+        return self.take(np.lexsort((self.orders, self.labels, self.images)))
+
+    def firsts(self) -> npt.NDArray[np.int64]:
+        """Where each image and label of sorted rows begins."""
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        new = (self.images[1:] != self.images[:-1]) | (self.labels[1:] != self.labels[:-1])
+        return np.flatnonzero(np.append(True, new))
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a shard's join found.
+
+    Attributes:
+        names: labels by number.
+        confirmed: the rows of the label set `confirmed`, with the machine's confidences.
+        verdicts: whether people confirmed each of them.
+        machine, human: the rows of these label sets.
+        tally: counts of everything.
+    """
+
+    names: tuple[str, ...]
+    confirmed: Rows
+    verdicts: npt.NDArray[np.bool_]
+    machine: Rows
+    human: Rows
+    tally: pa.Table
+
+
+def deciles(confidences: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """The tenth of [0, 1] in which each confidence lies: 0 for [0, 0.1), 9 for [0.9, 1]."""
+    return np.minimum((confidences * np.float32(DECILES)).astype(np.int64), DECILES - 1)
+
+
+def rows_of(sides: Sequence[Sequence[pa.Table]]) -> tuple[tuple[str, ...], list[Rows]]:
+    """The rows of each side, their labels numbered in the order of the names of all sides together."""
+    whole = [pa.concat_tables([SIDE.empty_table(), *side]).unify_dictionaries().combine_chunks() for side in sides]
+    labels = [side["label"].combine_chunks() for side in whole]
+    names = sorted({name for label in labels for name in label.dictionary.to_pylist()})
+    number = {name: place for place, name in enumerate(names)}
+    rows = []
+    for side, label in zip(whole, labels, strict=True):
+        numbers = np.array([number[name] for name in label.dictionary.to_pylist()], dtype=np.int64)
+        indices = label.indices.to_numpy(zero_copy_only=False)
+        columns = [side[name].combine_chunks().to_numpy(zero_copy_only=False) for name in ("image", "value", "order")]
+        rows.append(Rows(columns[0], numbers[indices], columns[1], columns[2]))
+    return tuple(names), rows
+
+
+def join(machine_batches: Sequence[pa.Table], human_batches: Sequence[pa.Table], rules: Rules) -> Joined:
+    """Give the machine's rows people's verdicts.
+
+    Args:
+        machine_batches: tables of schema `SIDE`, in any order.
+        human_batches: the same, of people's rows.
+        rules: how.
+    """
+    names, (machine, human) = rows_of([machine_batches, human_batches])
+    matched, seen = _matching(machine, human).sorted(), _matching(human, machine).sorted()
+    starts, seen_starts = matched.firsts(), seen.firsts()
+    pairs = matched.take(starts)
+    verdicts = resolve(seen, seen_starts, rules.on_conflict)
+    counts = _counts(matched, starts, seen, seen_starts)
+    certain = pairs.take(verdicts == 1)
+    counts[("images", "", 0)] = len(distinct(certain.images))
+    kept = verdicts >= 0
+    if rules.one_label:
+        kept = _one_label(pairs, verdicts == 1, rules.one_label)
+        counts[("other_labels", "", 0)] = int((verdicts >= 0).sum() - kept.sum())
+    sides = _label_sets(machine, human, certain.images, rules, counts)
+    grids = [_grid(what, pairs.take(verdicts == value), names) for what, value in _VERDICTS]
+    repeated = np.ones(len(matched), dtype=bool)
+    repeated[starts] = False
+    grids.append(_grid("duplicate_rows", matched.take(repeated), names))
+    return Joined(names, pairs.take(kept), verdicts[kept] == 1, *sides, tallies.add([tallies.of(counts), *grids]))
+
+
+_VERDICTS = ((CONFIRMED, 1), (REJECTED, 0), (DROPPED, -1))
+
+
+def _grid(what: str, pairs: Rows, names: Sequence[str]) -> pa.Table:
+    """Tally of pairs by label and decile of confidence."""
+    cells = np.bincount(pairs.labels * DECILES + deciles(pairs.values), minlength=len(names) * DECILES)
+    return tallies.of_grid(what, pa.array(names, pa.string()), cells.reshape(-1, DECILES))
+
+
+def _matching(left: Rows, right: Rows) -> Rows:
+    """The rows of the left side whose image and label the right side has as well."""
+    keys = [
+        pa.table({"image": side.images, "label": side.labels, "row": np.arange(len(side))}) for side in (left, right)
+    ]
+    found = keys[0].join(keys[1], keys=["image", "label"], join_type="left semi", use_threads=False)
+    return left.take(found["row"].to_numpy())
+
+
+def _of_images(rows: Rows, images: npt.NDArray[np.uint64]) -> Rows:
+    """The rows of some images."""
+    keys = pa.table({"image": rows.images, "row": np.arange(len(rows))})
+    wanted = pa.table({"image": images})
+    found = keys.join(wanted, keys=["image"], join_type="left semi", use_threads=False)
+    return rows.take(found["row"].to_numpy())
+
+
+def resolve(rows: Rows, starts: npt.NDArray[np.int64], rule: str) -> npt.NDArray[np.int8]:
+    """People's verdict on each image and label: 1 present, 0 absent, -1 left open.
+
+    Args:
+        rows: people's, sorted.
+        starts: where each image and label begins among them.
+        rule: what to do where people differ, see `ConfirmSettings.on_conflict`; a tied majority is a no.
+    """
+    if not len(starts):
+        return np.zeros(0, dtype=np.int8)
+    yes = np.add.reduceat(rows.values == 1, starts, dtype=np.int64)
+    total = np.diff(np.append(starts, len(rows)))
+    conflict = (yes > 0) & (yes < total)
+    settled = {
+        "rejected": np.zeros(len(starts), np.int8),
+        "confirmed": np.ones(len(starts), np.int8),
+        "majority": (2 * yes > total).astype(np.int8),
+        "first": (rows.values[starts] == 1).astype(np.int8),
+        "drop": np.full(len(starts), -1, np.int8),
+    }[rule]
+    return np.where(conflict, settled, (yes > 0).astype(np.int8))
+
+
+def _counts(
+    matched: Rows, starts: npt.NDArray[np.int64], seen: Rows, seen_starts: npt.NDArray[np.int64]
+) -> Counter[Key]:
+    """How often matched rows were repeated, and people differed."""
+    counts: Counter[Key] = Counter()
+    counts[("duplicate", "machine", 0)] = len(matched) - len(starts)
+    counts[("duplicate", "human", 0)] = len(seen) - len(seen_starts)
+    counts[("conflict", "human", 0)] = int((resolve(seen, seen_starts, "drop") == -1).sum())
+    return counts
+
+
+def _one_label(pairs: Rows, confirmed: npt.NDArray[np.bool_], rule: str) -> npt.NDArray[np.bool_]:
+    """Which pair is its image's one label: the first in the input, or the most confident (of such, the first)."""
+    keys = (pairs.orders, pairs.images) if rule == "first" else (pairs.orders, -pairs.values, pairs.images)
+    order = np.lexsort(keys)
+    order = order[confirmed[order]]
+    images = pairs.images[order]
+    kept = np.zeros(len(pairs), dtype=bool)
+    kept[order[np.append(True, images[1:] != images[:-1])] if len(order) else order] = True
+    return kept
+
+
+def _label_sets(
+    machine: Rows, human: Rows, images: npt.NDArray[np.uint64], rules: Rules, counts: Counter[Key]
+) -> tuple[Rows, Rows]:
+    """The rows of the label sets `machine` and `human`, each image and label once."""
+    none = machine.take(np.zeros(0, dtype=np.int64))
+    counts.update(per_image("confirmed", images))
+    if rules.label_sets == "none":
+        return none, none
+    if rules.label_sets == "images":
+        wanted = distinct(images)
+        machine, human = _of_images(machine, wanted), _of_images(human, wanted)
+    machine, human = machine.sorted(), human.sorted()
+    starts = human.firsts()
+    verdicts = resolve(human, starts, rules.on_conflict)
+    people = human.take(starts)
+    people = Rows(people.images, people.labels, verdicts.astype(np.float32), people.orders).take(verdicts >= 0)
+    once = machine.take(machine.firsts())
+    for name, before, after in (("machine", machine, once), ("human", human, people)):
+        counts[("set_rows", name, 0)] = len(after)
+        counts[("set_repeated", name, 0)] = len(before) - len(after)
+        counts.update(per_image(name, after.images))
+    return once, people
+
+
+def distinct(images: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The images that sorted rows are of, each once."""
+    return images[np.append(True, images[1:] != images[:-1])] if len(images) else images
+
+
+def per_image(annotator: str, images: npt.NDArray[np.uint64]) -> Counter[Key]:
+    """How many images have 1, 2, ... labels.
+
+    Args:
+        annotator: whose.
+        images: (n,) the image of each label, sorted.
+    """
+    starts = np.flatnonzero(np.append(True, images[1:] != images[:-1])) if len(images) else np.zeros(0, np.int64)
+    how_many = np.bincount(np.diff(np.append(starts, len(images))))
+    return Counter(
+        {("labels_per_image", annotator, labels): int(n) for labels, n in enumerate(how_many) if n and labels}
+    )
+
+
+def label_table(
+    rows: Rows, names: Sequence[str], verdicts: npt.NDArray[np.bool_] | None, fractions: dict[str, float]
+) -> dict[str, pa.Table]:
+    """The rows as a label set's table for each split, in hash order.
+
+    Args:
+        rows: in any order.
+        names: labels by number.
+        verdicts: whether people confirmed each; None where the set has no verdicts.
+        fractions: the splits, and their shares of the images.
+    """
+    hashes = hexids.hashes(rows.images, SHARD_SEED)
+    order = np.lexsort((rows.labels, rows.images, hashes))
+    rows = rows.take(order)
+    columns = {
+        "image_id": hexids.texts(rows.images),
+        "label": pa.array(names, pa.string()).take(pa.array(rows.labels)),
+        "confidence": pa.array(rows.values),
+    }
+    if verdicts is not None:
+        columns["verdict"] = pa.array([REJECTED, CONFIRMED]).take(pa.array(verdicts[order].astype(np.int8)))
+    table = tables.label_rows(columns)
+    splits = hashing.split_at(hexids.hashes(rows.images, SPLIT_SEED), fractions)
+    return {split: table.filter(pa.array(splits == split)) for split in fractions}

@@ -1,0 +1,135 @@
+"""`agree` on several labels an image, and on numbers: what pandas and scikit-learn make of the same rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import cohen_kappa_score, f1_score, hamming_loss
+
+from pipelines.agree.stage import agree
+from pipelines.execution import Context
+from schemas import hashing, layout, products, tables
+from schemas.errors import InputError
+from schemas.products import MULTILABEL, SEQUENCE, ShardFolder, ShardReport
+from schemas.settings import AgreeSettings
+
+SHARDS, CLASSES, IMAGES = 8, ("cat", "dog", "egg"), 300
+HOME = "h" * 16
+IDS = [f"i{number:04d}" for number in range(IMAGES)]
+
+
+def write_rows(folder: ShardFolder, frame: pd.DataFrame, schema: pa.Schema, **facts: Any) -> None:
+    """A product's shards, each image in its own, in hash order."""
+    hashes = hashing.image_hashes(frame["image_id"].tolist())
+    ordered = frame.assign(hash=hashes, shard=hashing.shard_of(hashes, SHARDS)).sort_values("hash", kind="stable")
+    for shard in range(SHARDS):
+        part = ordered[ordered["shard"] == shard]
+        columns = {
+            field.name: pa.array(part[field.name], field.type)
+            if field.name in part
+            else pa.nulls(len(part), field.type)
+            for field in schema
+        }
+        folder.write(shard, pa.table(columns, schema=schema.remove_metadata()), ShardReport(len(part), len(part)))
+    folder.complete(**facts)
+
+
+def write_set(root: str, name: str, frame: pd.DataFrame, **facts: Any) -> None:
+    folder = ShardFolder(layout.labels(root, "d", name, "test"), SHARDS, f"{name:f<16}")
+    write_rows(folder, frame, tables.LABELS, annotator=name, split="test", images=HOME, rows=len(frame), **facts)
+
+
+def home(root: str, task: str) -> None:
+    """The manifest of a dataset's images, and its index."""
+    folder = layout.images(root, "d", "1.0.0")
+    products.write_manifest(folder, {"fingerprint": HOME, "shards": SHARDS, "task": task, "classes": CLASSES})
+    index = pa.schema([tables.INDEX.field("image_id")])
+    write_rows(ShardFolder(layout.index(root, "d", "test"), SHARDS, HOME), pd.DataFrame({"image_id": IDS}), index)
+
+
+def rows(root: str, name: str) -> pd.DataFrame:
+    found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "d", ("x", "y"), "test")).to_pandas()
+    return found
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, Any]:
+    """0/1 for each image and class: of two machines and of people, who say of some neither yes nor no."""
+    rng = np.random.default_rng(3)
+    truth = rng.random((IMAGES, len(CLASSES))) < (0.5, 0.2, 0.05)
+    flipped = {name: truth ^ (rng.random(truth.shape) < share) for name, share in (("x", 0.1), ("y", 0.2))}
+    return {"truth": truth, "known": rng.random(truth.shape) < 0.6, **flipped}
+
+
+def frame_of(given: Any, sure: float = 0.75) -> pd.DataFrame:
+    image, label = np.nonzero(given)
+    columns = {"image_id": np.array(IDS)[image], "label": np.array(CLASSES)[label]}
+    return pd.DataFrame(columns).assign(confidence=np.float32(sure))
+
+
+@pytest.fixture(scope="module")
+def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A root with two machines that saw every image (y all but one, which it rejected), and people's yes and no."""
+    root = str(tmp_path_factory.mktemp("several"))
+    home(root, MULTILABEL)
+    write_set(root, "x", frame_of(sets["x"]), seen_all=True)
+    seen = sets["y"] & (np.array(IDS) != IDS[7])[:, None]
+    write_set(root, "y", frame_of(seen), seen_all=True)
+    rejects = ShardFolder(layout.label_rejects(root, "d", "y", "test"), SHARDS, f"{'y':f<16}")
+    gone = pd.DataFrame([{"image_id": IDS[7], "source": "s", "position": "p", "reason": "r", "detail": "d"}])
+    write_rows(rejects, gone, tables.REJECTS)
+    yes = frame_of(sets["truth"] & sets["known"]).assign(confidence=np.float32(1), verdict="confirmed")
+    no = frame_of(~sets["truth"] & sets["known"]).assign(confidence=np.float32(0), verdict="rejected")
+    write_set(root, "human", pd.concat([yes, no]))
+    (result,) = agree(AgreeSettings(dataset="d", annotators=("x", "y"), truth="human"), Context(root))
+    assert result.counts == {"in": IMAGES, "out": IMAGES - 1, "unpaired": {"only_a": 1}}
+    return root
+
+
+def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[str, Any]) -> None:
+    there = np.array(IDS) != IDS[7]
+    x, y, truth, known = (sets[name][there] for name in ("x", "y", "truth", "known"))
+    summary: Any = rows(labelled, "summary").set_index(["scope", "label"])
+    whole = summary.loc["all"].iloc[0]
+    assert (whole["n"], whole["n_agree"]) == (len(x), (x == y).all(axis=1).sum())
+    assert whole["observed"] == pytest.approx((x == y).mean())
+    assert whole["hamming_loss"] == pytest.approx(hamming_loss(x, y))
+    for side, given in (("a", x), ("b", y)):
+        assert whole[f"f1_{side}"] == pytest.approx(f1_score(truth[known], given[known]))
+    for number, label in enumerate(CLASSES):
+        row = summary.loc[("class", label)]
+        assert row["kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
+        of = known[:, number]
+        assert row["f1_b"] == pytest.approx(f1_score(truth[of, number], y[of, number]))
+    confusion: Any = rows(labelled, "confusion").fillna("-").set_index(["label_a", "label_b"])["n"]
+    assert confusion["dog", "-"] == (x & ~y)[:, 1].sum()
+
+
+def test_who_leaves_labels_open_is_the_truth_or_nothing(labelled: str) -> None:
+    with pytest.raises(InputError, match=r"'human' also says which labels images have not.*--truth human"):
+        agree(AgreeSettings(dataset="d", annotators=("x", "human")), Context(labelled))
+
+
+def test_numbers_agree_whole_and_place_by_place(tmp_path: Path) -> None:
+    root, rng = str(tmp_path), np.random.default_rng(4)
+    home(root, SEQUENCE)
+    truth = np.array(["".join(rng.choice(list("0123456789"), rng.integers(1, 6))) for _ in IDS])
+    sets = {}
+    for name in ("x", "y"):
+        wrong = rng.random(IMAGES) < 0.3
+        sets[name] = np.where(wrong, [text[:-1] + "0" if len(text) > 1 else "7" for text in truth], truth)
+        frame = pd.DataFrame({"image_id": IDS, "label": sets[name], "confidence": np.float32(0.5)})
+        write_set(root, name, frame)
+    write_set(root, "human", pd.DataFrame({"image_id": IDS, "label": truth, "confidence": np.float32(1)}))
+    agree(AgreeSettings(dataset="d", annotators=("x", "y"), truth="human"), Context(root))
+    summary = rows(root, "summary")
+    assert summary["scope"].tolist() == ["all"], "a number is no class"
+    row = summary.iloc[0]
+    assert row["observed"] == pytest.approx((sets["x"] == sets["y"]).mean())
+    assert row["accuracy_a"] == pytest.approx((sets["x"] == truth).mean())
+    first = [(a[0], b[0]) for a, b in zip(sets["x"], sets["y"], strict=True)]
+    assert row["same_digit_1"] == pytest.approx(np.mean([a == b for a, b in first]))
