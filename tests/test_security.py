@@ -19,9 +19,9 @@ import pyarrow as pa
 import pytest
 
 from models import calibration, checkpoints, foreign
-from pipelines.convert import fetching
 from pipelines.formats import idx
 from pipelines.formats.label_table import read_label_table
+from pipelines.pictures import fetching
 from pipelines.sources import svhn_full
 from schemas import cards, csvfile, jsonfile, layout, npz, products, runfile, seals, storage, tables, tfrecord
 from schemas.errors import ConcordError, IncompleteError, InputError, StorageError

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.agree.intervals import of_share
+from pipelines.intervals import of_share
 from schemas import layout, products
 
 Interval = tuple[float | None, float | None, float | None]

@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from pipelines import execution, measures
 from pipelines.agree import sureness
-from pipelines.agree.counts import labels as label_counts
-from pipelines.agree.counts import multilabel, ratings
-from pipelines.agree.counts.multilabel import Told
 from pipelines.agree.pairing import Sighted, pair, pair_labels, side_by_side
 from pipelines.agree.sureness import Sureness
+from pipelines.counts import labels as label_counts
+from pipelines.counts import multilabel, ratings
+from pipelines.counts.multilabel import Told
 from schemas import layout, products
 from schemas.products import MULTILABEL, SEQUENCE, ShardFolder, ShardReport
 

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines import measures
-from pipelines.agree.counts.labels import BinaryCounts, Counts, SequenceCounts, mean_confidence
-from pipelines.agree.counts.multilabel import MultilabelCounts
-from pipelines.agree.counts.ratings import Ratings
+from pipelines.counts.labels import BinaryCounts, Counts, SequenceCounts, mean_confidence
+from pipelines.counts.multilabel import MultilabelCounts
+from pipelines.counts.ratings import Ratings
 from pipelines.measures import MANY, PAIRED, Undefined
 from schemas import plugins, tables
 

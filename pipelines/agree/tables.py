@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from pipelines.agree import summaries
 from pipelines.agree.confidence import coverage, joint, reliability
-from pipelines.agree.counts.ratings import Ratings
 from pipelines.agree.pipeline import Compared, CompareLabels, GroupPlan, Names, PairPlan, SplitPlan
 from pipelines.agree.sureness import Alone
+from pipelines.counts.ratings import Ratings
 from schemas import confidence_tables, tables
 
 PAIR_TABLES = ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve")

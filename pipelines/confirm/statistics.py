@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.agree.intervals import wilson
 from pipelines.confirm.join import DROPPED
+from pipelines.intervals import wilson
 from schemas import tables
 from schemas.errors import IncompleteError
 from schemas.layout import HUMAN, MACHINE

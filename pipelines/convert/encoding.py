@@ -156,13 +156,6 @@ def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     return encoded
 
 
-def resized(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Pixels at another height and width: along an axis that shrinks averaged, along one that grows interpolated."""
-    (height, width), (tall, wide) = pixels.shape[:2], size
-    smaller = cv2.resize(pixels, (min(width, wide), min(height, tall)), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(smaller, (wide, tall), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
 def gather(batches: Iterable[bytes]) -> pa.Table:
     """The rows of a shard, in hash order whatever order they arrived in."""
     parts = [from_ipc(batch) for batch in batches if batch]

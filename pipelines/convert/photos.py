@@ -16,11 +16,11 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines import execution
-from pipelines.convert import fetching
-from pipelines.convert.fetching import Missing, Patience
 from pipelines.convert.image_shards import ImageShards, ShardContent, ShardKey, sure_labels
-from pipelines.convert.photographs import Photograph, Wanted, prepare
-from pipelines.formats.photo_headers import Problem
+from pipelines.pictures import fetching
+from pipelines.pictures.fetching import Missing, Patience
+from pipelines.pictures.photo_headers import Problem
+from pipelines.pictures.photographs import Photograph, Wanted, prepare
 from pipelines.sources import Photo, PhotoSource
 from schemas import tables, tfrecord
 from schemas.examples import encode_example

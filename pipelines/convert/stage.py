@@ -13,13 +13,13 @@ import apache_beam as beam
 
 from pipelines import execution, progress, sources
 from pipelines.convert import image_shards
-from pipelines.convert.fetching import Patience
 from pipelines.convert.image_shards import ImageShards
-from pipelines.convert.photographs import Wanted
 from pipelines.convert.photos import ConvertPhotos, PhotoPlan
 from pipelines.convert.pipeline import ConvertImages, ConvertPlan
 from pipelines.convert.tfds_metadata import write_metadata
 from pipelines.execution import Context, StageResult
+from pipelines.pictures.fetching import Patience
+from pipelines.pictures.photographs import Wanted
 from pipelines.rejects import check_rejects
 from pipelines.sources import NO_PICTURES, OwnInputs, PhotoSource, SourcePlan
 from schemas import hashing, layout, plugins, products

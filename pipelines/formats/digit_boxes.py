@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5l, h5r, h5s, h5t
 
-from pipelines.formats.photo_headers import UnfitError
-from pipelines.sources import svhn_digits
+from pipelines.formats.numbers import svhn_digits
+from pipelines.pictures.photo_headers import UnfitError
 from schemas import apart, csvfile, hdf5, hdf5_probe
 from schemas.errors import InputError
 from schemas.rejects import Reason

@@ -2,7 +2,7 @@
 
 Each module has `COUNTS`, the kinds of counts that it takes, `FIELDS`, the columns that it adds to their table, and
 `figures(counts)`, their values. A figure whose formula is not defined for the counts is an `Undefined` that says why.
-Counts are integers and fixed-point sums, so that they merge exactly (`pipelines.agree.counts`); formulas come last.
+Counts are integers and fixed-point sums, so that they merge exactly (`pipelines.counts`); formulas come last.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.agree.counts import CONFIDENCE_UNIT
-from pipelines.agree.counts.labels import BinaryCounts, Counts, SequenceCounts, count
-from pipelines.agree.counts.multilabel import MultilabelCounts
-from pipelines.agree.counts.ratings import BinaryRatings, Ratings
-from pipelines.agree.intervals import Z, of_share
+from pipelines.counts import CONFIDENCE_UNIT
+from pipelines.counts.labels import BinaryCounts, Counts, SequenceCounts, count
+from pipelines.counts.multilabel import MultilabelCounts
+from pipelines.counts.ratings import BinaryRatings, Ratings
+from pipelines.intervals import Z, of_share
 from schemas import tables
 
 __all__ = ["CONFIDENCE_UNIT", "Counts", "count", "merge"]

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts
+from pipelines.counts.labels import BinaryCounts, Counts
 from pipelines.measures import TWO, Figures, absent, field, fields, proportion
 
 COUNTS = TWO

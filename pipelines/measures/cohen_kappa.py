@@ -12,8 +12,8 @@ population: what irrCAC prints, and statsmodels as `std_kappa`.
 import math
 from fractions import Fraction
 
-from pipelines.agree.counts.cross import CrossTable
-from pipelines.agree.counts.labels import BinaryCounts, Counts
+from pipelines.counts.cross import CrossTable
+from pipelines.counts.labels import BinaryCounts, Counts
 from pipelines.measures import BY_CHANCE, NO_IMAGES, NORMAL, TWO, Estimate, Figures, Undefined, coefficient, fields
 
 COUNTS = TWO

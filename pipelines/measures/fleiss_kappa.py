@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipelines.agree.counts.patterns import FloatArray, Patterns
-from pipelines.agree.counts.ratings import BinaryRatings, Ratings
+from pipelines.counts.patterns import FloatArray, Patterns
+from pipelines.counts.ratings import BinaryRatings, Ratings
 from pipelines.measures import BY_CHANCE, MANY, NO_IMAGES, NORMAL, Estimate, Figures, Undefined, coefficient, fields
 
 COUNTS = MANY

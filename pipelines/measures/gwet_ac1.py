@@ -7,9 +7,9 @@ variance is divided by n for two annotators, by n - 1 for many, as he has it.
 
 from fractions import Fraction
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts
-from pipelines.agree.counts.patterns import Patterns
-from pipelines.agree.counts.ratings import BinaryRatings, Ratings
+from pipelines.counts.labels import BinaryCounts, Counts
+from pipelines.counts.patterns import Patterns
+from pipelines.counts.ratings import BinaryRatings, Ratings
 from pipelines.measures import (
     MANY,
     NO_IMAGES,

@@ -7,10 +7,10 @@ Gwet's (2014), divided by n for two annotators, by n - 1 for many.
 
 from fractions import Fraction
 
-from pipelines.agree.counts import summed
-from pipelines.agree.counts.labels import BinaryCounts, Counts
-from pipelines.agree.counts.patterns import Patterns
-from pipelines.agree.counts.ratings import BinaryRatings, Ratings
+from pipelines.counts import summed
+from pipelines.counts.labels import BinaryCounts, Counts
+from pipelines.counts.patterns import Patterns
+from pipelines.counts.ratings import BinaryRatings, Ratings
 from pipelines.measures import (
     BY_CHANCE,
     MANY,

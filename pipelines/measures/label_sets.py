@@ -6,7 +6,7 @@ survey on algorithms for multi-label learning".
 
 import pyarrow as pa
 
-from pipelines.agree.counts.multilabel import MultilabelCounts
+from pipelines.counts.multilabel import MultilabelCounts
 from pipelines.measures import Figures, absent, field, fields, proportion, ratio
 
 COUNTS = (MultilabelCounts,)

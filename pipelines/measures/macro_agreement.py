@@ -4,7 +4,7 @@ import math
 
 import pyarrow as pa
 
-from pipelines.agree.counts.multilabel import MultilabelCounts
+from pipelines.counts.multilabel import MultilabelCounts
 from pipelines.measures import (
     Figures,
     Undefined,

@@ -4,8 +4,8 @@ import math
 
 import pyarrow as pa
 
-from pipelines.agree.counts.labels import Counts, Hits
-from pipelines.agree.counts.multilabel import MultilabelCounts
+from pipelines.counts.labels import Counts, Hits
+from pipelines.counts.multilabel import MultilabelCounts
 from pipelines.measures import Figures, Undefined, field
 
 COUNTS = (Counts, MultilabelCounts)

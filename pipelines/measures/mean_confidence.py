@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts, mean_confidence
+from pipelines.counts.labels import BinaryCounts, Counts, mean_confidence
 from pipelines.measures import TWO, Figures, Undefined, field
 
 COUNTS = TWO

@@ -1,6 +1,6 @@
 """Observed agreement: the share of images to which two annotators gave the same label."""
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts
+from pipelines.counts.labels import BinaryCounts, Counts
 from pipelines.measures import TWO, Figures, fields, proportion
 
 COUNTS = TWO

@@ -3,7 +3,7 @@
 C. J. van Rijsbergen (1979), "Information Retrieval", chapter 7; N. Chinchor (1992), "MUC-4 evaluation metrics".
 """
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts
+from pipelines.counts.labels import BinaryCounts, Counts
 from pipelines.measures import Figures, absent, fields, overlap, proportion
 
 COUNTS = (Counts, BinaryCounts)

@@ -4,7 +4,7 @@ W. A. Scott (1955), "Reliability of content analysis: the case of nominal scale 
 19:321-325. It is Fleiss' kappa of two; the variance is K. L. Gwet's (2008), divided by n.
 """
 
-from pipelines.agree.counts.labels import BinaryCounts, Counts
+from pipelines.counts.labels import BinaryCounts, Counts
 from pipelines.measures import NORMAL, TWO, Figures, coefficient, fields, fleiss_kappa
 
 COUNTS = TWO

@@ -4,7 +4,7 @@ D. V. Cicchetti and A. R. Feinstein (1990), "High agreement but low kappa: II. R
 Clinical Epidemiology 43:551-558: 2 both / (2 both + only one), of the images with the label, and of those without.
 """
 
-from pipelines.agree.counts.labels import BinaryCounts
+from pipelines.counts.labels import BinaryCounts
 from pipelines.measures import Figures, fields, overlap
 
 COUNTS = (BinaryCounts,)

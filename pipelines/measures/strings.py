@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.tasks.sequence import LENGTHS, MORE, PLACES
-from pipelines.agree.counts import NOT_GIVEN, IntArray
-from pipelines.agree.counts.labels import SequenceCounts
+from pipelines.counts import NOT_GIVEN, IntArray
+from pipelines.counts.labels import SequenceCounts
 from pipelines.measures import NO_IMAGES, Figures, absent, field, fields, proportion, ratio
 
 COUNTS = (SequenceCounts,)

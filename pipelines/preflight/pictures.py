@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from pipelines.convert.fetching import Missing, Patience, read_each
 from pipelines.convert.stage import PHOTO_BYTES
+from pipelines.pictures.fetching import Missing, Patience, read_each
 from pipelines.preflight.prospect import Prospect, store_of
 from pipelines.sources import PhotoSource
 from schemas import storage

@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import RunInference
 
 from models import tasks
 from pipelines import execution
-from pipelines.scoring import heat_pictures
+from pipelines.pictures import heat_pictures
 from pipelines.scoring.shards import ImageShard, Rejected, ShardScorer, count_loading, damaged, reject_table
 from schemas import storage, tables
 from schemas.errors import IncompleteError

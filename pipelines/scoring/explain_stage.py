@@ -12,8 +12,9 @@ import pyarrow as pa
 from models import architecture
 from pipelines import execution, progress
 from pipelines.execution import Context, StageResult
+from pipelines.pictures import heat_pictures
 from pipelines.rejects import check_rejects
-from pipelines.scoring import heat_pictures, shard_sets
+from pipelines.scoring import shard_sets
 from pipelines.scoring.explain import STAGE, AskedShard, ExplainImages, ExplainPlan, load_model
 from schemas import cards, comparisons, hashing, layout, products, storage
 from schemas.errors import IncompleteError, InputError

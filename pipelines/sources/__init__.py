@@ -166,24 +166,10 @@ def trees_identity(trees: Iterable[Mapping[str, storage.FileStat]]) -> dict[str,
     return {"files": len(files), "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
 
 
-def class_indices(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Labels as class indices; -1 for what is no whole number."""
-    if np.issubdtype(labels.dtype, np.integer):
-        return labels.astype(np.int64)
-    whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**31)
-    return np.where(whole, labels, -1).astype(np.int64)
-
-
 def svhn_split(path: str) -> str:
     """The split that SVHN's own file names tell (`test_32x32.mat`); empty for any other."""
     stem = path.rsplit("/", 1)[-1].partition("_")[0]
     return stem if stem in ("train", "test", "extra") else ""
-
-
-def svhn_digits(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """SVHN's labels as digits, in both of its formats: 10 means 0, and 0 itself does not occur."""
-    indices = class_indices(labels)
-    return np.select([indices == 10, indices == 0], [0, -1], indices)
 
 
 def check_same_length(path: str, images: str, image_count: int, labels: str, label_count: int) -> None:

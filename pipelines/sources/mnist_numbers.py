@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from apache_beam.utils import shared
 
-from pipelines.convert.number_pictures import BLOCK, draw_block
 from pipelines.formats import idx
+from pipelines.pictures.number_pictures import BLOCK, draw_block
 from pipelines.sources import Records, Slab, SourcePlan
 from schemas.errors import InputError
 from schemas.products import SEQUENCE

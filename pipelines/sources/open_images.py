@@ -10,7 +10,7 @@ come from is a pattern such as `s3://open-images-dataset/train/{image_id}.jpg`.
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.convert import fetching
+from pipelines.pictures import fetching
 from pipelines.sources import Photo, PhotoSourcePlan
 from schemas import layout, products, storage, tables
 from schemas.errors import InputError

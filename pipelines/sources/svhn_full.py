@@ -23,13 +23,13 @@ import numpy as np
 import numpy.typing as npt
 from apache_beam.utils import shared
 
-from pipelines.convert import fetching
-from pipelines.convert.encoding import resized
-from pipelines.convert.fetching import Missing, Patience
-from pipelines.convert.photographs import Wanted, prepare
 from pipelines.formats import digit_boxes
 from pipelines.formats.digit_boxes import Entry
-from pipelines.formats.photo_headers import Problem, UnfitError
+from pipelines.pictures import fetching
+from pipelines.pictures.fetching import Missing, Patience
+from pipelines.pictures.photo_headers import Problem, UnfitError
+from pipelines.pictures.photographs import Wanted, prepare
+from pipelines.pictures.resizing import resized
 from pipelines.sources import NO_PICTURES, Records, Slab, SourcePlan, slab_rows, svhn_split, trees_identity
 from schemas import layout, products, storage
 from schemas.errors import InputError

@@ -13,13 +13,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pipelines.formats.numbers import class_indices
 from pipelines.sources import (
     Records,
     Slab,
     SourcePlan,
     check_numbers,
     check_same_length,
-    class_indices,
     image_dimensions,
     slab_rows,
 )

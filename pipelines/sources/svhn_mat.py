@@ -14,6 +14,7 @@ import numpy.typing as npt
 from apache_beam.utils import shared
 
 from pipelines.formats import matlab
+from pipelines.formats.numbers import svhn_digits
 from pipelines.sources import (
     Records,
     Slab,
@@ -21,7 +22,6 @@ from pipelines.sources import (
     check_numbers,
     check_same_length,
     slab_rows,
-    svhn_digits,
     svhn_split,
 )
 from schemas import storage

@@ -50,7 +50,7 @@ def _digit_struct(path: Path) -> None:
 
 
 def _number_of(entry: Any) -> None:
-    from pipelines.formats.photo_headers import UnfitError
+    from pipelines.pictures.photo_headers import UnfitError
 
     try:
         entry.number()
@@ -115,7 +115,7 @@ def _run_file(path: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    from pipelines.convert.photographs import Wanted, prepare
+    from pipelines.pictures.photographs import Wanted, prepare
 
     for wanted in (Wanted(), Wanted(max_side=5)):
         prepare(path.read_bytes(), wanted)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.convert import fetching
+from pipelines.pictures import fetching
 from schemas.train_settings import TrainSettings
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.agree.intervals import of_share
+from pipelines.intervals import of_share
 
 UNIT = 2**32
 UNKNOWN = -1

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipelines.agree import intervals
+from pipelines import intervals
 from pipelines.confirm import statistics
 from pipelines.confirm.statistics import Counts
 from schemas import tables

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.convert import fetching
 from pipelines.convert import photos as convert_photos
-from pipelines.convert.fetching import Patience
-from pipelines.convert.photographs import Photograph, Wanted
 from pipelines.convert.photos import PhotoPlan
+from pipelines.pictures import fetching
+from pipelines.pictures.fetching import Patience
+from pipelines.pictures.photographs import Photograph, Wanted
 from pipelines.sources import Photo
 from schemas.errors import TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason

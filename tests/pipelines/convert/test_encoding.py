@@ -15,7 +15,8 @@ from PIL import Image
 
 from pipelines.batches import to_ipc
 from pipelines.convert import encoding
-from pipelines.sources import Records, class_indices
+from pipelines.formats.numbers import class_indices
+from pipelines.sources import Records
 from schemas import examples, hashing, tfrecord
 from schemas.rejects import Reason
 

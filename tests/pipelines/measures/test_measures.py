@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from pipelines import measures
 from pipelines.agree import summaries
-from pipelines.agree.counts import distinct, multilabel, ratings
-from pipelines.agree.counts.labels import SequenceCounts
 from pipelines.agree.pairing import pair
+from pipelines.counts import distinct, multilabel, ratings
+from pipelines.counts.labels import SequenceCounts
 from pipelines.measures import CONFIDENCE_UNIT, Counts, Undefined, accuracy, cohen_kappa, count, merge
 from schemas import plugins, tables
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
 from pipelines.agree import summaries
-from pipelines.agree.counts import ratings
-from pipelines.agree.counts.ratings import Ratings
+from pipelines.counts import ratings
+from pipelines.counts.ratings import Ratings
 from pipelines.measures import Undefined, gwet_ac1, krippendorff_alpha
 from pipelines.measures import fleiss_kappa as fleiss
 

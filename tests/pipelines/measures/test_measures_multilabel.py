@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score, hamming_loss, precision_recall_fscore_support
 
 from pipelines.agree import summaries
-from pipelines.agree.counts import multilabel
-from pipelines.agree.counts.multilabel import MultilabelCounts, Told
+from pipelines.counts import multilabel
+from pipelines.counts.multilabel import MultilabelCounts, Told
 
 KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}
 LABELS = ["/m/01", "/m/02", "cat"]

@@ -11,8 +11,8 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.proportion import proportion_confint
 
 from pipelines.agree import summaries
-from pipelines.agree.counts import labels
-from pipelines.agree.counts.labels import SequenceCounts
+from pipelines.counts import labels
+from pipelines.counts.labels import SequenceCounts
 
 KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}
 number = st.one_of(st.text("012", max_size=8), st.sampled_from(["12345+", "01201+", "123456"]))

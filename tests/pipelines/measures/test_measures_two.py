@@ -15,8 +15,8 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from pipelines.agree import summaries
-from pipelines.agree.counts import labels
-from pipelines.agree.counts.labels import Counts
+from pipelines.counts import labels
+from pipelines.counts.labels import Counts
 from pipelines.measures import Undefined, cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha, overlap
 
 KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}

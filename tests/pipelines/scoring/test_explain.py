@@ -25,7 +25,8 @@ from models.quiet import tensorflow as tf
 from pipelines import execution
 from pipelines.agree.stage import agree
 from pipelines.execution import Context, StageResult
-from pipelines.scoring import explain_stage, heat_pictures
+from pipelines.pictures import heat_pictures
+from pipelines.scoring import explain_stage
 from pipelines.scoring.explain import ShardExplainer, most_probable_labels
 from pipelines.scoring.explain_stage import asked_images, explain
 from pipelines.scoring.explain_stage import plan as plan_explanations

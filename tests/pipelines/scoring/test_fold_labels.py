@@ -23,7 +23,7 @@ from models.quiet import keras
 from models.quiet import tensorflow as tf
 from models.scoring import FoldScorer, Scored
 from pipelines.execution import Context
-from pipelines.scoring import heat_pictures
+from pipelines.pictures import heat_pictures
 from pipelines.scoring.explain_stage import explain as explain_stage
 from pipelines.scoring.label_stage import label
 from pipelines.train import members

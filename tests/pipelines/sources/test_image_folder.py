@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import xxhash
 
-from pipelines.convert import fetching
 from pipelines.formats.label_table import read_label_table
+from pipelines.pictures import fetching
 from pipelines.sources import image_folder
 from schemas import products
 from schemas.errors import InputError, TooManyRejectsError

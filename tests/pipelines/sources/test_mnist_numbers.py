@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.convert import number_pictures
 from pipelines.convert import stage as convert_stage
-from pipelines.convert.number_pictures import BLOCK, draw_block, paint, place, set_line
 from pipelines.execution import Context, StageResult
 from pipelines.formats import idx
+from pipelines.pictures import number_pictures
+from pipelines.pictures.number_pictures import BLOCK, draw_block, paint, place, set_line
 from pipelines.sources import mnist_numbers
 from schemas import products
 from schemas.errors import InputError

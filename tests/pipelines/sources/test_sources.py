@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import sources
+from pipelines.formats import numbers
 from pipelines.sources import svhn_h5, svhn_mat
 from schemas import plugins
 from schemas.errors import InputError
@@ -204,8 +205,8 @@ def test_mat_label_ten_is_the_digit_zero(tmp_path: Path) -> None:
 
 def test_mat_label_zero_and_others_are_no_digits() -> None:
     labels = np.array([0, 1, 9, 10, 11, -1])
-    assert sources.svhn_digits(labels).tolist() == [-1, 1, 9, 0, 11, -1]
-    assert sources.svhn_digits(np.array([10.0, np.nan, 2.5, np.inf])).tolist() == [0, -1, -1, -1]
+    assert numbers.svhn_digits(labels).tolist() == [-1, 1, 9, 0, 11, -1]
+    assert numbers.svhn_digits(np.array([10.0, np.nan, 2.5, np.inf])).tolist() == [0, -1, -1, -1]
 
 
 def test_mat_images_are_rows_with_colours_last(tmp_path: Path) -> None:
@@ -260,10 +261,10 @@ def test_mat_files_of_one_name_would_share_ids(tmp_path: Path) -> None:
 @given(st.lists(st.floats(width=32) | st.integers(0, 12).map(float)))
 def test_only_whole_numbers_are_classes(labels: list[float]) -> None:
     expected = [int(label) if label.is_integer() and abs(label) < 2**31 else -1 for label in labels]
-    assert sources.class_indices(np.array(labels, dtype=np.float64)).tolist() == expected
+    assert numbers.class_indices(np.array(labels, dtype=np.float64)).tolist() == expected
 
 
 @pytest.mark.parametrize("kind", ["u1", "i8", "u4", "f4", "f8"])
 def test_class_indices_of_every_number_type(kind: str) -> None:
-    found = sources.class_indices(np.array([0, 9, 10], dtype=kind))
+    found = numbers.class_indices(np.array([0, 9, 10], dtype=kind))
     assert (str(found.dtype), found.tolist()) == ("int64", [0, 9, 10])

@@ -21,7 +21,7 @@ from pipelines.convert import stage as convert_stage
 from pipelines.execution import Context, StageResult
 from pipelines.formats import digit_boxes
 from pipelines.formats.digit_boxes import Entry
-from pipelines.formats.photo_headers import UnfitError
+from pipelines.pictures.photo_headers import UnfitError
 from pipelines.sources import svhn_full
 from schemas import products, storage
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError

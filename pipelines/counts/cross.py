@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pipelines.agree.counts import IntArray, summed
-from pipelines.agree.counts.patterns import Patterns
+from pipelines.counts import IntArray, summed
+from pipelines.counts.patterns import Patterns
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from pipelines.formats.photo_headers import PIL_CLASSES, Header, Problem, UnfitError, library, read_header
+from pipelines.pictures.photo_headers import PIL_CLASSES, Header, Problem, UnfitError, library, read_header
 from schemas.rejects import Reason
 
 CHANGES = ("format", "coding", "cmyk", "palette", "16_bit", "bit_depth", "alpha", "rotated", "scaled")

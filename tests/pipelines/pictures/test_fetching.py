@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.convert import fetching
-from pipelines.convert.fetching import Missing, Patience, fetch
+from pipelines.pictures import fetching
+from pipelines.pictures.fetching import Missing, Patience, fetch
 from schemas import storage
 from schemas.errors import InputError
 from schemas.rejects import Reason
@@ -172,7 +172,7 @@ def test_pauses_grow(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pauses.append(seconds)
 
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.2)
-    monkeypatch.setattr("pipelines.convert.fetching.asyncio.sleep", sleep)
+    monkeypatch.setattr("pipelines.pictures.fetching.asyncio.sleep", sleep)
     with served(files, lambda path, attempt: Fault.BUSY) as server:
         only(place("http", server, "00.jpg"), Patience(attempts=9))
     assert len(pauses) == 8

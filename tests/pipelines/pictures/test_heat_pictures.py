@@ -9,7 +9,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from pipelines.scoring import heat_pictures
+from pipelines.pictures import heat_pictures
 
 
 def shown(content: bytes) -> npt.NDArray[np.uint8]:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.agree.counts import NOT_GIVEN, IntArray, coded, fixed_point
-from pipelines.agree.counts.labels import ABSENT, PRESENT, UNKNOWN, BinaryCounts, Hits
+from pipelines.counts import NOT_GIVEN, IntArray, coded, fixed_point
+from pipelines.counts.labels import ABSENT, PRESENT, UNKNOWN, BinaryCounts, Hits
 
 SHAPE = (3, 2, 2, 3)
 

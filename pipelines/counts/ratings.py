@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.agree.counts import NOT_GIVEN, IntArray, coded, summed
-from pipelines.agree.counts.patterns import Patterns
+from pipelines.counts import NOT_GIVEN, IntArray, coded, summed
+from pipelines.counts.patterns import Patterns
 
 
 @dataclass(frozen=True)

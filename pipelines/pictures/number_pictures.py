@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.convert.encoding import resized
 from pipelines.formats.idx import Digits
+from pipelines.pictures.resizing import resized
 
 BLOCK = 256  # pictures that are drawn together, from one stream of random numbers
 LENGTHS = (1, 2, 3, 4, 5)

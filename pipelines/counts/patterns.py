@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.agree.counts import IntArray, summed
+from pipelines.counts import IntArray, summed
 
 FloatArray = npt.NDArray[np.float64]
 

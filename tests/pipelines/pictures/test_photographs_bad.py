@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from pipelines.convert.photographs import Photograph, Wanted, prepare
-from pipelines.formats.photo_headers import Problem
+from pipelines.pictures.photo_headers import Problem
+from pipelines.pictures.photographs import Photograph, Wanted, prepare
 from schemas.rejects import Reason
 
 AS_IT_IS = Wanted()

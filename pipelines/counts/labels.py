@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.agree.counts import CONFIDENCE_UNIT, NOT_GIVEN, IntArray, coded, distinct, fixed_point, summed
-from pipelines.agree.counts.cross import CrossTable
-from pipelines.agree.counts.patterns import Patterns
+from pipelines.counts import CONFIDENCE_UNIT, NOT_GIVEN, IntArray, coded, distinct, fixed_point, summed
+from pipelines.counts.cross import CrossTable
+from pipelines.counts.patterns import Patterns
 
 CELLS = pa.schema(
     [

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pipelines.convert.photographs import CHANGES, Photograph, Wanted, prepare
+from pipelines.pictures.photographs import CHANGES, Photograph, Wanted, prepare
 
 Array = npt.NDArray[Any]
 ORIENTATIONS = range(1, 9)
