@@ -17,7 +17,18 @@ from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import (
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PLANAR_CONFIGURATION,
+    ROWSPERSTRIP,
+    SAMPLESPERPIXEL,
+    STRIPOFFSETS,
+    TILELENGTH,
+    TILEOFFSETS,
+    TILEWIDTH,
+    TiffImageFile,
+)
 from PIL.WebPImagePlugin import WebPImageFile
 
 from schemas.rejects import Reason
@@ -247,6 +258,23 @@ def _tiff(content: bytes, limit: int) -> Header:
     return _other("tiff", content, limit)
 
 
+def _check_strips(image: TiffImageFile) -> None:
+    """What a TIFF's pixels lie in, strips or tiles, is there to the last; Pillow leaves black what is not.
+
+    The tags are TIFF 6.0's, pages 39 to 41 and 66 to 68.
+    """
+    tags = image.tag_v2
+    tiled = TILEOFFSETS in tags
+    height, width = tags[IMAGELENGTH], tags[IMAGEWIDTH]  # as stored; Pillow's are those of the turned picture
+    high = tags.get(TILELENGTH if tiled else ROWSPERSTRIP, height)
+    wide = tags.get(TILEWIDTH, width) if tiled else width
+    layers = tags.get(SAMPLESPERPIXEL, 1) if tags.get(PLANAR_CONFIGURATION, 1) == 2 else 1
+    wanted = -(-height // max(1, high)) * -(-width // max(1, wide)) * layers
+    found = len(tags.get(TILEOFFSETS if tiled else STRIPOFFSETS, ()))
+    if found < wanted:
+        raise UnfitError(Reason.IMAGE_TRUNCATED, f"tiff: {found:,} of {wanted:,} {'tiles' if tiled else 'strips'}")
+
+
 PIL_CLASSES = {
     "bmp": BmpImageFile,
     "gif": GifImageFile,
@@ -261,6 +289,8 @@ def _other(kind: str, content: bytes, limit: int, stored: str = "png") -> Header
     with library(kind):
         image = PIL_CLASSES[kind](io.BytesIO(content))
         _check_size(image.height, image.width, limit)
+        if isinstance(image, TiffImageFile):
+            _check_strips(image)
         pictures = getattr(image, "n_frames", 1)
         preview = isinstance(image, TiffImageFile) and image.tag_v2.get(254, 0) & 1  # as cameras' raw files begin
         exif = image.info.get("exif", b"")  # none of a TIFF, whose tags both Pillow and OpenCV obey by themselves

@@ -6,6 +6,7 @@ microseconds to read. All decoding, scaling and encoding is OpenCV's, or Pillow'
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from pipelines.pictures.photo_headers import PIL_CLASSES, Header, Problem, UnfitError, library, read_header
 from schemas.rejects import Reason
@@ -88,7 +89,7 @@ def prepare(content: bytes, wanted: Wanted) -> Photograph | Problem:
 
 
 def _decode(content: bytes, header: Header) -> Pixels:
-    if header.kind == "png" or (header.kind == "jpeg" and not header.changes):
+    if header.kind in {"png", "webp"} or (header.kind == "jpeg" and not header.changes):
         pixels = _by_opencv(content)
         if header.key is not None:  # which OpenCV leaves to us
             alpha = np.where(pixels == header.key, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
@@ -98,14 +99,30 @@ def _decode(content: bytes, header: Header) -> Pixels:
     if isinstance(image, TiffImageFile):
         if max(image.tag_v2.get(258, (1,))) > 8:  # bits, which Pillow would cut to 8
             pixels = _by_opencv(content)
-            return _flat(~pixels if image.tag_v2.get(262) == 0 else pixels)  # where white is zero
+            return _flat(cv2.bitwise_not(pixels, pixels) if image.tag_v2.get(262) == 0 else pixels)  # white is zero
         # Where memory is there already, Pillow does not hold the size against a limit of its own.
-        image.im = Image.new(image.mode, (image.tag_v2[256], image.tag_v2[257])).im
+        image.im = Image.new(image.mode, (image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH])).im
     image.load()
+    return _plain(image)
+
+
+def _plain(image: Image.Image) -> Pixels:
+    """As Pillow converts it, a few rows at a time: it has four bytes a pixel, and each step would have a whole more."""
     grey = image.mode in {"1", "L", "LA"}
-    plain = image.convert("RGBA" if image.has_transparency_data else "L" if grey else "RGB")
-    pixels = _flat(np.asarray(plain), grey)
-    return pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    mode = "RGBA" if image.has_transparency_data else "L" if grey else "RGB"
+    width, height = image.size
+    pixels = np.empty((height, width) if grey else (height, width, 3), np.uint8)
+    for rows in _rows(height, width):
+        part = image._new(image.im.crop((0, rows.start, width, rows.stop)))  # image.crop warns of bombs
+        found = _flat(np.asarray(part.convert(mode)), grey)
+        pixels[rows] = found if grey else cv2.cvtColor(found, cv2.COLOR_RGB2BGR)
+    return pixels
+
+
+def _rows(height: int, width: int) -> Iterator[slice]:
+    """Of some ten thousand pixels each."""
+    step = max(1, 65_536 // width)
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _reduction(header: Header, max_side: int) -> int:
@@ -140,15 +157,19 @@ def _flat(pixels: Pixels, grey: bool = False) -> Pixels:
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise UnfitError(Reason.IMAGE_UNDECODABLE, f"pixels of type {pixels.dtype} have no fixed white")
-    if pixels.ndim == 2 or pixels.shape[2] == 3:
-        return pixels if pixels.dtype == np.uint8 else ((pixels + np.uint32(128)) // 257).astype(np.uint8)
+    opaque = pixels.ndim == 2 or pixels.shape[2] == 3
+    if opaque and pixels.dtype == np.uint8:
+        return pixels
     white = float(np.iinfo(pixels.dtype).max)
-    seen = np.empty((*pixels.shape[:2], 1 if grey or pixels.shape[2] == 2 else 3), np.uint8)
-    for top in range(0, len(pixels), 64):  # the whole as float64 might need gigabytes
-        rows = pixels[top : top + 64]
-        cover = rows[..., -1:] * (255 / white**2)
-        seen[top : top + 64] = np.rint(255 - (white - rows[..., : seen.shape[2]]) * cover)
-    return seen[..., 0] if seen.shape[2] == 1 else seen
+    shape = pixels.shape if opaque else (*pixels.shape[:2], 1 if grey or pixels.shape[2] == 2 else 3)
+    seen = np.empty(shape, np.uint8)
+    for rows in _rows(*pixels.shape[:2]):  # the whole as wider numbers might need gigabytes
+        part = pixels[rows]
+        if opaque:
+            seen[rows] = (part + np.uint32(128)) // 257
+        else:
+            seen[rows] = np.rint(255 - (white - part[..., : shape[2]]) * (part[..., -1:] * (255 / white**2)))
+    return seen if opaque or shape[2] == 3 else seen[..., 0]
 
 
 def _scaled(pixels: Pixels, header: Header, max_side: int) -> Pixels:

@@ -87,7 +87,7 @@ def test_a_reader_that_takes_much_memory_is_kept(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     monkeypatch.setattr(worker, "MOST_BYTES", 1 << 20)
     peaks = iter([100, 100 + (1 << 20), 101 + (1 << 20)])
-    monkeypatch.setattr(worker, "_peak", lambda: next(peaks))
+    monkeypatch.setattr(worker, "peak", lambda: next(peaks))
     watch = worker.Watch(Reader("x", lambda: [b"good"], str), tmp_path)  # type: ignore[arg-type]
     watch.call(b"just enough")
     with pytest.raises(SystemExit):

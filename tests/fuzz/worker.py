@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemas.errors import ConcordError
 from tests.fuzz.mutations import damaged
 from tests.fuzz.readers import READERS, Reader
+from tests.peaks import peak
 
 MOST_BYTES = 1 << 30  # that reading a file of a few kilobytes may need
 _ADDRESSES = 4 << 30  # that it may ask for
@@ -34,7 +35,7 @@ class Watch:
         self.calls = self.read = 0
         self.path.write_bytes(reader.wraps[0](reader.seeds()[0]))
         reader.call(self.path)  # what is imported and kept does not count
-        self.peak = _peak()
+        self.peak = peak()
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESSES, resource.RLIM_INFINITY))
 
@@ -54,7 +55,7 @@ class Watch:
             frames = traceback.extract_tb(error.__traceback__)
             place = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
             self.keep(content, traceback.format_exc(), f"{type(error).__name__} {place.filename}:{place.lineno}")
-        more = _peak() - self.peak
+        more = peak() - self.peak
         if more > MOST_BYTES:
             self.keep(content, f"it took {more:,} bytes more than before", "memory")
             sys.exit("memory")
@@ -65,10 +66,6 @@ class Watch:
         if not (self.found / f"{name}.txt").exists():
             (self.found / f"{name}.bin").write_bytes(content)
             (self.found / f"{name}.txt").write_text(f"{self.reader.name}: {trouble}\n{told}")
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def drawn(watch: Watch, number: int) -> None:

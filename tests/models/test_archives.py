@@ -1,7 +1,6 @@
 """Networks' files from outside: none runs code, reads other files, or asks for more memory than it can fill."""
 
 import json
-import resource
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from models import archives, foreign
 from models.quiet import keras
 from schemas import hdf5_probe
 from schemas.errors import InputError
+from tests import peaks
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -160,10 +160,11 @@ def test_names_that_lead_out_of_an_archive_are_refused(whole: Path, tmp_path: Pa
 def test_weights_that_a_file_has_not_are_never_made(whole: Path, tmp_path: Path) -> None:
     """Of 720 million weights, as of any that do not fit, nothing but the shape is made."""
     path = rewritten(whole, tmp_path / "net.keras", lambda config: layer(config)["config"].update(units=10_000_000))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks.begin_anew()
+    before = peaks.peak()
     with pytest.raises(InputError, match=r"Keras cannot load theirs: .* could not be loaded"):
         foreign.load(str(path), trusted=False, shown="theirs")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
+    assert peaks.peak() - before < 200 << 20
 
 
 def test_a_layer_that_makes_too_much_of_an_image_is_refused(whole: Path, tmp_path: Path) -> None:

@@ -17,20 +17,9 @@ from PIL import Image, ImageFile
 from pipelines.pictures.photo_headers import Problem
 from pipelines.pictures.photographs import Photograph, Wanted, prepare
 from schemas.rejects import Reason
+from tests.pipelines.pictures.photo_files import AS_IT_IS, picture, problem, reason, tiff_sized, written
 
-AS_IT_IS = Wanted()
 SCALED = Wanted(max_side=5)  # everything has to be decoded
-
-
-def picture(mode: str = "RGB", height: int = 6, width: int = 8) -> Image.Image:
-    values = np.random.default_rng(7).integers(0, 256, (height, width, 3)).astype(np.uint8)
-    return Image.fromarray(values).convert(mode)
-
-
-def written(image: Image.Image, form: str, **options: Any) -> bytes:
-    sink = io.BytesIO()
-    image.save(sink, form, **options)
-    return sink.getvalue()
 
 
 def several(form: str, **options: Any) -> bytes:
@@ -48,17 +37,6 @@ def png_header(width: int, height: int, depth: int = 8, colour: int = 2) -> byte
 def jpeg_sized(height: int, width: int) -> bytes:
     at = JPEG.index(b"\xff\xc0") + 5
     return JPEG[:at] + struct.pack(">HH", height, width) + JPEG[at + 4 :]
-
-
-def problem(content: bytes, wanted: Wanted = AS_IT_IS) -> Problem:
-    found = prepare(content, wanted)
-    assert isinstance(found, Problem), found
-    assert len(found.detail) <= 200 and found.detail.splitlines() == [found.detail]
-    return found
-
-
-def reason(content: bytes, wanted: Wanted = AS_IT_IS) -> Reason:
-    return problem(content, wanted).reason
 
 
 JPEG = written(picture(), "JPEG")
@@ -186,15 +164,6 @@ def webp_sized(height: int, width: int) -> bytes:
 
 def bmp_sized(height: int, width: int) -> bytes:
     return WHOLE["bmp"][:18] + struct.pack("<ii", width, height) + WHOLE["bmp"][26:]
-
-
-def tiff_sized(height: int, width: int) -> bytes:
-    content = WHOLE["tiff"]
-    for tag, before, after in ((256, 8, width), (257, 6, height)):
-        entry = struct.pack("<HHII", tag, 4, 1, before)
-        assert content.count(entry) == 1
-        content = content.replace(entry, struct.pack("<HHII", tag, 4, 1, after))
-    return content
 
 
 GIF_SCREEN = WHOLE["gif"][:6] + struct.pack("<HH", 60000, 60000) + WHOLE["gif"][10:]
