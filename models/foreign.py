@@ -9,6 +9,7 @@ loaded only if it is trusted.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def load(path: str, trusted: bool, shown: str) -> keras.Model:
                 raise InputError(f"{shown} is a SavedModel, which can run code of its own: trust it with --trust-model")
             return _saved_model(path)
         archives.check(path, shown, apart=True)
-        _check_size(path, shown)
+        with ThreadPoolExecutor(1) as apart:  # Keras keeps the variables for later, of each thread its own
+            apart.submit(_check_size, path, shown).result()
         loaded: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except InputError:
         raise

@@ -155,6 +155,7 @@ def killed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.chains
 @pytest.mark.parametrize("stage", ["convert", "train", "label", "agree"])
 def test_killed_in_a_stage_the_next_run_keeps_every_finished_shard(
     finished: tuple[Path, Path], killed_root: Path, stage: str
