@@ -182,6 +182,7 @@ def test_killed_in_a_stage_the_next_run_keeps_every_finished_shard(
     assert {path: after.get(path) for path in before} == before
 
 
+@pytest.mark.chains
 def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path, Path], killed_root: Path) -> None:
     root, run_file = finished
     chain_run.finish(killed_root, run_file)
