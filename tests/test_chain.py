@@ -14,6 +14,8 @@ from pipelines.describe import every_table
 from schemas import tables
 from tests import chain_run, plans
 
+pytestmark = pytest.mark.chains
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -115,7 +117,6 @@ def test_a_changed_model_redoes_only_what_depends_on_it(copied: tuple[Path, Path
     assert chain_run.rows(root)["agreement/pairs/**"] != rows["agreement/pairs/**"]
 
 
-@pytest.mark.chains
 @pytest.mark.parametrize(
     "flags", [["--direct_num_workers=2"], ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]]
 )
@@ -155,7 +156,6 @@ def killed_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.chains
 @pytest.mark.parametrize("stage", ["convert", "train", "label", "agree"])
 def test_killed_in_a_stage_the_next_run_keeps_every_finished_shard(
     finished: tuple[Path, Path], killed_root: Path, stage: str
@@ -182,7 +182,6 @@ def test_killed_in_a_stage_the_next_run_keeps_every_finished_shard(
     assert {path: after.get(path) for path in before} == before
 
 
-@pytest.mark.chains
 def test_killed_in_every_stage_it_ends_with_the_same_tables(finished: tuple[Path, Path], killed_root: Path) -> None:
     root, run_file = finished
     chain_run.finish(killed_root, run_file)

@@ -21,6 +21,8 @@ from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, ReportSettings
 from schemas.train_settings import TrainSettings
 
+pytestmark = pytest.mark.chains
+
 NETWORKS = ("ann1", "ann2", "cnn1", "cnn2")
 
 
