@@ -1,5 +1,6 @@
 """Why a record can be turned away: a closed list, each with what to do about it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -73,3 +74,18 @@ REMEDIES = {
     Reason.BOX_OUTSIDE: "no part of its boxes lies in the picture: mend the boxes, or see whether the picture is right",
     Reason.BOX_NOT_A_NUMBER: "a box is left, top, width and height, in pixels: mend the file of the boxes",
 }
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an image, or its label, cannot be stored."""
+
+    reason: Reason
+    detail: str  # what was found: one line of 200 characters at most
+
+
+class UnfitError(Exception):
+    """An image, or its label, that cannot be stored; `problem` says why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.problem = Problem(reason, " ".join(detail.split())[:200])

@@ -19,13 +19,12 @@ from pipelines import execution
 from pipelines.convert.image_shards import ImageShards, ShardContent, ShardKey, sure_labels
 from pipelines.pictures import fetching
 from pipelines.pictures.fetching import Missing, Patience
-from pipelines.pictures.photo_headers import Problem
 from pipelines.pictures.photographs import Photograph, Wanted, prepare
 from pipelines.sources import Photo, PhotoSource
 from schemas import tables, tfrecord
 from schemas.examples import encode_example
 from schemas.products import MULTILABEL
-from schemas.rejects import Reason
+from schemas.rejects import Problem, Reason
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,9 @@ import numpy.typing as npt
 from h5py import h5d, h5l, h5r, h5s, h5t
 
 from pipelines.formats.numbers import svhn_digits
-from pipelines.pictures.photo_headers import UnfitError
 from schemas import apart, csvfile, hdf5, hdf5_probe
 from schemas.errors import InputError
-from schemas.rejects import Reason
+from schemas.rejects import Reason, UnfitError
 
 COLUMNS = ("label", "left", "top", "width", "height")
 MOST_LETTERS = 1024  # of a picture's name

@@ -31,15 +31,7 @@ from PIL.TiffImagePlugin import (
 )
 from PIL.WebPImagePlugin import WebPImageFile
 
-from schemas.rejects import Reason
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why an image cannot be stored."""
-
-    reason: Reason
-    detail: str  # what was found: one line of 200 characters at most
+from schemas.rejects import Reason, UnfitError
 
 
 @dataclass(frozen=True)
@@ -54,13 +46,6 @@ class Header:
     orientation: int = 1  # EXIF's, 1 to 8
     stored: str = "png"
     key: int | None = None  # of a grey PNG: the value, once decoded, that means transparent
-
-
-class UnfitError(Exception):
-    """An image that cannot be stored; `problem` says why."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.problem = Problem(reason, " ".join(detail.split())[:200])
 
 
 @contextmanager

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
-from pipelines.pictures.photo_headers import PIL_CLASSES, Header, Problem, UnfitError, library, read_header
-from schemas.rejects import Reason
+from pipelines.pictures.photo_headers import PIL_CLASSES, Header, library, read_header
+from schemas.rejects import Problem, Reason, UnfitError
 
 CHANGES = ("format", "coding", "cmyk", "palette", "16_bit", "bit_depth", "alpha", "rotated", "scaled")
 

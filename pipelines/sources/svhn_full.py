@@ -27,14 +27,13 @@ from pipelines.formats import digit_boxes
 from pipelines.formats.digit_boxes import Entry
 from pipelines.pictures import fetching
 from pipelines.pictures.fetching import Missing, Patience
-from pipelines.pictures.photo_headers import Problem, UnfitError
 from pipelines.pictures.photographs import Wanted, prepare
 from pipelines.pictures.resizing import resized
 from pipelines.sources import NO_PICTURES, Records, Slab, SourcePlan, slab_rows, svhn_split, trees_identity
 from schemas import layout, products, storage
 from schemas.errors import InputError
 from schemas.products import SEQUENCE
-from schemas.rejects import Reason
+from schemas.rejects import Problem, Reason, UnfitError
 from schemas.settings import ConvertSettings
 
 BOXES = "digitStruct.mat"

@@ -50,7 +50,7 @@ def _digit_struct(path: Path) -> None:
 
 
 def _number_of(entry: Any) -> None:
-    from pipelines.pictures.photo_headers import UnfitError
+    from schemas.rejects import UnfitError
 
     try:
         entry.number()

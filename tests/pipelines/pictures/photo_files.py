@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.pictures.photo_headers import Problem
 from pipelines.pictures.photographs import Wanted, prepare
-from schemas.rejects import Reason
+from schemas.rejects import Problem, Reason
 
 AS_IT_IS = Wanted()
 

@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from pipelines.pictures.photo_headers import Problem
 from pipelines.pictures.photographs import Photograph, Wanted, prepare
-from schemas.rejects import Reason
+from schemas.rejects import Problem, Reason
 from tests.pipelines.pictures.photo_files import AS_IT_IS, picture, problem, reason, tiff_sized, written
 
 SCALED = Wanted(max_side=5)  # everything has to be decoded

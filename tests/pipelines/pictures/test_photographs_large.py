@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.pictures.photo_headers import Problem
 from pipelines.pictures.photographs import Photograph, prepare
-from schemas.rejects import Reason
+from schemas.rejects import Problem, Reason
 from tests.pipelines.pictures.photo_files import AS_IT_IS, picture, problem, tiff_sized, written
 
 

@@ -21,10 +21,10 @@ from pipelines.convert import stage as convert_stage
 from pipelines.execution import Context, StageResult
 from pipelines.formats import digit_boxes
 from pipelines.formats.digit_boxes import Entry
-from pipelines.pictures.photo_headers import UnfitError
 from pipelines.sources import svhn_full
 from schemas import products, storage
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
+from schemas.rejects import UnfitError
 from schemas.settings import ConvertSettings
 from tests.pipelines.digit_struct import Box, picture, png, row_of_boxes, walk, write_csv, write_mat
 
