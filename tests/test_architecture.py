@@ -1,7 +1,8 @@
 """The rules of the house that code can check: which way imports run, and how long a function or file may be."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,23 @@ def other_stages(path: Path, source: str) -> set[str]:
     return {stage for name in found for stage in STAGES - {own} if f"{name}.".startswith(f"{stage}.")}
 
 
+def order_of_rooms(files: Iterable[tuple[str, str]]) -> list[str]:
+    """The rooms of a package (its files and folders) from what needs none to what needs the others.
+
+    Args:
+        files: dotted name, such as `pipelines.agree.stage`, and source of each.
+
+    Raises:
+        CycleError: two rooms need each other.
+    """
+    needs: dict[str, set[str]] = {}
+    for name, source in files:
+        package, room, *_ = name.split(".")
+        others = {tuple(one.split(".")[:2]) for one in imported(ast.parse(source)) if one.startswith(f"{package}.")}
+        needs.setdefault(room, set()).update(other for _, other in others if other != room)
+    return list(TopologicalSorter(needs).static_order())
+
+
 def test_there_is_something_to_check() -> None:
     assert len(FILES) > 40
     assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(PACKAGES)
@@ -80,6 +98,20 @@ def test_imports_run_one_way(path: Path) -> None:
     if path in COMMAND_LINE:
         found -= {"analysis"}  # only the command line's own files may import both sides
     assert found == set()
+
+
+def test_a_circle_is_seen() -> None:
+    one_way = [("p.a.x", "from p.b import y"), ("p.b", "import p.c.z"), ("p.a.w", "from p.a import x")]
+    assert order_of_rooms(one_way) == ["c", "b", "a"]
+    with pytest.raises(CycleError):
+        order_of_rooms([*one_way, ("p.c.z", "def f():\n    from p.a.w import g")])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_rooms_of_a_package_import_one_way(package: str) -> None:
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES}
+    files = [(name, path.read_text()) for path, name in names.items() if name.startswith(f"{package}.")]
+    assert len(order_of_rooms(files)) > 5
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
