@@ -1,8 +1,10 @@
 """Runners of other processes, Flink and Prism: what Beam has to be told of them, unless the user's own flags say it."""
 
 import json
+import logging
 import os
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
@@ -139,12 +142,25 @@ def serving(options: PipelineOptions) -> Iterator[runner.PipelineRunner | None]:
     if name not in ("prism", "flink"):
         yield None
         return
+    threading.excepthook = _ended
     found = _Prism() if name == "prism" else _Flink()
     try:
         yield found
     finally:
         for server in found.servers:
             server.stop()
+
+
+def _ended(thread: threading.ExceptHookArgs) -> None:
+    """Tell of a thread that an error ended; in Beam's log where its connection is gone, as when a job server ends.
+
+    What that means for a job is raised where the job is waited for.
+    """
+    if isinstance(thread.exc_value, grpc.RpcError):
+        what = (thread.exc_type, thread.exc_value, thread.exc_traceback)
+        logging.getLogger("apache_beam").error("a connection ended", exc_info=what)
+    else:
+        threading.__excepthook__(thread)
 
 
 class _Prism(PrismRunner):  # type: ignore[misc]

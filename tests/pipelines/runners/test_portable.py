@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
@@ -165,6 +166,12 @@ def test_prism_is_the_one_that_was_built_unless_another_is_named(folder: Path) -
     assert told("--runner=PrismRunner", "--prism_log_level=debug") == {"prism_location": ".prism/prism"}
 
 
+@pytest.fixture(autouse=True)
+def hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python tells of threads, put back after each test."""
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
+
+
 @pytest.mark.parametrize("runner", ["PrismRunner", "FlinkRunner", "prismrunner"])
 def test_the_job_server_of_a_job_ends_with_it(runner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = []
@@ -179,6 +186,27 @@ def test_the_job_server_of_a_job_ends_with_it(runner: str, monkeypatch: pytest.M
         found.servers.append(Server())  # type: ignore[union-attr]
         raise InputError("a job failed")
     assert ended == [runner]
+
+
+def run_in_a_thread(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def test_a_connection_that_a_job_server_ends_is_no_news(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with portable.serving(PipelineOptions(["--runner=PrismRunner"])):
+        run_in_a_thread(grpc.RpcError("Connection reset by peer"))
+    assert capfd.readouterr().err == ""
+    assert [(one.name, "reset by peer" in str(one.exc_info)) for one in caplog.records] == [("apache_beam", True)]
+    with portable.serving(PipelineOptions(["--runner=PrismRunner"])):
+        run_in_a_thread(KeyError("a mistake"))
+    assert "KeyError: 'a mistake'" in capfd.readouterr().err
 
 
 def test_prism_is_told_to_end_by_itself() -> None:
