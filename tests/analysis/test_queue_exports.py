@@ -190,6 +190,7 @@ def test_an_export_goes_where_it_is_asked_to_and_keeps_no_pictures_of_an_earlier
     folder, rows, _ = export(tmp_path, "csv", output=str(output))
     assert folder == output and not (tmp_path / "report").exists()
     (output / "images" / "mine.png").write_bytes(b"a file of the user's own")
+    (output / "images" / ".000009.png.partial").write_bytes(b"killed")
     _, fewer, _ = export(tmp_path, "csv", output=str(output), limit=3)
     assert len(rows) > len(fewer) == 3
     assert {path.name for path in (output / "images").iterdir()} == {

@@ -158,9 +158,12 @@ def test_another_file_by_the_same_name_is_adopted(own: str, stored: Any, tmp_pat
     path = tmp_path / "net.keras"
     network((32, 32, 1)).save(path)
     run(own, path, value_range=(0, 1))
+    half = Path(layout.model(own, "drawn", "theirs"), "serving", "variables", ".variables.index.partial")
+    half.write_bytes(b"killed")
     model = network((1024,))
     model.save(path)
     run(own, path, value_range=(0, 1))
+    assert not half.exists()
     ids, pixels = stored
     check(own, ids, model.predict(pixels.reshape(-1, 1024) / np.float32(255), verbose=0), DIGITS)
 
