@@ -16,13 +16,13 @@ _RATE = 1 << 20  # bytes of a larger one in a second, at least
 _ALL, _SOME = "all", "some"  # what to look at
 
 
-def check(path: str, shown: str, seconds: float = SECONDS) -> None:
+def check(path: str, shown: str) -> None:
     """Check a local file as `hdf5.check_whole` does, and read every attribute of it.
 
     Raises:
         InputError: it is damaged, or something in it lies elsewhere or is too large.
     """
-    apart.output(__name__, [path, shown, _ALL], shown, seconds)
+    apart.output(__name__, [path, shown, _ALL], shown, SECONDS)
 
 
 def check_datasets(path: str, keys: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
 """Networks' files from outside: none runs code, reads other files, or asks for more memory than it can fill."""
 
+import faulthandler
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,16 +193,37 @@ def test_a_configuration_nested_without_end_is_refused(whole: Path, tmp_path: Pa
         archives.check(str(path), "theirs")
 
 
-def test_a_file_that_hdf5_cannot_come_through_is_refused(whole: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def ended() -> Iterator[None]:
+    """A test that HDF5 does not come back from: it holds Python's lock, so that nothing of Python ends it."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_file_that_hdf5_cannot_come_through_is_refused(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Found by fuzzing: where the heap of an attribute's text is damaged so, HDF5 1.14 reads it for ever."""
+    monkeypatch.setattr(hdf5_probe, "SECONDS", 2.0)
     content = (whole / "net.h5").read_bytes()
     heap = content.index(b"GCOL")
     path = tmp_path / "net.h5"
     for damage in (bytes(64), b"\xff" * 64):
         path.write_bytes(content[: heap + 16] + damage + content[heap + 80 :])
         with pytest.raises(InputError, match=r"theirs is damaged: .*did not end in 2 s|theirs: cannot read"):
-            hdf5_probe.check(str(path), "theirs", 2.0)
+            foreign.load(str(path), trusted=False, shown="theirs")
     hdf5_probe.check(str(whole / "net.h5"), "theirs")
+
+
+def test_the_weights_within_an_archive_are_looked_through_apart(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, shown: str) -> None:
+        raise InputError(f"{shown} is damaged: {Path(path).name}")
+
+    monkeypatch.setattr(hdf5_probe, "check", refuse)
+    with pytest.raises(InputError, match=r"theirs is damaged: model\.weights\.h5"):
+        foreign.load(str(whole / "net.keras"), trusted=False, shown="theirs")
 
 
 def test_weights_alone_are_looked_at_as_well(whole: Path, tmp_path: Path) -> None:
