@@ -1,5 +1,6 @@
 """What tests share: real data, a drawn sample, a dataset converted from it, and three kinds of places to keep files."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,3 +107,11 @@ def query_root(tmp_path_factory: pytest.TempPathFactory) -> str:
     from tests import query_root
 
     return query_root.build(tmp_path_factory.mktemp("query"))
+
+
+@pytest.fixture(autouse=True)
+def levels_of_logs() -> None:
+    """Begin with the log as Python has it, whatever a command that ran in this process made of it."""
+    logging.root.setLevel(logging.WARNING)
+    for name in ("concord", "apache_beam"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
