@@ -70,7 +70,7 @@ prism: $(VENV)/.installed ## Build the binary of Beam's runner Prism, with Go
 	$(BIN)/python -m clusters.prism
 
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder  # some only wait
+	$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile  # one more than cores: some only wait
 
 test-long: $(VENV)/.installed ## Run the tests that take longer
 	$(BIN)/python -m pytest -m long
