@@ -69,8 +69,9 @@ flink-down: $(VENV)/.installed ## End that cluster
 prism: $(VENV)/.installed ## Build the binary of Beam's runner Prism, with Go
 	$(BIN)/python -m clusters.prism
 
+# One worker more than cores, for some tests only wait.
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile  # one more than cores: some only wait
+	$(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
 
 test-long: $(VENV)/.installed ## Run the tests that take longer
 	$(BIN)/python -m pytest -m long

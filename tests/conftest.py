@@ -110,8 +110,11 @@ def query_root(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(autouse=True)
-def levels_of_logs() -> None:
+def plain_log() -> None:
     """Begin with the log as Python has it, whatever a command that ran in this process made of it."""
+    for handler in [*logging.root.handlers]:
+        if type(handler) is logging.StreamHandler:  # a command's, on what was stderr then; pytest has kinds of its own
+            logging.root.removeHandler(handler)
     logging.root.setLevel(logging.WARNING)
     for name in ("concord", "apache_beam"):
         logging.getLogger(name).setLevel(logging.NOTSET)

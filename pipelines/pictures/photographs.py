@@ -107,7 +107,7 @@ def _decode(content: bytes, header: Header) -> Pixels:
 
 
 def _plain(image: Image.Image) -> Pixels:
-    """As Pillow converts it, a few rows at a time: it has four bytes a pixel, and each step would have a whole more."""
+    """As Pillow converts it, a few rows at a time: each step on the whole would need as much memory again."""
     grey = image.mode in {"1", "L", "LA"}
     mode = "RGBA" if image.has_transparency_data else "L" if grey else "RGB"
     width, height = image.size
