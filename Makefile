@@ -13,9 +13,9 @@ FLINK_FLAGS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := schemas models pipelines analysis tests benchmarks clusters dataflow setup.py
+SOURCES := concord schemas storage metrics models pipelines analysis samples deploy tests benchmarks setup.py
 
-# On Dataflow: whose project, where, in which bucket, and the image of dataflow/Dockerfile (none: Beam's own)
+# On Dataflow: whose project, where, in which bucket, and the image of deploy/dataflow/Dockerfile (none: Beam's own)
 PROJECT ?=
 REGION ?= europe-west4
 BUCKET ?=
@@ -51,23 +51,23 @@ run-pipeline: $(VENV)/.installed ## Run the chain of RUN (default: the drawn sam
 
 image: ## Build and push IMAGE, the container of Dataflow's GPU workers
 	$(if $(IMAGE),,$(error make image needs IMAGE=..., such as europe-docker.pkg.dev/PROJECT/concord/gpu:1))
-	docker build --file dataflow/Dockerfile --target worker --tag $(IMAGE) .
+	docker build --file deploy/dataflow/Dockerfile --target worker --tag $(IMAGE) .
 	docker push $(IMAGE)
 
 template: ## Build and push IMAGE with the launcher, and write Dataflow's flex template to gs://BUCKET/concord.json
 	$(if $(and $(IMAGE),$(BUCKET)),,$(error make template needs IMAGE=... and BUCKET=... (without gs://)))
-	docker build --file dataflow/Dockerfile --target template --tag $(IMAGE) .
+	docker build --file deploy/dataflow/Dockerfile --target template --tag $(IMAGE) .
 	docker push $(IMAGE)
-	gcloud dataflow flex-template build gs://$(BUCKET)/concord.json --image $(IMAGE) --sdk-language PYTHON --metadata-file dataflow/template.json
+	gcloud dataflow flex-template build gs://$(BUCKET)/concord.json --image $(IMAGE) --sdk-language PYTHON --metadata-file deploy/dataflow/template.json
 
 flink-up: $(VENV)/.installed ## Start a Flink cluster on this machine: TASK_MANAGERS=2, FLINK_PORT=8081
-	$(BIN)/python -m clusters.flink up --task-managers $(TASK_MANAGERS) --port $(FLINK_PORT) $(FLINK_FLAGS)
+	$(BIN)/python -m deploy.flink up --task-managers $(TASK_MANAGERS) --port $(FLINK_PORT) $(FLINK_FLAGS)
 
 flink-down: $(VENV)/.installed ## End that cluster
-	$(BIN)/python -m clusters.flink down
+	$(BIN)/python -m deploy.flink down
 
 prism: $(VENV)/.installed ## Build the binary of Beam's runner Prism, with Go
-	$(BIN)/python -m clusters.prism
+	$(BIN)/python -m deploy.prism
 
 # One worker more than cores, for some tests only wait.
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)
@@ -81,7 +81,7 @@ fuzz: $(VENV)/.installed ## Feed every reader damaged files, for SECONDS each; S
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed=$(SEED) --workers 2
 
 test-chains: $(VENV)/.installed ## Run whole chains: in object stores, on Prism, Flink and a Dataflow of loopback, and killed at random
-	$(BIN)/python -m clusters.prepare
+	$(BIN)/python -m deploy.prepare
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'chains and not long' -rs
 
 lint: $(VENV)/.installed ## Check style and types
@@ -94,7 +94,7 @@ format: $(VENV)/.installed ## Put the code into the house's format
 	$(BIN)/ruff format $(SOURCES)
 
 docs: $(VENV)/.installed ## Write what is generated: docs/tables.md, docs/bigquery.sql, analysis/views.sql
-	$(BIN)/python -m pipelines.describe
+	$(BIN)/python -m concord.docs
 
 bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.convert
@@ -102,10 +102,10 @@ bench: $(VENV)/.installed ## Time Concord against its peers
 	$(BIN)/python -m benchmarks.confirm
 	$(BIN)/python -m benchmarks.agree
 
-lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock and dataflow/requirements.lock
+lock: $(VENV)/.installed ## Resolve the ranges of pyproject.toml anew into requirements.lock and deploy/dataflow/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
 	$(BIN)/uv pip compile --quiet --extra dev --python-version 3.11 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --extra gpu --constraint requirements.lock --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file dataflow/requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --extra gpu --constraint requirements.lock --python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --upgrade --custom-compile-command 'make lock' --output-file deploy/dataflow/requirements.lock pyproject.toml
 
 clean: ## Remove the environment and every cache; what runs wrote is left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

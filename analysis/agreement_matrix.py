@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis import quality
 from analysis.all_together import methods
 from analysis.compared import Comparison, Judged
-from analysis.texts import count, decimal, interval, percent
+from analysis.formatting import count, decimal, interval, percent
+from metrics import classification
 
 _NAMES = {
     "observed": "same label",
@@ -74,7 +74,7 @@ def of_comparisons(comparisons: Sequence[Comparison], judged: Judged) -> list[Ma
     for (split, annotator), (truth, counts) in judged.items():
         key = frozenset((truth, annotator))
         if truth != annotator and key not in found.setdefault(split, {}):
-            found[split][key] = with_truth(comparisons, split, annotator, quality.kappa(counts))
+            found[split][key] = with_truth(comparisons, split, annotator, classification.kappa(counts))
             names[split][truth] = None
     return [_matrix(split, tuple(shown), found.get(split, {})) for split, shown in names.items() if len(shown) > 2]
 

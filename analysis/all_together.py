@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas import layout, storage, tables
+from schemas import layout
+from storage import parquet, stores
 
 Row = dict[str, Any]
 _METHOD = re.compile(r"of its 95 % interval \((.+)\)$")
@@ -56,10 +57,10 @@ def find(root: str, dataset: str, compared: Sequence[Mapping[str, Any]]) -> tupl
     """
     pairs = {(one["split"], frozenset((one["a"], one["b"]))): one.get("labels", {}) for one in compared}
     found: dict[str, Together] = {}
-    folder = storage.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
-    for file in sorted(storage.list_files(folder)):
+    folder = stores.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
+    for file in sorted(stores.list_files(folder)):
         if file.startswith(f"{dataset}-") and file.endswith(".parquet"):
-            one, labels = _read(storage.join(folder, file))
+            one, labels = _read(stores.join(folder, file))
             most = found.get(one.split)
             if _current(one, labels, pairs) and (most is None or len(most.annotators) < len(one.annotators)):
                 found[one.split] = one
@@ -68,7 +69,7 @@ def find(root: str, dataset: str, compared: Sequence[Mapping[str, Any]]) -> tupl
 
 def _read(path: str) -> tuple[Together, dict[str, str]]:
     """A table, and the fingerprint of each label set that it was made from, where it tells."""
-    table, (fingerprint, report) = tables.read(path), tables.read_tags(path)
+    table, (fingerprint, report) = parquet.read(path), parquet.read_tags(path)
     row = next(row for row in table.to_pylist() if row["scope"] == "all")
     names = tuple(row["annotators"].split(","))
     return Together(row["split"], names, row, methods(table.schema), fingerprint), json.loads(report or "{}")

@@ -5,11 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.formatting import count, decimal
 from analysis.plots import FIRST, INK, SECOND, Tooltips, legend, plot
 from analysis.tables import Pair
-from analysis.texts import count, decimal
-from schemas import layout, storage, tables
-from schemas.confidence_tables import ALL, BIN
+from schemas import layout
+from schemas.tables import ALL, BIN
+from storage import parquet, stores
 
 Row = dict[str, Any]
 _SIZE = (3.4, 3.2)  # inches
@@ -34,7 +35,7 @@ def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 def read(pair: Pair, name: str) -> list[Row]:
     """The calibration of an annotator on the split of a comparison; empty where it has none."""
     path = layout.agreement_table(pair.root, "calibration", pair.dataset, (name,), pair.split)
-    rows: list[Row] = [] if storage.stat(path) is None else tables.read(path).to_pylist()
+    rows: list[Row] = [] if stores.stat(path) is None else parquet.read(path).to_pylist()
     return rows
 
 

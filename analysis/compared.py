@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis import quality
 from analysis.tables import Digest, Pair, Row
+from metrics import classification
 
 Judged = dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]]
 
@@ -37,7 +37,7 @@ def judged(comparisons: Iterable[Comparison]) -> Judged:
         if entry.pair.several:
             continue
         for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
-            counts = quality.against_truth(entry.digest.cells, side)
+            counts = classification.against_truth(entry.digest.cells, side)
             key = entry.pair.split, annotator
             if counts and (key not in best or counts.total() > best[key][1].total()):
                 best[key] = entry.pair.truth, counts

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.texts import count, decimal, several
-from schemas import layout, products, storage, tables
+from analysis.formatting import count, decimal, several
+from schemas import layout, tables
 from schemas.errors import IncompleteError
+from storage import parquet, products, stores
 
 Row = dict[str, Any]
 
@@ -72,8 +73,8 @@ class Confirmation:
             IncompleteError: there are not as many as were counted.
         """
         folder = layout.confirm_rejects(self.root, self.dataset, side)
-        paths = [storage.join(folder, name) for name in sorted(storage.list_files(folder)) if name.endswith(".parquet")]
-        rows = [tables.read(path, self.fingerprint) for path in paths]
+        paths = [stores.join(folder, name) for name in sorted(stores.list_files(folder)) if name.endswith(".parquet")]
+        rows = [parquet.read(path, self.fingerprint) for path in paths]
         found = pa.concat_tables(
             [tables.REJECTS.empty_table(), *(table.select(tables.REJECTS.names) for table in rows)]
         )
@@ -96,9 +97,9 @@ class Confirmation:
 
     def _table(self, name: str) -> pa.Table:
         path = layout.statistics_table(self.root, name, self.dataset)
-        if storage.stat(path) is None:
+        if stores.stat(path) is None:
             raise IncompleteError(f"there is no {name} table of dataset {self.dataset!r} in {path}: {_AGAIN}")
-        return tables.read(path, self.fingerprint)
+        return parquet.read(path, self.fingerprint)
 
 
 def find_confirmation(root: str, dataset: str) -> Confirmation | None:

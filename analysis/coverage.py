@@ -5,11 +5,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.formatting import decimal, percent
 from analysis.plots import FAINT, FIRST, INK, SECOND, Tooltips, legend, plot
 from analysis.tables import Pair
-from analysis.texts import decimal, percent
-from schemas import confidence_tables, layout, storage, tables
-from schemas.confidence_tables import AGREE_AND_SURE, ONE
+from schemas import layout, tables
+from schemas.tables import AGREE_AND_SURE, ONE
+from storage import parquet, stores
 
 TARGET = 0.98
 Row = dict[str, Any]
@@ -49,9 +50,9 @@ def _taken_off(row: Row) -> tuple[float, float]:
 def read(pair: Pair) -> list[Row]:
     """The coverage of a comparison; empty where it has none, or one of an earlier state."""
     path = layout.agreement_table(pair.root, "coverage", pair.dataset, (pair.a, pair.b), pair.split)
-    if storage.stat(path) is None or tables.read_tags(path)[0] != pair.fingerprint:
+    if stores.stat(path) is None or parquet.read_tags(path)[0] != pair.fingerprint:
         return []
-    rows: list[Row] = tables.read(path, pair.fingerprint, confidence_tables.COVERAGE).to_pylist()
+    rows: list[Row] = parquet.read(path, pair.fingerprint, tables.COVERAGE).to_pylist()
     return rows
 
 
@@ -93,7 +94,7 @@ def _called(row: Row) -> str:
 
 def _rows(pair: Pair, table: str, names: Sequence[str]) -> list[Row]:
     path = layout.agreement_table(pair.root, table, pair.dataset, names, pair.split)
-    rows: list[Row] = [] if storage.stat(path) is None else tables.read(path).to_pylist()
+    rows: list[Row] = [] if stores.stat(path) is None else parquet.read(path).to_pylist()
     return rows
 
 

@@ -3,24 +3,25 @@
 from typing import Any
 
 from analysis.rendering import PAGE_FILE, template
-from schemas import halves, layout, products, storage
+from schemas import layout
+from storage import products, stores
 
 _COUNTS = ("pairs", "models", "images", "rejected")
 
 
 def write(root: str) -> None:
     """List every page that is there."""
-    halves.sweep_of(_path(root))
-    storage.write_bytes(_path(root), _render(root))
+    stores.remove_partial_file(_path(root))
+    stores.write_bytes(_path(root), _render(root))
 
 
 def is_current(root: str) -> bool:
     """Whether the list is there, and is of just the pages that are there."""
-    return storage.stat(_path(root)) is not None and bytes(storage.read_bytes(_path(root))) == _render(root)
+    return stores.stat(_path(root)) is not None and bytes(stores.read_bytes(_path(root))) == _render(root)
 
 
 def _path(root: str) -> str:
-    return storage.join(layout.report(root), PAGE_FILE)
+    return stores.join(layout.report(root), PAGE_FILE)
 
 
 def _render(root: str) -> bytes:
@@ -31,7 +32,7 @@ def _render(root: str) -> bytes:
 def _entries(root: str) -> list[dict[str, Any]]:
     """What the finished pages tell of themselves, by name."""
     found = []
-    for dataset in storage.list_folders(layout.report(root)):
+    for dataset in stores.list_folders(layout.report(root)):
         manifest = products.find_manifest(layout.report(root, dataset))
         if manifest is not None:
             counts = {**dict.fromkeys(_COUNTS, 0), **manifest.get("counts", {})}

@@ -6,10 +6,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.formatting import count, decimal, interval
 from analysis.plots import FAINT, FIRST, INK, SECOND, Tooltips, legend, plot
-from analysis.texts import count, decimal, interval
-from schemas import layout, storage, tables
-from schemas.generation_table import EVERYTHING, GENERATION, TAUGHT_SHARE
+from schemas import layout
+from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
+from storage import parquet, stores
 
 Row = dict[str, Any]
 _SIZE = (4.4, 3.6)  # inches
@@ -71,11 +72,11 @@ def find(root: str, dataset: str) -> tuple[Study, ...]:
     """
     folder, start = layout.generations(root), f"{dataset}-"
     found = []
-    for file in sorted(storage.list_files(folder)):
+    for file in sorted(stores.list_files(folder)):
         if file.startswith(start) and file.endswith(".parquet"):
-            path = storage.join(folder, file)
-            rows = tables.read(path).to_pylist()
-            found.append(Study(file[len(start) : -len(".parquet")], tables.read_tags(path)[0], tuple(rows)))
+            path = stores.join(folder, file)
+            rows = parquet.read(path).to_pylist()
+            found.append(Study(file[len(start) : -len(".parquet")], parquet.read_tags(path)[0], tuple(rows)))
     return tuple(found)
 
 

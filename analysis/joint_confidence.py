@@ -6,11 +6,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from analysis.formatting import count, percent, several, tenth
 from analysis.plots import INK, SECOND, Tooltips, plot
 from analysis.tables import Pair
-from analysis.texts import count, percent, several, tenth
-from schemas import confidence_tables, layout, storage, tables
-from schemas.confidence_tables import ALL, BIN, CALIBRATED, RAW
+from schemas import layout, tables
+from schemas.tables import ALL, BIN, CALIBRATED, RAW
+from storage import parquet, stores
 
 Row = dict[str, Any]
 SURE = 0.9
@@ -39,9 +40,9 @@ def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 def read(pair: Pair) -> list[Row]:
     """The joint confidence of a comparison, calibrated where it is; empty where it has none, or of an earlier state."""
     path = layout.agreement_table(pair.root, "joint_confidence", pair.dataset, (pair.a, pair.b), pair.split)
-    if storage.stat(path) is None or tables.read_tags(path)[0] != pair.fingerprint:
+    if stores.stat(path) is None or parquet.read_tags(path)[0] != pair.fingerprint:
         return []
-    rows: list[Row] = tables.read(path, pair.fingerprint, confidence_tables.JOINT_CONFIDENCE).to_pylist()
+    rows: list[Row] = parquet.read(path, pair.fingerprint, tables.JOINT_CONFIDENCE).to_pylist()
     kind = CALIBRATED if any(row["confidence"] == CALIBRATED for row in rows) else RAW
     return [row for row in rows if row["confidence"] == kind]
 

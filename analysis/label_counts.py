@@ -6,10 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis import quality
 from analysis.compared import Comparison
+from analysis.formatting import percent
 from analysis.plots import FAINT, FIRST, INK, REST, SECOND, Tooltips, class_axis, legend, plot
-from analysis.texts import percent
+from metrics import classification
 
 _SIZE = (4.4, 0.25)  # inches: width of the plot, and height of a label's line
 _MARKS = ((SECOND, "o"), (FIRST, "s"), (INK, "^"), (FAINT, "D"))  # never told by colour alone; then hollow
@@ -29,11 +29,11 @@ def of_comparisons(comparisons: Sequence[Comparison], classes: Sequence[str]) ->
     shown = []
     for split in dict.fromkeys(entry.pair.split for entry in comparisons):
         truth, counts = _counts([entry for entry in comparisons if entry.pair.split == split])
-        every = quality.ordered({label for found in counts.values() for label in found} | set(classes), classes)
+        every = classification.ordered({label for found in counts.values() for label in found} | set(classes), classes)
         labels = every
-        if len(every) > quality.LARGEST_MATRIX:
+        if len(every) > classification.LARGEST_MATRIX:
             total = sum(counts.values(), Counter())
-            labels = sorted(every, key=lambda label: (-total[label], label))[: quality.LARGEST_MATRIX]
+            labels = sorted(every, key=lambda label: (-total[label], label))[: classification.LARGEST_MATRIX]
         if counts and labels:
             shown.append(
                 {

@@ -21,11 +21,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas import cards, halves, layout, products, storage, tables
+from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
-from schemas.products import MULTICLASS, ImageSet, ShardFolder
+from schemas.manifests import MULTICLASS
 from schemas.queue_settings import LabelErrorSettings
-from schemas.queue_tables import LABEL_ERRORS
+from schemas.tables import LABEL_ERRORS
+from storage import model_cards, parquet, products, stores
+from storage.products import ImageSet, ShardFolder
 
 Numbers = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -47,7 +49,7 @@ class ErrorPlan:
     @property
     def is_done(self) -> bool:
         """Whether the table is there, made from just this."""
-        return storage.stat(self.path) is not None and tables.read_tags(self.path)[0] == self.fingerprint
+        return stores.stat(self.path) is not None and parquet.read_tags(self.path)[0] == self.fingerprint
 
 
 def plan(settings: LabelErrorSettings, root: str) -> ErrorPlan:
@@ -79,7 +81,7 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     """Make sure that the label set says that each of its images was scored by a network that had not seen it."""
     dataset, name, split = settings.dataset, settings.annotator, settings.split
     relabel = f"concord label --models {name} --splits {split} --scores --force --dataset {dataset}"
-    card = cards.find_card(layout.model(root, dataset, name)) or {}
+    card = model_cards.find_card(layout.model(root, dataset, name)) or {}
     network = card.get("settings", {}).get("network", "NETWORK")
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
     told = products.find_manifest(layout.labels(root, dataset, name, split)) or {}
@@ -113,8 +115,8 @@ def write(made: ErrorPlan) -> dict[str, Any]:
     unpaired = sum((part[3] for part in parts), Counter[str]())
     rows = ranked(ids, given, scores, made.images.classes, made.settings.quality)
     made_of = {"labels": made.labels.fingerprint, "scores": made.scores.fingerprint}
-    halves.sweep_of(made.path)
-    tables.write(made.path, rows, made.fingerprint, json.dumps(made_of))
+    stores.remove_partial_file(made.path)
+    parquet.write(made.path, rows, made.fingerprint, json.dumps(made_of))
     counts = {"in": len(ids) + unpaired.total(), "out": len(ids), "unpaired": dict(sorted(unpaired.items()))}
     return {**counts, "candidates": int(pc.sum(rows["is_candidate"]).as_py() or 0)}
 

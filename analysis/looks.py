@@ -6,7 +6,7 @@ from typing import Any
 from analysis import tables, thumbnails
 from analysis.tables import Row, Sources
 from schemas import layout
-from schemas.products import ShardFolder
+from storage.products import ShardFolder
 
 Looks = Mapping[tuple[str, str], Mapping[str, Row]]
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from analysis import coverage
+from analysis.formatting import count, decimal, interval, percent
 from analysis.sections import Facts
 from analysis.tables import Row
-from analysis.texts import count, decimal, interval, percent
 
 SUMMARY_FILE = "summary.md"
 _RIGHT = "---:"

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from analysis.tables import LabelSet, Row, Sources, read_shard
 from schemas import layout
-from schemas.products import ImageSet, ShardFolder
+from storage.products import ImageSet, ShardFolder
 
 _PREFERRED = ("confirmed", "human")  # the first annotator that there is
 

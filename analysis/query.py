@@ -15,12 +15,11 @@ from typing import IO
 import duckdb
 import pyarrow as pa
 
-from analysis import rows
-from analysis.rows import Column
-from schemas import describe, storage
-from schemas import tables as parquet
+from analysis import row_writers, table_docs
+from analysis.row_writers import Column
 from schemas.errors import InputError
-from schemas.registry import Table
+from storage import parquet, stores
+from storage.tables import Table
 
 SHOWN = 100  # rows of a table that people are to read, unless more are asked for
 _FETCHED = 4096  # rows at once
@@ -76,15 +75,15 @@ def run(
         InputError: the query is wrong, or there is no such root.
         IncompleteError: a file of a table that the query mentions is damaged or does not fit.
     """
-    most = (SHOWN if form in rows.READ else 0) if limit is None else limit
+    most = (SHOWN if form in row_writers.READ else 0) if limit is None else limit
     if most < 0:
         raise InputError(f"limit must be 0 or more rows, got {most}")
     with opened(root, sql, tables) as connection:
         with _explained(tables, root):
             connection.execute(sql)
         columns = [Column(name, str(kind)) for name, kind, *_ in connection.description or ()]
-        batches = rows.Limited(_batches(connection, tables, root), most)
-        rows.FORMS[form](columns, batches, out)
+        batches = row_writers.Limited(_batches(connection, tables, root), most)
+        row_writers.FORMS[form](columns, batches, out)
     return -batches.taken if batches.more else batches.taken
 
 
@@ -108,7 +107,7 @@ def opened(root: str, sql: str, tables: Mapping[str, Table]) -> duckdb.DuckDBPyC
         files = table.files(root)
         connection.register(table.name, table.open(root, files))
         found += len(files)
-    if used and not found and not storage.is_folder(root):
+    if used and not found and not stores.is_folder(root):
         raise InputError(f"there is nothing in {root}: name the folder of a run with --root, or run concord run first")
     for view in joined:
         connection.execute(view.sql)
@@ -128,7 +127,7 @@ def _words(sql: str) -> set[str]:
 
 def _batches(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table], root: str
-) -> Iterator[list[rows.Values]]:
+) -> Iterator[list[row_writers.Values]]:
     with _explained(tables, root):
         while batch := connection.fetchmany(_FETCHED):
             yield batch
@@ -157,7 +156,7 @@ def tell_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
     """Write every table and view: what a row is, where its files lie, and its columns with their units."""
     for table in tables.values():
         columns = [
-            (field.name, describe.kind(field), describe.unit(field), describe.description(field))
+            (field.name, table_docs.kind(field), table_docs.unit(field), table_docs.description(field))
             for field in table.columns
         ]
         more = [("...", "", "", table.others)] if table.others else []
@@ -177,9 +176,9 @@ def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str,
         made = connection.execute(f"DESCRIBE {view.name}").fetchall()
     columns = []
     for name, kind, *_ in made:
-        units = describe.unit(known[name]) if name in known else ""
-        said = view.said.get(name) or describe.description(known[name])
-        columns.append((name, describe.kind(known[name]) if name in known else kind.lower(), units, said))
+        units = table_docs.unit(known[name]) if name in known else ""
+        said = view.said.get(name) or table_docs.description(known[name])
+        columns.append((name, table_docs.kind(known[name]) if name in known else kind.lower(), units, said))
     return columns
 
 

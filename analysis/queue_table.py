@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 
 from analysis import queue_ranking
 from analysis.queue_ranking import Rules
-from schemas import halves, layout, products, storage, tables
+from schemas import layout
 from schemas.errors import IncompleteError
-from schemas.products import MULTICLASS, ImageSet, ShardFolder
+from schemas.manifests import MULTICLASS
 from schemas.queue_settings import QueueSettings
-from schemas.queue_tables import QUEUE, REASONS
+from schemas.tables import QUEUE, REASONS
+from storage import parquet, products, stores
+from storage.products import ImageSet, ShardFolder
 
 _log = logging.getLogger("concord")
 _READERS = 8  # shards in memory at once, at most
@@ -51,7 +53,7 @@ class QueuePlan:
     @property
     def is_done(self) -> bool:
         """Whether the table is there, made from just this."""
-        return storage.stat(self.path) is not None and tables.read_tags(self.path)[0] == self.fingerprint
+        return stores.stat(self.path) is not None and parquet.read_tags(self.path)[0] == self.fingerprint
 
 
 def plan(settings: QueueSettings, root: str) -> QueuePlan:
@@ -69,7 +71,7 @@ def plan(settings: QueueSettings, root: str) -> QueuePlan:
     people = sets.get(settings.truth)
     errors = _errors(settings, root, machines, people) if images.manifest["task"] == MULTICLASS else ()
     made_of = {"labels": [found.fingerprint for found in sets.values()], "names": names, "images": images.fingerprint}
-    judged = [tables.read_tags(path)[0] for path in errors]
+    judged = [parquet.read_tags(path)[0] for path in errors]
     asked = {"split": settings.split, "unsure_below": settings.unsure_below, "limit": settings.limit}
     return QueuePlan(
         path=layout.queue(root, settings.dataset, settings.split),
@@ -100,8 +102,8 @@ def _errors(
     found = []
     for name, labels in machines.items():
         path = layout.label_errors(root, settings.dataset, name, settings.split)
-        if people is not None and storage.stat(path) is not None:
-            made_of = json.loads(tables.read_tags(path)[1] or "{}")
+        if people is not None and stores.stat(path) is not None:
+            made_of = json.loads(parquet.read_tags(path)[1] or "{}")
             if made_of == {"labels": people.fingerprint, "scores": labels.fingerprint}:
                 found.append(path)
             else:
@@ -123,8 +125,8 @@ def write(made: QueuePlan) -> dict[str, Any]:
             for rows, found in pool.map(lambda shard: _rank_shard(made, errors, shard), some):
                 first = queue_ranking.merged([first, rows], made.rules.limit)
                 counts += found
-    halves.sweep_of(made.path)
-    tables.write(made.path, first, made.fingerprint)
+    stores.remove_partial_file(made.path)
+    parquet.write(made.path, first, made.fingerprint)
     return {"queued": first.num_rows, "found": {reason: counts[reason] for reason in REASONS}}
 
 
@@ -138,6 +140,6 @@ def _candidates(paths: tuple[str, ...]) -> pa.Table | None:
     """Image and quality of the labels that the tables take for errors."""
     if not paths:
         return None
-    found = [tables.read(path) for path in paths]
+    found = [parquet.read(path) for path in paths]
     kept = [rows.filter(pc.field("is_candidate")).select(["image_id", "label_quality"]) for rows in found]
     return pa.concat_tables(kept)

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis.texts import FILTERS
+from analysis.formatting import FILTERS
 
 _FOLDER = "templates"
 PAGE_FILE = "index.html"

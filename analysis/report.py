@@ -13,12 +13,13 @@ from typing import Any
 from analysis import coverage, front, looks, markdown, photographs, tables, thumbnails
 from analysis.compared import Comparison
 from analysis.confirmation import Confirmation, shown_names
+from analysis.formatting import count, decimal, percent
 from analysis.rendering import PAGE_FILE, source, template
 from analysis.sections import SECTIONS, Facts
 from analysis.tables import Row, Sources
-from analysis.texts import count, decimal, percent
-from schemas import halves, layout, products, storage
+from schemas import layout
 from schemas.settings import ReportSettings
+from storage import products, stores
 
 SHEET_IMAGES = 48
 DISAGREEMENTS = 24
@@ -35,14 +36,14 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     facts = gather(sources, root, _fingerprint(settings, sources))
     page = render(facts).encode()
     folder = layout.report(root, settings.dataset)
-    storage.remove(storage.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
-    halves.sweep(folder)
+    stores.remove(stores.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
+    stores.remove_partial_files(folder)
     headlines = [
         *_headlines(sources.pairs, sources.confirmation),
         *(study.headline() for study in sources.studies),
     ]
-    storage.write_bytes(storage.join(folder, markdown.SUMMARY_FILE), markdown.summary(facts, headlines).encode())
-    storage.write_bytes(storage.join(folder, PAGE_FILE), page)
+    stores.write_bytes(stores.join(folder, markdown.SUMMARY_FILE), markdown.summary(facts, headlines).encode())
+    stores.write_bytes(stores.join(folder, PAGE_FILE), page)
     counts = _counts(facts, len(page))
     identity = {"dataset": settings.dataset, "fingerprint": facts.fingerprint}
     made = datetime.now(UTC).isoformat(timespec="seconds")
@@ -73,7 +74,7 @@ def is_current(settings: ReportSettings, root: str) -> bool:
         IncompleteError: something that it is drawn from is missing.
     """
     folder = layout.report(root, settings.dataset)
-    if storage.stat(storage.join(folder, PAGE_FILE)) is None:
+    if stores.stat(stores.join(folder, PAGE_FILE)) is None:
         return False
     return products.is_current(folder, fingerprint(settings, root)) and front.is_current(root)
 

@@ -18,7 +18,6 @@ from analysis import (
     joint_confidence,
     label_counts,
     plots,
-    quality,
     several_labels,
     tables,
     verdicts,
@@ -26,6 +25,7 @@ from analysis import (
 from analysis.compared import Comparison, judged, right_where_agreed
 from analysis.looks import Looks
 from analysis.tables import Row, Sources
+from metrics import classification
 from schemas.rejects import REMEDIES
 
 Data = dict[str, Any]
@@ -210,7 +210,7 @@ def confusion(facts: Facts) -> Data | None:
             entries.append({"pair": entry.pair, "rows": rows, "matrix": None})
             continue
         counts = Counter({(row["label_a"], row["label_b"]): row["n"] for row in entry.confusion})
-        matrix = quality.matrix(counts, entry.pair.a, entry.pair.b, facts.sources.classes)
+        matrix = classification.matrix(counts, entry.pair.a, entry.pair.b, facts.sources.classes)
         entries.append({"pair": entry.pair, "matrix": matrix})
     return {"entries": entries} if entries else None
 
@@ -223,8 +223,8 @@ def against_truth(facts: Facts) -> Data | None:
             "split": split,
             "annotator": annotator,
             "truth": truth,
-            "matrix": quality.matrix(counts, truth, annotator, classes),
-            "scores": quality.classification(counts, classes),
+            "matrix": classification.matrix(counts, truth, annotator, classes),
+            "scores": classification.classification(counts, classes),
         }
         for (split, annotator), (truth, counts) in sorted(judged(facts.comparisons).items())
     ]

@@ -17,11 +17,11 @@ from typing import Any
 
 from analysis.verify.claims import maker
 from analysis.verify.leftovers import labeller
-from schemas import cards, jsonfile, storage
 from schemas.errors import StorageError
 from schemas.layout import CONFIRMED
-from schemas.products import MANIFEST
-from schemas.storage import FileStat
+from storage import json_files, model_cards, stores
+from storage.products import MANIFEST
+from storage.stores import FileStat
 
 DONE, BEGUN = "done", "begun"
 _STAGES = (
@@ -104,10 +104,10 @@ def take(root: str) -> Status:
         StorageError: it cannot be listed.
     """
     files = _listed(root)
-    names = (MANIFEST, cards.CARD_FILE)
+    names = (MANIFEST, model_cards.CARD_FILE)
     paths = [path for path in files if path.rpartition("/")[2] in names or re.fullmatch(r"runs/[^/]+\.json", path)]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = dict(zip(paths, pool.map(lambda path: _find(storage.join(root, path)), paths), strict=True))
+        found = dict(zip(paths, pool.map(lambda path: _find(stores.join(root, path)), paths), strict=True))
     told = {path: content for path, content in found.items() if content is not None}
     runs = [told[path] for path in sorted(told, reverse=True) if path.startswith("runs/")]
     products = _products(files, told)
@@ -121,15 +121,15 @@ def take(root: str) -> Status:
 def _listed(root: str) -> dict[str, FileStat]:
     for _ in range(_LISTINGS - 1):
         try:
-            return storage.list_tree(root)
+            return stores.list_tree(root)
         except StorageError:  # a file or folder was there when its folder was listed, and is gone
             continue
-    return storage.list_tree(root)
+    return stores.list_tree(root)
 
 
 def _find(path: str) -> dict[str, Any] | None:
     try:
-        return jsonfile.find(path)
+        return json_files.find(path)
     except StorageError:  # removed meanwhile, or damaged, which concord verify names
         return None
 
@@ -168,7 +168,7 @@ def _named(path: str, files: Mapping[str, FileStat], told: Mapping[str, dict[str
         return None
     dataset = match["dataset"]
     if stage == "label":
-        manifest = told.get(f"{storage.parent(path)}/{MANIFEST}")
+        manifest = told.get(f"{stores.parent(path)}/{MANIFEST}")
         by = maker(match["annotator"], manifest) if manifest else f"concord {labeller(files, path)}"
         stage = _MAKERS.get(by, by.removeprefix("concord "))
         if stage in ("convert", "confirm"):  # whose own files tell more, unless these are all there is
@@ -186,7 +186,7 @@ def _is_bare(dataset: str, files: Mapping[str, FileStat]) -> bool:
 def _declares(path: str) -> bool:
     """Whether a file declares a product whole: not that of a member of a model, nor of one split of a study."""
     name = path.rpartition("/")[2]
-    return path.count("/") == 3 if name == cards.CARD_FILE else name == MANIFEST
+    return path.count("/") == 3 if name == model_cards.CARD_FILE else name == MANIFEST
 
 
 def _counts(counts: Mapping[str, Any]) -> dict[str, int]:

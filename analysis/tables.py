@@ -3,7 +3,7 @@
 A shard is read, queried with DuckDB and let go, so that memory does not grow with the number of images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from analysis import all_together, generations
 from analysis.all_together import Together
-from analysis.by_image import by_image
 from analysis.confirmation import SIDES, Confirmation, find_confirmation
 from analysis.generations import Study
-from schemas import cards, comparisons, layout, products, storage, tables
+from schemas import layout
 from schemas.errors import IncompleteError
-from schemas.products import IMPORT, MULTILABEL, ImageSet, ShardFolder
+from schemas.manifests import IMPORT, MULTILABEL
 from schemas.settings import ReportSettings
+from storage import comparisons, model_cards, parquet, products, stores
+from storage.products import ImageSet, ShardFolder
 
 Row = dict[str, Any]
 
@@ -84,9 +85,9 @@ class Pair:
             IncompleteError: it is missing, or of another state of the labels.
         """
         path = layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
-        if storage.stat(path) is None:
+        if stores.stat(path) is None:
             raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {_AGREE_FIRST}")
-        return tables.read(path, self.fingerprint)
+        return parquet.read(path, self.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple
 
 def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
     """The images, or None where no version of the dataset has any."""
-    anywhere = storage.parent(layout.images(root, dataset, version))
-    return products.image_set(root, dataset, version) if storage.list_folders(anywhere) else None
+    anywhere = stores.parent(layout.images(root, dataset, version))
+    return products.image_set(root, dataset, version) if stores.list_folders(anywhere) else None
 
 
 def _find_pairs(
@@ -210,10 +211,10 @@ def _find_pairs(
 def _find_models(root: str, dataset: str, names: Sequence[str], studies: Sequence[Study]) -> tuple[Row, ...]:
     """The cards of the models named, or of all that are whole and are no heirs of a study of generations."""
     if names:
-        return tuple(cards.require_card(layout.model(root, dataset, name)) for name in names)
+        return tuple(model_cards.require_card(layout.model(root, dataset, name)) for name in names)
     found = [
-        cards.find_card(layout.model(root, dataset, name))
-        for (name,) in storage.partitions(layout.model(root, dataset, ""), 1)
+        model_cards.find_card(layout.model(root, dataset, name))
+        for (name,) in stores.partitions(layout.model(root, dataset, ""), 1)
         if not any(name in study.annotators for study in studies)
     ]
     return tuple(card for card in found if card is not None)
@@ -221,7 +222,7 @@ def _find_models(root: str, dataset: str, names: Sequence[str], studies: Sequenc
 
 def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
     found = []
-    for annotator, split in storage.partitions(layout.labels(root, dataset, "", ""), 2):
+    for annotator, split in stores.partitions(layout.labels(root, dataset, "", ""), 2):
         manifest = products.find_manifest(layout.labels(root, dataset, annotator, split))
         if manifest is not None:
             found.append(LabelSet(annotator, split, manifest))
@@ -230,10 +231,10 @@ def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
 
 def _find_explanations(root: str, dataset: str, images: ImageSet | None) -> tuple[Explanations, ...]:
     found = []
-    for annotator, split in storage.partitions(layout.explanations(root, dataset, "", ""), 2):
+    for annotator, split in stores.partitions(layout.explanations(root, dataset, "", ""), 2):
         manifest = products.find_manifest(layout.explanations(root, dataset, annotator, split))
         if manifest is not None:
-            card = cards.find_card(layout.model(root, dataset, annotator)) or {}
+            card = model_cards.find_card(layout.model(root, dataset, annotator)) or {}
             now = (images.fingerprint if images else "", card.get("weights_sha256"))
             stale = (manifest["images"], manifest["weights"]) != now
             found.append(Explanations(annotator, split, manifest, stale))
@@ -279,7 +280,7 @@ def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[
         found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
         for pair, rows in read:
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
-            for row in by_image(of_chosen) if pair.several else of_chosen:
+            for row in group_by_image(of_chosen) if pair.several else of_chosen:
                 image = found[row["image_id"]]
                 image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
                 image["labels"] |= labels_of(pair, row)
@@ -363,7 +364,7 @@ def read_finer(folder: ShardFolder, shard: int, shards: int, remedy: str) -> pa.
         IncompleteError: it is missing, or was made from something else than its manifest says.
     """
     path = folder.path(shard * folder.shards // shards)
-    if storage.stat(path) is None:
+    if stores.stat(path) is None:
         raise IncompleteError(f"{path} is missing: {remedy}")
     return folder.read_part(shard, shards)
 
@@ -373,3 +374,28 @@ def query(sql: str, shard: pa.Table) -> pa.Table:
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("shard", shard)
         return connection.sql(sql).to_arrow_table()
+
+
+# Rows of an image and label each, as a comparison of several labels keeps them, as rows of an image.
+
+_NONE = "none"
+
+
+def group_by_image(rows: Iterable[Row]) -> list[Row]:
+    """Rows of an image and a label each as rows of an image: each one's labels in one text, without a confidence."""
+    grouped: dict[str, list[Row]] = {}
+    for row in rows:
+        grouped.setdefault(row["image_id"], []).append(row)
+    return [
+        {
+            "image_id": image_id,
+            "truth": _joined(found, "truth") if any(row["correct_a"] is not None for row in found) else None,
+            **{f"label_{side}": _joined(found, f"label_{side}") for side in "ab"},
+            **{f"confidence_{side}": None for side in "ab"},
+        }
+        for image_id, found in grouped.items()
+    ]
+
+
+def _joined(rows: Iterable[Row], column: str) -> str:
+    return ", ".join(sorted(row[column] for row in rows if row[column] is not None)) or _NONE

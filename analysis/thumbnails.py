@@ -11,12 +11,11 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from analysis import tables
-from schemas import storage
 from schemas.errors import IncompleteError
-from schemas.examples import decode_example
-from schemas.hashing import image_hashes, shard_of
-from schemas.products import ImageSet
-from schemas.tfrecord import read_payload
+from storage import stores
+from storage.hashing import image_hashes, shard_of
+from storage.products import ImageSet
+from storage.tfrecord import decode_example, read_payload
 
 LARGEST = 96  # pixels of a thumbnail's longer side
 _QUALITY = 85  # of what is scaled down, and has lost its own pixels anyway
@@ -63,9 +62,9 @@ def stored(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> It
             "run concord label and concord agree again"
         )
     path = images.tfrecord(split, shard)
-    if storage.stat(path) is None:
+    if stores.stat(path) is None:
         raise IncompleteError(f"{path} is missing: run concord convert --force")
-    with storage.open_input(path) as file:
+    with stores.open_input(path) as file:
         for place in places:
             payload = read_payload(file, place["offset"], place["length"])
             yield place["image_id"], None if payload is None else decode_example(payload)[0]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from analysis.confirmation import Row
+from analysis.formatting import brief, count, decimal, interval, several, tenth
 from analysis.plots import FAINT, FIRST, INK, REST, SECOND, UNSEEN, Paint, Tooltips, class_axis, legend, plot
-from analysis.texts import brief, count, decimal, interval, several, tenth
 
 MOST_LABELS = 25  # an image; those with more stand in the last bar
 _SIZE = (4.4, 2.9)

@@ -1,5 +1,5 @@
 -- A view of each table under a root, for DuckDB 1.4 or later; a table that is not there yet has no rows.
--- Generated from schemas/registry.py by make docs; not to be edited. The joined views at the end are those of joined.sql.
+-- Generated from storage/tables.py by make docs; not to be edited. The joined views at the end are those of joined.sql.
 --
 --     SET VARIABLE root = 'out';
 --     .read analysis/views.sql

@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from benchmarks.common import FOLDER
 from benchmarks.processes import GIB, Run, run
-from schemas import hashing, hexids, layout, products, tables
-from schemas.products import ShardFolder, ShardReport
+from schemas import layout, tables
+from storage import hashing, products
+from storage.products import ShardFolder, ShardReport
 
 SHARDS, CLASSES, SIDES = 64, 10, ("one", "two")
 WANTED_COUNTS, WANTED_PAIRS, WANTED_MEMORY = 1.5, 1.5, 2.0
@@ -58,7 +59,7 @@ def drawn(images: int, unshared: float) -> Path:
     ]
     rows = dict.fromkeys(SIDES, 0)
     numbers = np.random.default_rng(SHARDS).integers(0, 2**64, images, dtype=np.uint64)
-    places = hashing.rows_by_shard(hexids.hashes(numbers, hashing.SHARD_SEED), SHARDS)
+    places = hashing.rows_by_shard(hashing.hash_hex_ids(numbers, hashing.SHARD_SEED), SHARDS)
     for shard, place in enumerate(places):
         for name, folder, part in zip(SIDES, folders, _shard(shard, numbers[place], unshared), strict=True):
             folder.write(shard, part, ShardReport(part.num_rows, part.num_rows))
@@ -69,9 +70,9 @@ def drawn(images: int, unshared: float) -> Path:
     return root
 
 
-def _shard(shard: int, numbers: hexids.Words, unshared: float) -> list[pa.Table]:
+def _shard(shard: int, numbers: hashing.Words, unshared: float) -> list[pa.Table]:
     """The rows of one shard of both, of images whose ids are these numbers."""
-    random, count, ids = np.random.default_rng(shard), len(numbers), hexids.texts(numbers)
+    random, count, ids = np.random.default_rng(shard), len(numbers), hashing.hex_id_texts(numbers)
     first = random.integers(0, CLASSES, count)
     labels = [first, np.where(random.random(count) < 0.9, first, random.integers(0, CLASSES, count))]
     tables_of = []
@@ -90,7 +91,7 @@ def concord(root: Path, pairs: str) -> Run:
     """`concord agree`, from its start to its end."""
     shutil.rmtree(root / "agreement", ignore_errors=True)
     where = ("--root", str(root), "--dataset", "drawn", "--splits", "test", "--annotators", ",".join(SIDES))
-    return run(sys.executable, "-m", "pipelines", "agree", *where, "--pairs", pairs)
+    return run(sys.executable, "-m", "concord", "agree", *where, "--pairs", pairs)
 
 
 def duck(root: Path, query: str, output: str) -> Run:

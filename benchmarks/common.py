@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines.convert.stage import convert
-from pipelines.execution import Context
-from pipelines.samples.house_numbers import SampleSize, write_sample
+from pipelines.convert.driver import convert
+from pipelines.runner import Context
+from samples.house_numbers import SampleSize, write_sample
 from schemas.settings import ConvertSettings
 
 PROCESSORS = 2

@@ -17,8 +17,9 @@ import duckdb
 from benchmarks import open_images
 from benchmarks.common import FOLDER
 from benchmarks.processes import GIB, Run, run
-from schemas import jsonfile, layout, storage
-from schemas.products import MANIFEST
+from schemas import layout
+from storage import json_files, stores
+from storage.products import MANIFEST
 
 NAIVE_SCALE = 0.005  # the largest at which one row an element ends soon
 WANTED_WALL, WANTED_MEMORY, WANTED_NAIVE, WANTED_GROWTH = 2.5, 3.0, 20.0, 1.15
@@ -50,7 +51,7 @@ def concord(folder: Path, label_sets: str = "none") -> Run:
     shutil.rmtree(root, ignore_errors=True)
     files = ("--machine", str(folder / "machine.csv"), "--human", str(folder / "human.csv"))
     where = ("--dataset", "open_images", "--root", str(root), "--label-sets", label_sets)
-    return run(sys.executable, "-m", "pipelines", "confirm", *files, *where)
+    return run(sys.executable, "-m", "concord", "confirm", *files, *where)
 
 
 def duck(folder: Path) -> Run:
@@ -69,7 +70,7 @@ def check_counts(folder: Path, scale: float) -> None:
     """Concord's counts are DuckDB's, row for row, and those of the construction."""
     size = open_images.scaled(scale)
     home = layout.confirmation(str(folder / "root"), "open_images")
-    counts = (jsonfile.find(storage.join(home, MANIFEST)) or {})["counts"]
+    counts = (json_files.find(stores.join(home, MANIFEST)) or {})["counts"]
     ours = f"read_parquet('{folder}/root/labels/dataset=open_images/annotator=confirmed/*/*.parquet')"
     theirs = f"read_parquet('{folder}/duckdb.parquet')"
     columns = "image_id, label, confidence, verdict"

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from benchmarks import common
+from pipelines.convert.driver import convert
 from pipelines.convert.encoding import encode_png
-from pipelines.convert.stage import convert
-from pipelines.execution import Context
+from pipelines.runner import Context
 
 
 def concord(count: int, folder: Path) -> dict[str, float]:
@@ -36,7 +36,7 @@ def tfds_writer(count: int, folder: Path) -> dict[str, float]:
 
 
 def _store(pixels: np.ndarray, labels: np.ndarray, folder: Path) -> None:
-    from models.quiet import tensorflow as tf  # isort: skip
+    from models.tensorflow_setup import tensorflow as tf  # isort: skip
     import tensorflow_datasets as tfds
 
     def examples() -> Iterator[dict[str, Any]]:

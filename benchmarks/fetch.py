@@ -24,11 +24,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.confirm.stage import confirm
-from pipelines.execution import Context
-from pipelines.samples import scenes
-from schemas import hashing, layout
+from pipelines.confirm.driver import confirm
+from pipelines.runner import Context
+from samples import scenes
+from schemas import layout
 from schemas.settings import ConfirmSettings, DrawSettings
+from storage import hashing
 
 PEER = "img2dataset>=1.47,<2"
 SIDE, QUALITY, SHARD = 256, 95, 512
@@ -129,7 +130,7 @@ def concord(address: str, count: int, scale: bool) -> float:
     shutil.rmtree(layout.images(root, "photos", "1.0.0"), ignore_errors=True)
     place = ("--root", root, "--images-from", address + "/{image_id}.jpg")
     how = ("--max-side", str(SIDE), "--quality", str(QUALITY)) if scale else ()
-    command = [sys.executable, "-m", "pipelines", "convert", "--source", "open_images", "--dataset", "photos"]
+    command = [sys.executable, "-m", "concord", "convert", "--source", "open_images", "--dataset", "photos"]
     return timed([*command, *place, *how])
 
 

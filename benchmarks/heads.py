@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.convert.stage import convert
-from pipelines.execution import Context
-from pipelines.samples import house_numbers
-from pipelines.train.stage import train
+from pipelines.convert.driver import convert
+from pipelines.runner import Context
+from pipelines.train.driver import train
+from samples import house_numbers
 from schemas.settings import ConvertSettings
 from schemas.train_settings import TrainSettings
 

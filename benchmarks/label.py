@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import common
-from pipelines import execution
-from pipelines.execution import Context
-from pipelines.scoring.label import Answers, label_table
-from schemas import layout, products, tables
-from schemas.products import ImageSet
+from pipelines import runner
+from pipelines.label.driver import Answers, label_table
+from pipelines.runner import Context
+from schemas import layout, tables
 from schemas.settings import LabelSettings
+from storage import parquet, products
+from storage.products import ImageSet
 
 BATCH = 256
 NETWORK = "cnn2"
@@ -30,13 +31,13 @@ def prepared(count: int) -> ImageSet:
     images = products.image_set(common.converted(count), common.DATASET, "1.0.0")
     folder = Path(model_folder(images))
     if not (folder / "model.json").exists():
-        from models import saved
+        from models import saved_models
         from models.heads import Head
         from models.networks import cnn2
 
         task, shape = images.manifest["task"], images.image_shape
         card = {"fingerprint": "untrained", "classes": images.classes, "task": task, "image_shape": list(shape)}
-        saved.save(cnn2.build(shape, Head(task, len(images.classes))), str(folder), card)
+        saved_models.save(cnn2.build(shape, Head(task, len(images.classes))), str(folder), card)
     return images
 
 
@@ -47,7 +48,7 @@ def model_folder(images: ImageSet) -> str:
 
 def concord(images: ImageSet, folder: Path) -> None:
     """Concord's label on the DirectRunner, from the TFRecord shards to the declared label set."""
-    from pipelines.scoring.label_stage import label
+    from pipelines.label.driver import label
 
     settings = LabelSettings(dataset=images.dataset, models=(NETWORK,), splits=(common.SPLIT,), batch_size=BATCH)
     label(settings, Context(images.root, force=True))
@@ -55,7 +56,7 @@ def concord(images: ImageSet, folder: Path) -> None:
 
 def tensorflow_by_itself() -> Any:
     """TensorFlow as it comes, an operation on all processors; Concord gives each of its workers one thread instead."""
-    from models.quiet import tensorflow as tf
+    from models.tensorflow_setup import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(common.PROCESSORS)
     return tf
@@ -63,10 +64,10 @@ def tensorflow_by_itself() -> Any:
 
 def bare_loop(images: ImageSet, folder: Path) -> None:
     """What one would write without Beam: tf.data reads and decodes ahead, a compiled call scores, a file a shard."""
-    from models import saved
+    from models import saved_models
 
     tf = tensorflow_by_itself()
-    model = saved.load(model_folder(images))
+    model = saved_models.load(model_folder(images))
     compute = tf.function(
         lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, 32, 32, 1), tf.uint8)]
     )
@@ -83,7 +84,7 @@ def bare_loop(images: ImageSet, folder: Path) -> None:
         found = [(ids.numpy(), compute(pixels).numpy()) for ids, pixels in batches]
         ids = [one.decode() for part, _ in found for one in part.tolist()]
         table = label_table(ids, np.concatenate([scores for _, scores in found]), answers)
-        tables.write(str(folder / f"{shard}.parquet"), table, "bare")
+        parquet.write(str(folder / f"{shard}.parquet"), table, "bare")
 
 
 def stock(images: ImageSet, folder: Path) -> None:
@@ -109,12 +110,12 @@ def stock(images: ImageSet, folder: Path) -> None:
             | WriteToParquet(str(folder / "labels"), pa.schema(list(tables.LABELS)), num_shards=images.shards)
         )
 
-    execution.run("stock", build, ())
+    runner.run("stock", build, ())
 
 
 def decoded(payload: bytes) -> tuple[str, Any]:
     """Image id and pixels of a serialised example, as TensorFlow reads them."""
-    from models.quiet import tensorflow as tf
+    from models.tensorflow_setup import tensorflow as tf
 
     feature = tf.train.Example.FromString(payload).features.feature
     return feature["image/id"].bytes_list.value[0].decode(), tf.io.decode_png(feature["image"].bytes_list.value[0])

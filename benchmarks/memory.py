@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import common
 from benchmarks.label import NETWORK, prepared
 from schemas import layout
-from schemas.products import ImageSet
+from storage.products import ImageSet
 
 SAMPLE_SECONDS = 0.25
 STEPS = 10
@@ -40,7 +40,7 @@ def watch(images: ImageSet) -> tuple[list[tuple[int, float]], float]:
         "--root",
         images.root,
     ]
-    process = subprocess.Popen([sys.executable, "-m", "pipelines", *command])
+    process = subprocess.Popen([sys.executable, "-m", "concord", *command])
     began, samples = time.perf_counter(), []
     while process.poll() is None:
         samples.append((len(list(folder.glob("*.parquet"))), resident(process.pid)))

@@ -20,7 +20,7 @@ import numpy as np
 from models import networks
 from models.heads import Head
 from schemas import plugins
-from schemas.products import MULTICLASS
+from schemas.manifests import MULTICLASS
 
 CLASSES = 10
 MILLION = 1_000_000

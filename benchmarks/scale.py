@@ -16,13 +16,12 @@ from pathlib import Path
 
 from benchmarks import common
 from benchmarks.label import NETWORK, prepared
-from clusters import flink, processes, tools
-from clusters.flink import Cluster
-from clusters.flink_parts import Plan, Ports
-from pipelines.execution import Context
-from pipelines.scoring.label_stage import label
-from schemas.products import ImageSet
+from deploy import flink, processes, tools
+from deploy.flink import Cluster, Plan, Ports
+from pipelines.label.driver import label
+from pipelines.runner import Context
 from schemas.settings import LabelSettings
+from storage.products import ImageSet
 
 WANTED = 1.7  # of two; the rest is start-up, which does not shrink
 
@@ -62,7 +61,7 @@ def timed(task_managers: int, count: int, runs: int) -> dict[str, float]:
 
 def absolute(images: ImageSet) -> ImageSet:
     """The same images by a path that workers find as well."""
-    from schemas import products
+    from storage import products
 
     return products.image_set(os.path.abspath(images.root), images.dataset, images.version)
 

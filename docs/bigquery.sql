@@ -1,5 +1,5 @@
 -- External tables of BigQuery over a root in Google Cloud Storage.
--- Generated from schemas/registry.py by make docs; not to be edited.
+-- Generated from storage/tables.py by make docs; not to be edited.
 --
 --     bq mk --dataset concord
 --     sed 's#gs://BUCKET/ROOT#gs://my-bucket/out#' docs/bigquery.sql | bq query --nouse_legacy_sql

@@ -14,11 +14,12 @@ from typing import Any
 
 import h5py
 
-from schemas import hdf5, hdf5_probe, layout, storage
-from schemas.bounds import check_bytes, one_line
-from schemas.errors import InputError
+from schemas import layout
+from schemas.errors import InputError, one_line
+from storage import hdf5, stores
+from storage.sandbox import check_bytes
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_WEIGHTS = "model.weights.h5"
 _MOST_CONFIG = 32 << 20  # bytes
 RATIO = 16  # Keras packs nothing; somebody may have
 _H5 = (".h5", ".hdf5")
@@ -44,7 +45,7 @@ def check(path: str, shown: str, apart: bool = False) -> None:
     try:
         if path.lower().endswith(_H5):
             if apart:
-                hdf5_probe.check(path, shown)
+                hdf5.probe(path, shown)
             with h5py.File(path, "r") as file:
                 hdf5.check_whole(shown, file)
                 _check_config(shown, file.attrs.get("model_config", "{}"))
@@ -52,10 +53,10 @@ def check(path: str, shown: str, apart: bool = False) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_members(shown, archive)
             _check_config(shown, archive.read(_CONFIG))
-            with storage.scratch_folder() as scratch:
+            with stores.scratch_folder() as scratch:
                 weights = Path(archive.extract(_WEIGHTS, scratch))
                 if apart:
-                    hdf5_probe.check(str(weights), shown)
+                    hdf5.probe(str(weights), shown)
                 with h5py.File(weights, "r") as file:
                     hdf5.check_whole(shown, file)
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
@@ -67,13 +68,13 @@ def check_weights(path: str) -> None:
     if not path.lower().endswith(_H5):
         check(path, path)
         return
-    hdf5_probe.check(path, path)
+    hdf5.probe(path, path)
 
 
 def _check_members(shown: str, archive: zipfile.ZipFile) -> None:
     """Check names and sizes of what is in a `.keras` file."""
     members = archive.infolist()
-    stored = storage.stat(str(archive.filename))
+    stored = stores.stat(str(archive.filename))
     check_bytes(shown, "it", sum(one.file_size for one in members), stored.size if stored else 0, RATIO)
     for one in members:
         layout.check_inside(shown, one.filename.rstrip("/"))
@@ -123,3 +124,29 @@ def _objects(config: Any) -> Iterator[dict[str, Any]]:
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
+
+
+# What a saved network is made of, read from its file without loading it; no TensorFlow is needed.
+
+CONVOLUTIONS = ("Conv2D", "SeparableConv2D", "DepthwiseConv2D")
+_CONFIG = "config.json"
+
+
+def convolves(path: str) -> bool:
+    """Whether the network of a `.keras` file has a convolution, at any depth.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        with stores.open_input(path) as file, zipfile.ZipFile(file) as parts:
+            config = json.loads(parts.read(_CONFIG))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise InputError(f"{path} is no .keras file ({error}): train the model again") from error
+    return _has_convolution(config)
+
+
+def _has_convolution(config: Any) -> bool:
+    if isinstance(config, dict):
+        return config.get("class_name") in CONVOLUTIONS or any(map(_has_convolution, config.values()))
+    return isinstance(config, list) and any(map(_has_convolution, config))

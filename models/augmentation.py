@@ -8,7 +8,7 @@ no change blurs what another has blurred already. `schemas.train_settings.AUGMEN
 import math
 from collections.abc import Mapping
 
-from models.quiet import tensorflow as tf
+from models.tensorflow_setup import tensorflow as tf
 
 _CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))  # in shares of the sides, from the centre
 _GEOMETRIC = ("flip", "crop", "zoom", "rotation", "perspective", "shift")

@@ -1,6 +1,6 @@
 """Build the network that settings ask for: its input, the settings that it takes, and its precision."""
 
-import models.quiet  # isort: skip  # noqa: F401  (before the networks import Keras, which is not quiet by itself)
+import models.tensorflow_setup  # isort: skip  # noqa: F401  (before the networks import Keras, which is not quiet by itself)
 
 import inspect
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from typing import Any
 
 from models import networks, transfer
 from models.heads import Head
-from models.quiet import keras
-from models.quiet import tensorflow as tf
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
 from models.transfer import Transfer
-from schemas import plugins, storage
+from schemas import plugins
 from schemas.errors import InputError
 from schemas.layout import IMAGENET
-from schemas.products import MULTICLASS, ImageSet
+from schemas.manifests import MULTICLASS
 from schemas.train_settings import FeatureSettings, TrainSettings
+from storage import stores
+from storage.products import ImageSet
 
 _FLOAT16, _BFLOAT16 = (7, 0), (8, 0)  # compute capabilities from which on a GPU is fast at them
 Shape = tuple[int, int, int]
@@ -77,7 +79,7 @@ def build(settings: TrainSettings, shape: Sequence[int], head: Head) -> keras.Mo
     try:
         with ExitStack() as stack:
             if given.get("weights", "") not in ("", IMAGENET):
-                (given["weights"],) = stack.enter_context(storage.local_copies([given["weights"]]))
+                (given["weights"],) = stack.enter_context(stores.local_copies([given["weights"]]))
             model: keras.Model = module_of(settings).build(tuple(shape), head, **given)
     except InputError:
         raise

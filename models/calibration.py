@@ -26,9 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
-from schemas import npz
-from schemas.bounds import one_line
-from schemas.errors import IncompleteError
+from schemas.errors import IncompleteError, one_line
+from storage import npz
 
 LEAST_IMAGES = 30
 LOWEST, HIGHEST = 0.05, 20.0

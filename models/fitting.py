@@ -1,26 +1,168 @@
-"""Fit a network: epochs, early stopping, the best epoch's weights, and going on where a killed training stopped."""
+"""The state of an unfinished training: what it needs to go on as if it had never been killed.
 
-from collections.abc import Callable
+Weights, the states of random layers, the optimiser's variables, the best weights so far, and the history; in one file,
+whole or not at all, after each epoch. No pickle is read.
+"""
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from models import checkpoints, events, inputs
-from models.checkpoints import State
+from models import inputs
 from models.inputs import Batches, LabelledShards
 from models.objectives import Objective
-from models.quiet import keras
-from models.quiet import tensorflow as tf
-from models.schedules import optimizer
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
 from schemas.train_settings import TrainSettings
+from storage import npz, stores, tfrecord
+from storage.model_cards import CHECKPOINT_FILE
+
+Arrays = list[npt.NDArray[Any]]
+
+
+@dataclass
+class Checkpoint:
+    """How far a training has come.
+
+    Attributes:
+        phase: which fit it is in; a later fit (fine-tuning) has a higher number.
+        variables: of the network, random layers' states among them.
+        optimizer: the optimiser's variables.
+        best: weights of the best epoch; empty before there is one.
+        history: for each figure its value in each epoch, of all phases.
+        facts: small numbers: the best figure, its epoch, how many epochs have gone since.
+    """
+
+    phase: int = 0
+    variables: Arrays = field(default_factory=list)
+    optimizer: Arrays = field(default_factory=list)
+    best: Arrays = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: str, fingerprint: str, state: Checkpoint) -> None:
+    """Write the state; it replaces an earlier one."""
+    groups = {"variables": state.variables, "optimizer": state.optimizer, "best": state.best}
+    arrays = {f"{group}{number}": array for group, found in groups.items() for number, array in enumerate(found)}
+    counts = {group: len(found) for group, found in groups.items()}
+    said = {"fingerprint": fingerprint, "phase": state.phase, "history": state.history, "facts": state.facts}
+    content = io.BytesIO()
+    np.savez(content, said=np.array(json.dumps({**said, "counts": counts})), **arrays)  # type: ignore[arg-type]
+    stores.write_bytes(stores.join(folder, CHECKPOINT_FILE), content.getvalue())
+
+
+def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
+    """The state of an unfinished training of just this model, or None where there is none, or one that is damaged."""
+    path = stores.join(folder, CHECKPOINT_FILE)
+    if stores.stat(path) is None:
+        return None
+    try:
+        content = npz.read(stores.read_bytes(path))
+        said = json.loads(str(content["said"]))
+        if said["fingerprint"] != fingerprint:
+            return None
+        groups = {
+            group: [content[f"{group}{number}"] for number in range(count)] for group, count in said["counts"].items()
+        }
+        return Checkpoint(said["phase"], **groups, history=said["history"], facts=said["facts"])
+    except (*npz.TROUBLES, AttributeError, RecursionError):  # cut off, damaged or foreign
+        return None
+
+
+def remove_checkpoint(folder: str) -> None:
+    """Forget the state; the model is done."""
+    stores.remove(stores.join(folder, CHECKPOINT_FILE))
+
+
+# The learning rate over the steps of a training.
+
+
+class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Rises in a straight line over the first steps, then stays, or falls to nothing along half a cosine.
+
+    (Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983, without restarts)
+    """
+
+    def __init__(self, rate: float, warm_up: int, steps: int, cosine: bool) -> None:
+        self.rate, self.warm_up, self.steps, self.cosine = rate, warm_up, steps, cosine
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of a step, from 0 on."""
+        ops = keras.ops
+        step = ops.cast(step, "float32")
+        rising = ops.minimum(1.0, (step + 1) / max(self.warm_up, 1)) if self.warm_up else 1.0
+        if not self.cosine:
+            return self.rate * rising
+        gone = ops.clip((step - self.warm_up) / max(self.steps - self.warm_up, 1), 0.0, 1.0)
+        return self.rate * rising * (1 + ops.cos(math.pi * gone)) / 2
+
+    def get_config(self) -> dict[str, Any]:
+        """What it was made with."""
+        return {"rate": self.rate, "warm_up": self.warm_up, "steps": self.steps, "cosine": self.cosine}
+
+
+def optimizer(settings: TrainSettings, rate: float, steps: int, epochs: int) -> Any:
+    """Adam, or AdamW where weights decay, with the schedule of the settings.
+
+    Args:
+        settings: of the training.
+        rate: the highest learning rate.
+        steps: of an epoch.
+        epochs: how many are planned.
+    """
+    schedule = WarmedUp(rate, round(settings.warm_up * steps), steps * epochs, settings.schedule == "cosine")
+    plain = settings.schedule == "constant" and not settings.warm_up
+    averaged = {"use_ema": True, "ema_momentum": settings.averaging} if settings.averaging else {}
+    if not settings.weight_decay:
+        return keras.optimizers.Adam(rate if plain else schedule, **averaged)
+    made = keras.optimizers.AdamW(rate if plain else schedule, weight_decay=settings.weight_decay, **averaged)
+    made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return made
+
+
+# What TensorBoard shows of a training: event files, a scalar a figure and epoch, for training and validation apart.
+
+FOLDER = "logs"
+_HELD = "val_"
+
+
+def write_events(folder: str, history: Mapping[str, list[float]]) -> None:
+    """Write the event files of a model folder; `val_` figures go to `logs/validation`, the others to `logs/train`."""
+    for run, held in (("train", False), ("validation", True)):
+        figures = {name.removeprefix(_HELD): told for name, told in history.items() if name.startswith(_HELD) == held}
+        if figures:
+            path = stores.join(folder, FOLDER, run, "events.out.tfevents.0.concord")
+            stores.write_bytes(path, event_file(figures))
+
+
+def event_file(figures: Mapping[str, list[float]]) -> bytes:
+    """An event file of scalars: for each figure its value in each epoch, from 1 on."""
+    now = time.time()
+    events = [tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2")]
+    for name, values in figures.items():
+        for epoch, value in enumerate(values, start=1):
+            scalar = tf.compat.v1.Summary.Value(tag=name, simple_value=value)
+            summary = tf.compat.v1.Summary(value=[scalar])
+            events.append(tf.compat.v1.Event(wall_time=now, step=epoch, summary=summary))
+    return b"".join(tfrecord.frame_record(event.SerializeToString()) for event in events)
+
+
+# Fit a network: epochs, early stopping, the best epoch's weights, and going on where a killed training stopped.
 
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Lesson:
+class FitPlan:
     """What one fit learns from, and how.
 
     Attributes:
@@ -44,7 +186,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Record:
+class FitRecord:
     """Where the progress of a training goes.
 
     Attributes:
@@ -67,7 +209,9 @@ def strategy(gpus: int) -> AbstractContextManager[Any]:
     return scope
 
 
-def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: Objective, record: Record) -> State:
+def fit(
+    model: keras.Model, lesson: FitPlan, settings: TrainSettings, objective: Objective, record: FitRecord
+) -> Checkpoint:
     """Fit a network, from where an earlier try stopped; it is left with the weights of its best epoch.
 
     Args:
@@ -102,7 +246,7 @@ def fit(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: 
     return watch.state
 
 
-def _compiled(model: keras.Model, lesson: Lesson, settings: TrainSettings, objective: Objective) -> keras.Model:
+def _compiled(model: keras.Model, lesson: FitPlan, settings: TrainSettings, objective: Objective) -> keras.Model:
     """A model of the same layers, ready to be fitted."""
     fitted = keras.Model(model.inputs, model.outputs)
     fitted.compile(
@@ -116,11 +260,11 @@ def _compiled(model: keras.Model, lesson: Lesson, settings: TrainSettings, objec
 
 
 def _begun(
-    fitted: keras.Model, lesson: Lesson, objective: Objective, settings: TrainSettings, record: Record
-) -> "Watch":
+    fitted: keras.Model, lesson: FitPlan, objective: Objective, settings: TrainSettings, record: FitRecord
+) -> "ResumeCallback":
     """A watch over a fit that begins, or goes on where it was."""
-    found = checkpoints.find(record.folder, record.fingerprint)
-    watch = Watch(found or State(), lesson, objective.watched, settings, record)
+    found = find_checkpoint(record.folder, record.fingerprint)
+    watch = ResumeCallback(found or Checkpoint(), lesson, objective.watched, settings, record)
     if found is None or found.phase < lesson.phase:
         watch.begin(fitted)
         return watch
@@ -137,14 +281,16 @@ def _numpy(variable: Any) -> Any:
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
-class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Keeps the best epoch's weights, stops when there is none better for long, and writes down how far it is."""
 
-    def __init__(self, state: State, lesson: Lesson, watched: str, settings: TrainSettings, record: Record) -> None:
+    def __init__(
+        self, state: Checkpoint, lesson: FitPlan, watched: str, settings: TrainSettings, record: FitRecord
+    ) -> None:
         super().__init__()
         self.state, self._lesson, self._settings, self._record = state, lesson, settings, record
         self._key = f"val_{watched}"
-        self._judged: checkpoints.Arrays = []
+        self._judged: Arrays = []
 
     def begin(self, fitted: keras.Model) -> None:
         """Begin a phase; where there was one before, what it reached has to be bettered."""
@@ -175,8 +321,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._compare(figures)
         self.state.variables = [_numpy(variable) for variable in self.model.variables]
         self.state.optimizer = [_numpy(variable) for variable in self.model.optimizer.variables]
-        checkpoints.save(self._record.folder, self._record.fingerprint, self.state)
-        events.write(self._record.folder, self.state.history)
+        save_checkpoint(self._record.folder, self._record.fingerprint, self.state)
+        write_events(self._record.folder, self.state.history)
         told = {"model": self._settings.name, "epoch": epoch + 1, "epochs": self._lesson.epochs, **figures}
         self._record.tell({**told, "phase": self._lesson.phase})
         if self._patience_is_out():

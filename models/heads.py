@@ -6,7 +6,7 @@ from typing import Any
 from keras import layers
 
 from models.tasks.sequence import LENGTHS, PLACES
-from schemas.products import MULTICLASS, MULTILABEL
+from schemas.manifests import MULTICLASS, MULTILABEL
 
 
 @dataclass(frozen=True)

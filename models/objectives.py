@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.quiet import keras
-from models.quiet import tensorflow as tf
 from models.tasks.sequence import LENGTHS, PLACES
-from schemas.products import MULTICLASS, MULTILABEL
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
+from schemas.manifests import MULTICLASS, MULTILABEL
 
 UNKNOWN = -1.0  # as a target: it is not known whether an image has the class
 _BITS = (128, 64, 32, 16, 8, 4, 2, 1)

@@ -18,20 +18,20 @@ from typing import Any
 import numpy.typing as npt
 
 import schemas
-from models import building, calibration, checkpoints, data, fitting, saved, tasks, transfer
-from models.checkpoints import State
-from models.data import Data, Part, Source, scored
-from models.fitting import EVALUATION_BATCH, Lesson, Record
+from models import building, calibration, fitting, saved_models, tasks, training_data, transfer
+from models.fitting import EVALUATION_BATCH, Checkpoint, FitPlan, FitRecord
 from models.heads import Head
 from models.inputs import Batches, balanced_weights
-from models.job import TrainJob
 from models.objectives import Objective
-from models.quiet import keras
-from models.quiet import tensorflow as tf
 from models.tasks import Scores
-from schemas import products, storage
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
+from models.training_data import Data, Part, Source, scored
+from models.training_job import TrainJob
 from schemas.errors import ConcordError, InputError
-from schemas.products import MULTILABEL, ImageSet
+from schemas.manifests import MULTILABEL
+from storage import products, stores
+from storage.products import ImageSet
 
 LISTED = 100  # damaged records that a card names
 Tell = Callable[[dict[str, Any]], None]
@@ -52,7 +52,7 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
     shape = building.image_shape(settings, images)
     objective = Objective(images.manifest["task"], len(images.classes), settings.label_smoothing)
     began = time.monotonic()
-    found = data.plan(job, images)
+    found = training_data.plan_data(job, images)
     with ExitStack() as stack:
         stack.enter_context(fitting.strategy(settings.gpus))
         keras.utils.set_random_seed(settings.seed)
@@ -66,8 +66,8 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
     metrics = _metrics(state, stages[-1].data) | {"seconds": round(time.monotonic() - began, 2)}
     left_out = _left_out(found, stages[-1])
     card = {**_card(job, images, shape), **judged, **left_out, "history": state.history, "metrics": metrics}
-    saved.save(model, job.folder, card)
-    checkpoints.remove(job.folder)
+    saved_models.save(model, job.folder, card)
+    fitting.remove_checkpoint(job.folder)
     return {**metrics, **left_out, "evaluation": judged.get("evaluation", {})}
 
 
@@ -89,23 +89,23 @@ def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, st
     last = (settings.fine_tune_epochs, settings.fine_tune_learning_rate)
     stages, source = [], None
     if not job.features or settings.fine_tune_from:
-        source = stack.enter_context(data.image_source(images, found.splits, tuple(model.input_shape[1:])))
-        found = data.without_damaged(found, source.damaged, settings.max_reject_fraction)
+        source = stack.enter_context(training_data.image_source(images, found.splits, tuple(model.input_shape[1:])))
+        found = training_data.without_damaged(found, source.damaged, settings.max_reject_fraction)
     if job.features:
         head = transfer.head_of(model)
         folders = {split: products.shard_folder(folder) for split, folder in job.features.items()}
-        data.check_features(transfer.backbone_of(model), found.train, images, folders[found.train.split])
-        seen = data.feature_source(images, folders, head.input_shape[-1])
-        stages.append(Stage(head, data.with_features(found, images, folders), seen, *first))
+        training_data.check_features(transfer.backbone_of(model), found.train, images, folders[found.train.split])
+        seen = training_data.feature_source(images, folders, head.input_shape[-1])
+        stages.append(Stage(head, training_data.with_features(found, images, folders), seen, *first))
     if source:
         phases = [*([] if job.features else [first]), *([last] if settings.fine_tune_from else [])]
         stages += [Stage(model, found, source, *phase) for phase in phases]
     return stages
 
 
-def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -> State:
+def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -> Checkpoint:
     """Fit each stage after the other; the best epoch's weights stay in the network."""
-    settings, state = job.settings, State()
+    settings, state = job.settings, Checkpoint()
     augment = dict(settings.augment or {})
     for phase, stage in enumerate(stages):
         if phase:
@@ -115,8 +115,8 @@ def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -
         decode = stage.source.decode
         batches = Batches(decode, objective, settings.batch_size, augment, weights)
         judged = Batches(decode, objective, EVALUATION_BATCH, augment if settings.augment_validation else {})
-        lesson = Lesson(train, held, batches, judged, stage.epochs, stage.rate, phase)
-        state = fitting.fit(stage.model, lesson, settings, objective, Record(job.folder, job.fingerprint, tell))
+        lesson = FitPlan(train, held, batches, judged, stage.epochs, stage.rate, phase)
+        state = fitting.fit(stage.model, lesson, settings, objective, FitRecord(job.folder, job.fingerprint, tell))
     return state
 
 
@@ -145,12 +145,12 @@ def _calibration(
         return calibration.none("no images were held out for validation, and those of training do not tell")
     share = {"held_out": settings.validation_fraction} if part.split != settings.validation else {}
     if job.fold >= 0 and not share:
-        storage.write_bytes(storage.join(job.folder, calibration.HELD_FILE), calibration.packed(values, scores))
+        stores.write_bytes(stores.join(job.folder, calibration.HELD_FILE), calibration.packed(values, scores))
     found = calibration.fit(tasks.load(task).choices(values, scores, images.classes), len(values))
     return {**found, "split": part.split, **share, "labels": settings.labels}
 
 
-def _metrics(state: State, found: Data) -> dict[str, Any]:
+def _metrics(state: Checkpoint, found: Data) -> dict[str, Any]:
     """The figures of the epoch whose weights were kept; without validation, of the last."""
     epochs = len(state.history["loss"])
     best = int(state.facts.get("best_epoch", epochs))

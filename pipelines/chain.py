@@ -12,23 +12,35 @@ from functools import partial
 from typing import Any
 
 import schemas
-from pipelines.execution import Context, Stage, StageResult
-from schemas import jsonfile, layout, products, storage
-from schemas.runfile import RunFile
+from pipelines.runner import Context, Stage, StageResult
+from schemas import layout, run_files
+from schemas.errors import InputError
+from schemas.run_files import RunFile
+from storage import json_files, products, stores
 
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
 
 _STAGES = {  # in order, each with the module whose function of the same name it is
     "draw": "pipelines.draw",
-    "confirm": "pipelines.confirm.stage",
-    "convert": "pipelines.convert.stage",
-    "imports": "pipelines.imports.stage",
-    "features": "pipelines.scoring.features",
-    "train": "pipelines.train.stage",
-    "label": "pipelines.scoring.label_stage",
-    "agree": "pipelines.agree.stage",
-    "explain": "pipelines.scoring.explain_stage",
+    "confirm": "pipelines.confirm.driver",
+    "convert": "pipelines.convert.driver",
+    "imports": "pipelines.import_labels.driver",
+    "features": "pipelines.features",
+    "train": "pipelines.train.driver",
+    "label": "pipelines.label.driver",
+    "agree": "pipelines.agree.driver",
+    "explain": "pipelines.explain.driver",
 }
+
+
+def load_run_file(path: str, root: str, data: str = "") -> RunFile:
+    """The chain of a run file, wherever it lies; see `run_files.parse_toml`."""
+    status = stores.stat(path)
+    if status and status.size > run_files.MOST_BYTES:
+        raise InputError(
+            f"{path} is not a run file: it has {status.size:,} bytes, and may have {run_files.MOST_BYTES:,}"
+        )
+    return run_files.parse_toml(path, stores.read_bytes(path), root, data)
 
 
 @dataclass
@@ -63,7 +75,7 @@ class Run:
 
     def write_manifest(self, status: str) -> str:
         """Write `runs/<run id>.json`, and return its path."""
-        paths = [path for path in _inputs(self.configuration) if (found := storage.stat(path)) and found.size]
+        paths = [path for path in _inputs(self.configuration) if (found := stores.stat(path)) and found.size]
         inputs = [{"path": path, **products.input_identity(path)} for path in paths]
         content = {
             "run_id": self.run_id,
@@ -77,7 +89,7 @@ class Run:
             "stages": [dataclasses.asdict(result) for result in self.results],
         }
         path = layout.run_manifest(self.root, self.run_id)
-        jsonfile.write(path, content)
+        json_files.write(path, content)
         return path
 
 
@@ -86,7 +98,7 @@ def _inputs(configuration: dict[str, Any]) -> list[str]:
     convert, confirm = (configuration.get(stage) or {} for stage in ("convert", "confirm"))
     patterns = [*confirm.get("machine", ()), *confirm.get("human", ()), confirm.get("classes"), confirm.get("images")]
     patterns += [pattern for one in configuration.get("imports") or () for pattern in one["input"]]
-    return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in storage.glob(pattern))]
+    return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in stores.glob(pattern))]
 
 
 def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[..., Any]]) -> Iterator[Stage]:
@@ -104,7 +116,7 @@ def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[.
             settings = [asked] if name == "features" else asked
             yield partial(getattr(importlib.import_module(module), name), settings, context)
     if run_file.generations:
-        generations = importlib.import_module("pipelines.generations.stage")
+        generations = importlib.import_module("pipelines.generations.driver")
         verbs = {name: getattr(importlib.import_module(_STAGES[name]), name) for name in ("train", "label", "agree")}
         yield from generations.steps(run_file.generations, context, generations.Verbs(**verbs))
     for name, make in readers.items():

@@ -6,11 +6,12 @@ concord draw --sample scenes --output scenes --images 1200 --seed 7
 
 import time
 
-from pipelines import samples
-from pipelines.execution import Context, StageResult
-from schemas import halves, jsonfile, plugins, products, storage
+import samples
+from pipelines.runner import Context, StageResult
+from schemas import plugins
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
+from storage import json_files, products, stores
 
 
 def draw(settings: DrawSettings, context: Context) -> StageResult:
@@ -25,12 +26,12 @@ def draw(settings: DrawSettings, context: Context) -> StageResult:
     sample = plugins.load(samples, "sample", settings.sample)
     fingerprint = products.fingerprint("draw", settings=settings.identity())
     note = f"{output}.json"
-    drawn = jsonfile.find(note) if sample.is_there(settings, output) else None
+    drawn = json_files.find(note) if sample.is_there(settings, output) else None
     if drawn and drawn["fingerprint"] == fingerprint and not context.force:
         return StageResult("draw", output, made=False, counts=drawn["counts"])
     began = time.monotonic()
-    storage.remove(note)
-    halves.sweep_of(note)
+    stores.remove(note)
+    stores.remove_partial_file(note)
     counts = sample.write(settings, output)
-    jsonfile.write(note, {"fingerprint": fingerprint, "settings": settings.identity(), "counts": counts})
+    json_files.write(note, {"fingerprint": fingerprint, "settings": settings.identity(), "counts": counts})
     return StageResult("draw", output, True, time.monotonic() - began, counts)

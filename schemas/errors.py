@@ -32,3 +32,9 @@ class IncompleteError(ConcordError):
 
 class TooManyRejectsError(ConcordError):
     """More records were rejected than the stage allows."""
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What a library says of its trouble, fit for a message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")

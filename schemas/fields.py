@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Any
 
-from schemas import storage
 from schemas.errors import InputError
-from schemas.layout import check_name, check_split
+from schemas.layout import check_address, check_name, check_split
 
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
@@ -40,7 +39,7 @@ _AT_LEAST_ONE = (
 
 
 def setting(default: Any, help_text: str, flag: str = "text") -> Any:
-    """A field with its help; `flag` tells what it holds, and so how the command line reads it (`pipelines.flags`)."""
+    """A field with its help; `flag` tells what it holds, and so how the command line reads it (`concord.flags`)."""
     metadata = {"help": help_text, "flag": flag}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={**metadata, "default": default})
@@ -52,7 +51,7 @@ def _check_addresses(values: Iterable[Any]) -> None:
     for value in values:
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str):
-                storage.check_address(text)
+                check_address(text)
 
 
 class Checked:

@@ -1,11 +1,11 @@
 """Where everything lies under a root: names and paths, in one place."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 
 from schemas.errors import InputError
-from schemas.storage import join
 
 DIGITS = tuple("0123456789")
 HUMAN, MACHINE, CONFIRMED = "human", "machine", "confirmed"  # the annotators that are no model of ours
@@ -14,6 +14,34 @@ IMAGENET = "imagenet"  # weights that have a name, and are no file
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
 _LONGEST = 120
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path lies in an object store."""
+    return "://" in path
+
+
+def absolute(path: str) -> str:
+    """The same place by a path that means it from any working directory; one in an object store already does."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def join(*parts: str) -> str:
+    """Join path parts with `/`, also under `gs://` and `s3://`."""
+    return "/".join([parts[0].rstrip("/"), *(part.strip("/") for part in parts[1:])])
+
+
+def parent(path: str) -> str:
+    """The folder that a path lies in."""
+    return path.rstrip("/").rpartition("/")[0]
+
+
+def check_address(path: str) -> None:
+    """Raise InputError where an address holds a user or a password: it would be kept in manifests and rejects."""
+    if "@" in path.partition("://")[2].partition("/")[0]:
+        raise InputError(
+            f"{path} holds credentials, which would be kept with the results: give them by the environment"
+        )
 
 
 def check_name(kind: str, name: str) -> str:

@@ -21,7 +21,7 @@ from schemas.fields import (
     setting,
 )
 from schemas.layout import CONFIRMED, HUMAN, MACHINE, check_name, check_split
-from schemas.products import MULTICLASS, MULTILABEL, SEQUENCE
+from schemas.manifests import MULTICLASS, MULTILABEL, SEQUENCE
 from schemas.tables import IMPORTED
 
 
@@ -30,7 +30,7 @@ class DrawSettings(Checked):
     """Draw a sample: house-number crops as in the SVHN course file, or labelled scenes as in Open Images."""
 
     output: str = setting("", "what to write: the .h5 file of house_numbers, the folder of scenes", "path")
-    sample: str = setting("house_numbers", "which sample, one of pipelines/samples: house_numbers or scenes")
+    sample: str = setting("house_numbers", "which sample, one of samples: house_numbers or scenes")
     train: int = setting(6000, "house_numbers: crops of the train split")
     test: int = setting(2000, "house_numbers: crops of the test split")
     validation: int = setting(1000, "house_numbers: crops of the validation split")
@@ -51,7 +51,7 @@ class ConvertSettings(Checked):
     """Turn a source of labelled images into TFRecords, their index, and a label set by `human`."""
 
     dataset: str = setting("", "name of the dataset to write")
-    source: str = setting("", "format of the input, one of the files of pipelines/sources")
+    source: str = setting("", "format of the input, one of the files of pipelines/convert/sources")
     input: tuple[str, ...] = setting((), "input files or folders; local, gs:// or s3://", "paths")
     version: str = setting("1.0.0", "version of the dataset")
     shards: int = setting(0, "shards of each split, a power of two; 0 chooses by size, at least 8")

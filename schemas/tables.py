@@ -1,29 +1,13 @@
 """The Arrow schema of every table, and the one way to write and read a Parquet file."""
 
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from schemas import parquet, seals, storage
-from schemas.bounds import one_line
-from schemas.errors import IncompleteError
 
 CONFIRMED, REJECTED = "confirmed", "rejected"  # verdicts
-FINGERPRINT = b"concord.fingerprint"
-REPORT = b"concord.report"
-
-
-_UNIQUE = ("image_id", "sha256")  # a dictionary of values that hardly repeat costs time and space
-
-
-def _is_real(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_list(kind))
 
 
 def described(name: str, kind: pa.DataType, description: str, nullable: bool = True, unit: str = "") -> pa.Field:
@@ -255,124 +239,244 @@ def present(labels: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(pc.equal(labels["verdict"], CONFIRMED), pc.greater(labels["confidence"], 0))
 
 
-def write(path: str, table: pa.Table, fingerprint: str, report: str = "{}") -> None:
-    """Write one Parquet file, whole or not at all, carrying the fingerprint of what it was made from.
+# The Arrow schema of the tables that tell how far confidence can be trusted.
 
-    Args:
-        path: where to, local, `gs://` or `s3://`.
-        table: the rows.
-        fingerprint: of the inputs, settings and code that made them.
-        report: JSON object of counts, kept in the file's metadata beside the fingerprint.
-    """
-    tagged = table.replace_schema_metadata({FINGERPRINT: fingerprint.encode(), REPORT: report.encode()})
-    repeating = [field.name for field in table.schema if field.name not in _UNIQUE and not _is_real(field.type)]
-    name = path.rsplit("/", 1)[-1]
-    how = {"compression": "zstd", "use_dictionary": repeating or False, "write_page_checksum": True}
-    storage.write_parts(path, seals.parquet(tagged, name, **how))
+RAW, CALIBRATED = "raw", "calibrated"
+ALL, BIN = "all", "bin"  # scopes
+ONE, AGREE, AGREE_AND_SURE = "one", "agree", "agree_and_sure"  # rules by which images are accepted
 
 
-def read(
-    path: str,
-    fingerprint: str | None = None,
-    schema: pa.Schema | None = None,
-    columns: Sequence[str] | None = None,
-) -> pa.Table:
-    """Read one Parquet file.
-
-    Args:
-        path: where from.
-        fingerprint: the one that the file has to carry; None takes any.
-        schema: the columns that the file has to have; None takes any.
-        columns: which to read; None reads all.
-
-    Raises:
-        IncompleteError: the file was made from something else, is damaged, or has other columns.
-    """
-    content = storage.read_bytes(path)
-    with _whole(path):
-        parquet.check(path, io.BytesIO(content), columns)
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        table = file.read(columns=list(columns) if columns else None, use_threads=False)
-        table.validate(full=True)
-    if "image_id" in table.column_names and (table["image_id"].type != pa.string() or table["image_id"].null_count):
-        raise _unfit(path, "has rows without an image_id")
-    if fingerprint is not None:
-        _check(path, table.schema, fingerprint)
-    if schema is not None:
-        check_schema(path, table.schema, schema)
-    return table
+def _confidence_field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return figure(name, kind, description, nullable)
 
 
-def read_schema(path: str) -> pa.Schema:
-    """The columns of a Parquet file, from its footer; IncompleteError where it is damaged."""
-    with storage.open_input(path) as file, _whole(path):
-        return pq.read_schema(file)
+def _share(name: str, description: str) -> list[pa.Field]:
+    """A share, and the ends of its interval."""
+    return [
+        _confidence_field(name, pa.float64(), f"{description}; null where there are none", True),
+        _confidence_field(f"{name}_low", pa.float64(), "lower end of its 95 % interval (Wilson)", True),
+        _confidence_field(f"{name}_high", pa.float64(), "upper end of its 95 % interval (Wilson)", True),
+    ]
 
 
-@contextmanager
-def _whole(path: str) -> Iterator[None]:
-    """Turn what Arrow says of a damaged file into an error that says what to do."""
-    try:
-        yield
-    except parquet.TROUBLES as error:
-        if getattr(error, "errno", None) is not None:  # the file could not even be read
-            raise
-        raise IncompleteError(
-            f"{path} is damaged ({one_line(error)}): remove it, and run the stage that writes it again with --force"
-        ) from error
+_DATASET = [
+    _confidence_field("dataset", pa.string(), "name of the dataset"),
+    _confidence_field("split", pa.string(), "split of the dataset"),
+]
+_PAIR = [
+    _confidence_field("a", pa.string(), "first annotator"),
+    _confidence_field("b", pa.string(), "second annotator"),
+]
+_RULE = [
+    _confidence_field("a", pa.string(), "annotator, or the first of two"),
+    _confidence_field("b", pa.string(), "second annotator; null for one by itself", True),
+    _confidence_field(
+        "rule", pa.string(), "one: it is sure; agree: both agree; agree_and_sure: and the less sure of them is sure"
+    ),
+    _confidence_field("confidence", pa.string(), "raw, as the network gives it, or calibrated"),
+]
+_ACCEPTED = [
+    _confidence_field("n", pa.int64(), "images that the annotator, or both of them, labelled"),
+    _confidence_field("accepted", pa.int64(), "of them, images that are accepted"),
+    *_share("share", "accepted / n"),
+    _confidence_field("known", pa.int64(), "accepted images whose truth is known"),
+    _confidence_field("correct", pa.int64(), "of them, images labelled as the truth does"),
+    *_share("accuracy", "correct / known"),
+]
 
 
-def check_schema(path: str, found: pa.Schema, stated: pa.Schema, others: bool = False) -> None:
-    """Check the columns of a file, in any order, against those that its table has.
-
-    Args:
-        path: of the file.
-        found: its columns.
-        stated: the columns of the table.
-        others: whether the file may have more columns than these.
-
-    Raises:
-        IncompleteError: a column is missing, unknown or of another type; the message names file and column.
-    """
-    for field in stated:
-        if field.name not in found.names:
-            raise _unfit(path, f"has no column {field.name!r}")
-        if found.field(field.name).type != field.type:
-            raise _unfit(path, f"has column {field.name!r} as {found.field(field.name).type} instead of {field.type}")
-    unknown = [name for name in found.names if name not in stated.names]
-    if unknown and not others:
-        raise _unfit(path, f"has a column {unknown[0]!r} that its table does not know")
+def _reliability(suffix: str, which: str) -> list[pa.Field]:
+    return [
+        _confidence_field(f"n{suffix}", pa.int64(), f"images of known truth whose {which} confidence lies in the bin"),
+        _confidence_field(f"correct{suffix}", pa.int64(), "of them, images labelled as the truth does"),
+        *_share(f"accuracy{suffix}", "share of them labelled as the truth does"),
+        _confidence_field(f"mean_confidence{suffix}", pa.float64(), f"their mean {which} confidence", True),
+        _confidence_field(
+            f"ece{suffix}", pa.float64(), f"expected calibration error of {which} confidence; of scope all", True
+        ),
+        _confidence_field(
+            f"brier{suffix}", pa.float64(), "mean of (confidence - correct)^2, Brier score of the label", True
+        ),
+    ]
 
 
-def _unfit(path: str, what: str) -> IncompleteError:
-    return IncompleteError(
-        f"{path} {what}: another version of Concord wrote it, or something else; "
-        "move it away, or run the stage that writes it again with --force"
-    )
+CALIBRATION = pa.schema(
+    [
+        *_DATASET,
+        _confidence_field("annotator", pa.string(), "whose confidence"),
+        _confidence_field("scope", pa.string(), "bin, or all for all of them"),
+        _confidence_field("bin", pa.int32(), "number of the bin, from 0; null for all", True),
+        _confidence_field("low", pa.float64(), "confidence above which it begins; the first one holds 0 too"),
+        _confidence_field("high", pa.float64(), "confidence up to which it reaches, which belongs to it"),
+        *_reliability("", "raw"),
+        *_reliability("_calibrated", "calibrated"),
+    ]
+)
+
+JOINT_CONFIDENCE = pa.schema(
+    [
+        *_DATASET,
+        *_PAIR,
+        _confidence_field("confidence", pa.string(), "raw, as the networks give it, or calibrated"),
+        _confidence_field("scope", pa.string(), "bin, or all for all of them"),
+        _confidence_field("bin_a", pa.int32(), "tenth of a's confidence, from 0; null for all", True),
+        _confidence_field("bin_b", pa.int32(), "tenth of b's confidence, from 0; null for all", True),
+        _confidence_field("n", pa.int64(), "images that both labelled"),
+        _confidence_field("n_agree", pa.int64(), "of them, images that both gave the same label"),
+        _confidence_field("n_known", pa.int64(), "of them, images whose truth is known"),
+        _confidence_field("n_correct_a", pa.int64(), "of those, images that a labelled as the truth does"),
+        _confidence_field("n_correct_b", pa.int64(), "of those, images that b labelled as the truth does"),
+        _confidence_field("mean_agree_a", pa.float64(), "mean confidence of a where they agree", True),
+        _confidence_field("mean_agree_b", pa.float64(), "mean confidence of b where they agree", True),
+        _confidence_field("mean_differ_a", pa.float64(), "mean confidence of a where they differ", True),
+        _confidence_field("mean_differ_b", pa.float64(), "mean confidence of b where they differ", True),
+    ]
+)
+
+COVERAGE = pa.schema(
+    [
+        *_DATASET,
+        *_RULE,
+        _confidence_field(
+            "target", pa.float64(), "accuracy that accepted images should have; null for a rule without one", True
+        ),
+        _confidence_field("chosen_on", pa.string(), "split by which the threshold was chosen; null without one", True),
+        _confidence_field(
+            "threshold", pa.float32(), "confidence at or above which images are accepted; null: none will do", True
+        ),
+        _confidence_field(
+            "chosen_known", pa.int64(), "images of known truth accepted there, where it was chosen", True
+        ),
+        _confidence_field("chosen_accuracy", pa.float64(), "their accuracy, where it was chosen", True),
+        *_ACCEPTED,
+    ]
+)
+
+COVERAGE_CURVE = pa.schema(
+    [
+        *_DATASET,
+        *_RULE,
+        _confidence_field("threshold", pa.float32(), "confidence at or above which images are accepted"),
+        *_ACCEPTED,
+    ]
+)
 
 
-def read_tags(path: str) -> tuple[str, str]:
-    """Fingerprint and JSON report of a Parquet file, from its footer; two empty strings where it has none."""
-    with storage.open_input(path) as file:
-        try:
-            with _whole(path):
-                metadata = pq.read_schema(file).metadata or {}
-        except IncompleteError:  # cut off, or no Parquet at all: nobody's shard
-            metadata = {}
-    tags = (metadata.get(key, b"").decode(errors="replace") for key in (FINGERPRINT, REPORT))
-    return next(tags), next(tags)
+# The table of `generations`: how right each network is that a network taught, and what its labels cost people.
+
+GENERATION, TAUGHT_SHARE, EVERYTHING = "generation", "taught_share", "everything"  # kinds of rows
 
 
-def row_count(path: str) -> int:
-    """How many rows a Parquet file has, from its footer; IncompleteError where it is damaged."""
-    with storage.open_input(path) as file, _whole(path):
-        return int(pq.read_metadata(file).num_rows)
+def _study_field(name: str, kind: pa.DataType, description: str, nullable: bool = False, unit: str = "") -> pa.Field:
+    return described(name, kind, description, nullable, unit or ("1" if pa.types.is_floating(kind) else ""))
 
 
-def _check(path: str, schema: pa.Schema, fingerprint: str) -> None:
-    found = (schema.metadata or {}).get(FINGERPRINT, b"").decode(errors="replace")
-    if found != fingerprint:
-        raise IncompleteError(
-            f"{path} has fingerprint {found or 'none'}, but its product is {fingerprint}: "
-            "it was made from other inputs or settings; run the stage that writes it again"
-        )
+def _interval(name: str, what: str, method: str) -> list[pa.Field]:
+    over = "of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed"
+    return [
+        _study_field(name, pa.float64(), what, True),
+        _study_field(f"{name}_low", pa.float64(), f"lower end of its 95 % interval ({method}; {over})", True),
+        _study_field(f"{name}_high", pa.float64(), f"upper end of its 95 % interval ({method}; {over})", True),
+    ]
+
+
+def _count(name: str, what: str) -> pa.Field:
+    return _study_field(name, pa.float64(), f"{what}; of a mean over seeds, their mean", True, "images")
+
+
+GENERATIONS = pa.schema(
+    [
+        _study_field("dataset", pa.string(), "name of the dataset"),
+        _study_field("name", pa.string(), "name of the study"),
+        _study_field(
+            "kind",
+            pa.string(),
+            "generation; or what it is to be held against: taught_share (the same network, taught by people's labels "
+            "of the taught share alone) or everything (by people's labels of the whole split)",
+        ),
+        _study_field(
+            "generation", pa.int32(), "0 is taught by people, 1 by generation 0, ...; null for a reference", True
+        ),
+        _study_field("cut", pa.float64(), "labels less confident were not taught; null where people teach", True),
+        _study_field(
+            "seed", pa.int64(), "seed of the network and of all before it; null for the mean over seeds", True
+        ),
+        _study_field("seeds", pa.int32(), "how many seeds the row speaks of; those left out do not count"),
+        _study_field("network", pa.string(), "its architecture, by name"),
+        _study_field(
+            "annotator", pa.string(), "name of the model and of its label set; null for the mean over seeds", True
+        ),
+        _study_field(
+            "teacher", pa.string(), "annotator whose labels taught it; null for the mean over seeds of pupils", True
+        ),
+        _study_field("label_set", pa.string(), "the label set of those labels; null as teacher is", True),
+        _count("taught", "labels that it learnt from, in the split that is learnt from"),
+        _count("by_people", "of them, labels that people had to give"),
+        _study_field("by_people_share", pa.float64(), "by_people, as a share of the split's images, in [0, 1]", True),
+        _count("spared", "of taught, labels that no person had to give"),
+        _count("validation", "labels of the validation split by which its training stopped, of the same teacher"),
+        _count(
+            "taught_known", "labels taught by a machine of images that people labelled as well; null where people teach"
+        ),
+        _study_field("taught_right", pa.float64(), "share of taught_known that is as people say, in [0, 1]", True),
+        _study_field("n", pa.int64(), "test images that it was judged on; null where it was left out", True, "images"),
+        *_interval("accuracy", "share of them that it labels as people do, in [0, 1]", "Wilson"),
+        *_interval(
+            "agreement", "share of test images it labels as its teacher does; null where people teach", "Wilson"
+        ),
+        *_interval(
+            "lost",
+            "accuracy of the reference `everything` of the same seed minus its own, on the same images; negative where "
+            "it is the better one",
+            "of paired proportions, method 10 of Newcombe 1998",
+        ),
+        _study_field("note", pa.string(), "why a network was left out; null where it was not", True),
+    ]
+)
+
+
+# The tables that say which images people should look at: the queue, and the labels that may be wrong.
+
+MACHINES_DIFFER, LABEL_ERROR, MACHINES_UNSURE = "machines_differ", "label_error", "machines_unsure"
+REASONS = (MACHINES_DIFFER, LABEL_ERROR, MACHINES_UNSURE)  # in the order in which they are ranked
+
+
+def _queue_field(name: str, kind: pa.DataType, description: str, nullable: bool = False) -> pa.Field:
+    return described(name, kind, description, nullable, "1" if pa.types.is_floating(kind) else "")
+
+
+ANSWER = pa.struct(
+    [
+        _queue_field("annotator", pa.string(), "the machine"),
+        _queue_field("label", pa.string(), "what it said; null where it did not give the label in question", True),
+        _queue_field("confidence", pa.float32(), "how sure it was, in [0, 1]; null where it gave no label", True),
+    ]
+)
+
+QUEUE = pa.schema(
+    [
+        _queue_field("rank", pa.int64(), "1 for what is to be looked at first"),
+        _queue_field("image_id", pa.string(), "identity of the image within its dataset"),
+        _queue_field("split", pa.string(), "split of the dataset"),
+        _queue_field("reason", pa.string(), f"why to look: {', '.join(REASONS)}"),
+        _queue_field("score", pa.float64(), "how much it is worth a look within its reason, in [0, 1], higher first"),
+        _queue_field("label", pa.string(), "several labels an image: the one in question; otherwise null", True),
+        _queue_field("answers", pa.list_(ANSWER), "what each machine said, and how sure it was"),
+        _queue_field(
+            "majority", pa.string(), "label of more than half of the machines; null where there is none", True
+        ),
+        _queue_field("truth", pa.string(), "people's label; null where they gave none, or were not asked for", True),
+    ]
+)
+
+LABEL_ERRORS = pa.schema(
+    [
+        _queue_field("rank", pa.int64(), "1 for the label that is most likely wrong"),
+        _queue_field("image_id", pa.string(), "identity of the image within its dataset"),
+        _queue_field("given", pa.string(), "label that the image has"),
+        _queue_field("suggested", pa.string(), "label to which the network gives the highest score"),
+        _queue_field("label_quality", pa.float64(), "how likely the given label is right, in [0, 1]; see quality"),
+        _queue_field("quality", pa.string(), "cleanlab's label quality score: self_confidence or normalized_margin"),
+        _queue_field("is_candidate", pa.bool_(), "whether cleanlab's filter takes the label for an error"),
+    ]
+)

@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests import servers
+from tests.support import servers
 
 # A loaded machine is no failure: pytest catches what hangs. Half of the usual examples keep make test short.
 hypothesis.settings.register_profile("concord", deadline=None, max_examples=50)
@@ -27,7 +27,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def sample_h5(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Path of a drawn .h5 file in the course file's layout: 400 train, 160 test and 80 validation crops."""
-    from pipelines.samples.house_numbers import SampleSize, write_sample
+    from samples.house_numbers import SampleSize, write_sample
 
     path = tmp_path_factory.mktemp("sample") / "drawn.h5"
     write_sample(str(path), SampleSize(train=400, test=160, validation=80), seed=3)
@@ -37,8 +37,8 @@ def sample_h5(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def converted(sample_h5: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root folder with the dataset `drawn`, 8 shards a split. Read it only: a test that writes works on a copy."""
-    from pipelines.convert.stage import convert
-    from pipelines.execution import Context
+    from pipelines.convert.driver import convert
+    from pipelines.runner import Context
     from schemas.settings import ConvertSettings
 
     root = str(tmp_path_factory.mktemp("converted"))
@@ -70,13 +70,13 @@ def s3_endpoint(s3_server: dict[str, str]) -> str:
 @contextmanager
 def _found(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment names a server, and clients made before are forgotten, as is the client of this test after it."""
-    from schemas import storage
+    from storage import stores
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
     yield
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def query_root(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root with agreement tables, label statistics and rejects. Read it only."""
-    from tests import query_root
+    from tests.support import query_root as tests_support_query_root
 
-    return query_root.build(tmp_path_factory.mktemp("query"))
+    return tests_support_query_root.build(tmp_path_factory.mktemp("query"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,14 +20,14 @@ COMMAND_LINE = {ROOT / "pipelines" / name for name in ("cli.py", "cli_readers.py
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 STAGES = {  # whose functions the chain calls; `train` has features computed first, and so imports that one
     "pipelines.draw",
-    "pipelines.confirm.stage",
-    "pipelines.convert.stage",
-    "pipelines.imports.stage",
-    "pipelines.train.stage",
-    "pipelines.scoring.label_stage",
-    "pipelines.scoring.explain_stage",
-    "pipelines.agree.stage",
-    "pipelines.generations.stage",
+    "pipelines.confirm.driver",
+    "pipelines.convert.driver",
+    "pipelines.import_labels.driver",
+    "pipelines.train.driver",
+    "pipelines.label.driver",
+    "pipelines.explain.driver",
+    "pipelines.agree.driver",
+    "pipelines.generations.driver",
 }
 
 
@@ -61,7 +61,7 @@ def order_of_rooms(files: Iterable[tuple[str, str]]) -> list[str]:
     """The rooms of a package (its files and folders) from what needs none to what needs the others.
 
     Args:
-        files: dotted name, such as `pipelines.agree.stage`, and source of each.
+        files: dotted name, such as `pipelines.agree.driver`, and source of each.
 
     Raises:
         CycleError: two rooms need each other.
@@ -81,11 +81,11 @@ def test_there_is_something_to_check() -> None:
 
 def test_a_broken_rule_is_seen() -> None:
     assert broken_rules("schemas", "def f():\n    from apache_beam.io import x") == {"apache_beam"}
-    assert broken_rules("analysis", "import pipelines.scoring.label as label") == {"pipelines"}
-    theirs = "from pipelines.agree import stage\nfrom pipelines.train.stage import train"
-    both = {"pipelines.agree.stage", "pipelines.train.stage"}
+    assert broken_rules("analysis", "import pipelines.label.driver as label") == {"pipelines"}
+    theirs = "from pipelines.agree import stage\nfrom pipelines.train.driver import train"
+    both = {"pipelines.agree.driver", "pipelines.train.driver"}
     assert other_stages(Path("pipelines/confirm/join.py"), theirs) == both
-    assert other_stages(Path("pipelines/train/stage.py"), theirs) == both - {"pipelines.train.stage"}
+    assert other_stages(Path("pipelines/train/driver.py"), theirs) == both - {"pipelines.train.driver"}
     assert all((ROOT / f"{stage.replace('.', '/')}.py").exists() for stage in STAGES)
     assert long_functions("def f():\n" + "    x = 1\n" * 40) == ["f"]
     assert long_functions("def f():\n" + "    x = 1\n" * 39) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from analysis import verify
-from pipelines.describe import every_table
-from schemas import tables
-from tests import chain_run, plans
+from concord.docs import every_table
+from storage import parquet
+from tests.support import chain_run, plans
 
 pytestmark = pytest.mark.chains
 
@@ -54,7 +54,7 @@ def test_every_parquet_file_is_of_a_table_and_describes_its_columns(finished: tu
     assert written == set(known)
     assert {table.name for table in known.values()} >= {"index", "labels", "pairs", "summary", "confusion"}
     for path, table in known.items():
-        found = tables.read(path, schema=table.schema).schema
+        found = parquet.read(path, schema=table.schema).schema
         assert [field.metadata for field in found] == [field.metadata for field in table.schema], path
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from clusters.flink import Cluster
-from pipelines import execution
+from deploy.flink import Cluster
+from pipelines import runner
 from schemas import layout
 from schemas.errors import InputError
-from tests import chain_run, other_runners
+from tests.support import chain_run, other_runners
 from tests.test_places import rows, small_runs
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(1200)]
@@ -133,7 +133,7 @@ def check_names(pipeline: beam.Pipeline) -> None:
 def test_a_workers_error_comes_back_as_itself_in_one_line(flags: list[str]) -> None:
     message = r"^dataset must be lower-case letters, digits and _, beginning with a letter; got 'Bad Name'$"
     with pytest.raises(InputError, match=message) as caught:
-        execution.run("concord test", check_names, tuple(flags))
+        runner.run("concord test", check_names, tuple(flags))
     assert type(caught.value) is InputError
 
 

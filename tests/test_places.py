@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from schemas import storage, tables
-from tests import plans, read_only
+from storage import parquet, stores
+from tests.support import plans, read_only
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
 
-RUNS = Path(__file__).resolve().parents[1] / "pipelines" / "runs"
+RUNS = Path(__file__).resolve().parents[1] / "samples"
 SMALLER = {  # the sample's own run files, made small
     "house_numbers.toml": {
         "6000": "320",
@@ -41,8 +41,8 @@ def small_runs(folder: Path) -> list[str]:
 def rows(root: str) -> dict[str, list[dict[str, object]]]:
     """The rows of every table of a root, by the place of its shard."""
     found = {}
-    for path in storage.glob(f"{root}/**/*.parquet"):
-        table = [{name: _placed(value, root) for name, value in row.items()} for row in tables.read(path).to_pylist()]
+    for path in stores.glob(f"{root}/**/*.parquet"):
+        table = [{name: _placed(value, root) for name, value in row.items()} for row in parquet.read(path).to_pylist()]
         found[path.removeprefix(root)] = table
     return found
 
@@ -67,7 +67,7 @@ def local_root(run_files: list[str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def _chain(run_files: list[str], root: str) -> str:
-    ended = read_only.run(["-m", "pipelines", "run", *run_files, "--root", root, "--direct_num_workers=2"])
+    ended = read_only.run(["-m", "concord", "run", *run_files, "--root", root, "--direct_num_workers=2"])
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     return ended.stderr + ended.stdout
@@ -88,7 +88,7 @@ def test_every_stage_runs_in_an_object_store(
     for path, table in expected.items():
         assert found[path] == table, path
     for page in ("index.html", "house_numbers/index.html", "scenes/summary.md"):
-        assert storage.stat(f"{root}/report/{page}"), page
+        assert stores.stat(f"{root}/report/{page}"), page
 
 
 def test_a_finished_chain_is_not_run_again(run_files: list[str], local_root: str) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas import cards, products, storage, tables, tfrecord
-from tests import chain_run
+from storage import model_cards, parquet, products, stores, tfrecord
+from tests.support import chain_run
 
 pytestmark = pytest.mark.chains
 
@@ -60,19 +60,19 @@ def check_whole(root: Path) -> None:
         if path.name.endswith(".partial"):
             assert path.name.startswith("."), path
         elif path.suffix == ".parquet":
-            tables.read(str(path))
+            parquet.read(str(path))
         elif path.suffix == ".json":
             json.loads(path.read_text())
         elif ".tfrecord-" in path.name:
             check_framed(path)
         elif path.name == "index.html":
             assert path.read_text().rstrip().endswith("</html>"), path
-    for path in root.glob(f"models/**/{cards.CARD_FILE}"):
+    for path in root.glob(f"models/**/{model_cards.CARD_FILE}"):
         for name, stated in json.loads(path.read_text())["files"].items():
             assert (path.parent / name).stat().st_size == stated["size"], name
     for path in root.glob(f"**/{products.MANIFEST}"):
         shards = json.loads(path.read_text()).get("shards")
-        there = [name for name in storage.list_files(str(path.parent)) if name.endswith(".parquet")]
+        there = [name for name in stores.list_files(str(path.parent)) if name.endswith(".parquet")]
         assert not there or len(there) == shards, path
 
 

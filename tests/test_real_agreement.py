@@ -12,11 +12,11 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
 from analysis import report
-from pipelines.agree.stage import agree
-from pipelines.convert.stage import convert
-from pipelines.execution import Context
-from pipelines.scoring.label_stage import label
-from pipelines.train.stage import train
+from pipelines.agree.driver import agree
+from pipelines.convert.driver import convert
+from pipelines.label.driver import label
+from pipelines.runner import Context
+from pipelines.train.driver import train
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, ReportSettings
 from schemas.train_settings import TrainSettings

@@ -18,20 +18,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models import calibration, checkpoints, foreign
-from pipelines.formats import idx
-from pipelines.formats.label_table import read_label_table
-from pipelines.pictures import fetching
-from pipelines.sources import svhn_full
-from schemas import cards, csvfile, jsonfile, layout, npz, products, runfile, seals, storage, tables, tfrecord
+from models import calibration, external_models, fitting
+from pipelines.chain import load_run_file
+from pipelines.convert.sources import svhn_full
+from schemas import layout, tables
 from schemas.errors import ConcordError, IncompleteError, InputError, StorageError
-from schemas.products import ShardFolder, ShardReport
 from schemas.rejects import Reason
 from schemas.settings import ConvertSettings
-from tests import small_dataset
-from tests.pipelines import digit_struct
-from tests.pipelines.idx_files import digits, write_digits
-from tests.pipelines.idx_files import idx as idx_bytes
+from storage import fetching, json_files, model_cards, npz, parquet, products, stores, tfrecord
+from storage.formats import csv_tables, idx
+from storage.formats.csv_tables import read_label_table
+from storage.products import ShardFolder, ShardReport
+from tests.support import digit_struct, small_dataset
+from tests.support.idx_files import digits, write_digits
+from tests.support.idx_files import idx as idx_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\\b", "a\0b", "", "s3://bucket/x"]
@@ -69,14 +69,14 @@ def test_names_in_run_files_are_checked_before_they_become_paths(tmp_path: Path,
     path = tmp_path / "run.toml"
     path.write_text(f"{stage}\n{key} = {json.dumps(name)}\n")
     with pytest.raises(InputError):
-        runfile.load(str(path), str(tmp_path / "out"))
+        load_run_file(str(path), str(tmp_path / "out"))
 
 
 def test_a_run_file_cannot_choose_the_root(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('root = "../.."\n')
     with pytest.raises(InputError, match="unknown key 'root'"):
-        runfile.load(str(path), "out")
+        load_run_file(str(path), "out")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_absurd_run_files_are_errors(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.toml"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(InputError, match=r"run\.toml is not a"):
-        runfile.load(str(path), "out")
+        load_run_file(str(path), "out")
 
 
 def test_names_in_lists_of_pictures_stay_in_their_folder(tmp_path: Path) -> None:
@@ -105,19 +105,21 @@ def test_names_in_lists_of_pictures_stay_in_their_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["../../../.bashrc", "/etc/cron.d/x"])
 def test_the_card_of_a_model_names_files_of_its_folder_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / "victim").write_bytes(b"x")
-    cards.write_card(str(tmp_path), {"fingerprint": "f", "files": {name: {"sha256": "0", "size": 1}}, "foreign": {}})
-    for read in (cards.find_card, cards.require_card):
+    model_cards.write_card(
+        str(tmp_path), {"fingerprint": "f", "files": {name: {"sha256": "0", "size": 1}}, "foreign": {}}
+    )
+    for read in (model_cards.find_card, model_cards.require_card):
         with pytest.raises(InputError, match=r"model\.json names .*which is no path within its folder"):
             read(str(tmp_path))
-    cards.write_card(str(tmp_path), {"fingerprint": "f", "files": {}, "members": {"../other": "f"}})
+    model_cards.write_card(str(tmp_path), {"fingerprint": "f", "files": {}, "members": {"../other": "f"}})
     with pytest.raises(InputError, match="which is no path within its folder"):
-        cards.find_card(str(tmp_path))
+        model_cards.find_card(str(tmp_path))
 
 
 def test_a_model_that_says_of_itself_that_it_is_trusted_is_not(tmp_path: Path) -> None:
     card = {"fingerprint": "f", "files": {}, "foreign": {"trust_model": True}}
     with pytest.raises(InputError, match="keeps a SavedModel, which can run code of its own: trust it with"):
-        foreign.reload(str(tmp_path), card, trusted=False)
+        external_models.reload(str(tmp_path), card, trusted=False)
 
 
 # --- Links --------------------------------------------------------------------------------------
@@ -151,7 +153,7 @@ def test_a_root_may_be_a_link(tmp_path: Path) -> None:
 def test_a_link_in_the_place_of_a_shard_is_replaced_not_followed(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("mine")
     (tmp_path / "part").symlink_to(tmp_path / "diary.txt")
-    storage.write_bytes(str(tmp_path / "part"), b"new")
+    stores.write_bytes(str(tmp_path / "part"), b"new")
     assert (tmp_path / "diary.txt").read_text() == "mine"
     assert not (tmp_path / "part").is_symlink()
 
@@ -171,9 +173,9 @@ class Attack:
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     ran, given = tmp_path / "ran", np.array([Attack(tmp_path / "ran")], dtype=object)
-    np.savez(tmp_path / cards.CHECKPOINT_FILE, said=given, values=given, scores=given)
-    content = (tmp_path / cards.CHECKPOINT_FILE).read_bytes()
-    assert checkpoints.find(str(tmp_path), "f") is None
+    np.savez(tmp_path / model_cards.CHECKPOINT_FILE, said=given, values=given, scores=given)
+    content = (tmp_path / model_cards.CHECKPOINT_FILE).read_bytes()
+    assert fitting.find_checkpoint(str(tmp_path), "f") is None
     with pytest.raises(IncompleteError, match="is damaged"):
         calibration.unpacked(content)
     with pytest.raises(ValueError, match="an array of shape"):
@@ -185,7 +187,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="is damaged"):
         ShardFolder(str(features), 1, "f").read(0)
     assert not ran.exists()
-    np.load(tmp_path / cards.CHECKPOINT_FILE, allow_pickle=True)["said"]  # and the attack is one
+    np.load(tmp_path / model_cards.CHECKPOINT_FILE, allow_pickle=True)["said"]  # and the attack is one
     assert ran.exists()
 
 
@@ -207,7 +209,7 @@ def test_an_idx_file_that_unpacks_to_more_than_it_says_is_left(tmp_path: Path) -
 @pytest.mark.parametrize("length", [1 << 62, -1, 1 << 40])
 def test_lengths_of_records_are_held_against_their_file(tmp_path: Path, length: int) -> None:
     path = tmp_path / "shard"
-    path.write_bytes(tfrecord.frame(b"payload"))
+    path.write_bytes(tfrecord.frame_record(b"payload"))
     with path.open("rb") as file:
         assert tfrecord.read_payload(file, 12, 7) == b"payload"
         assert tfrecord.read_payload(file, 12, length) is None
@@ -219,14 +221,14 @@ def test_json_and_csv_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "x.json"
     path.write_text("[" * 1_000_000)
     with pytest.raises(StorageError, match="is damaged"):
-        jsonfile.find(str(path))
-    monkeypatch.setattr(jsonfile, "MOST_BYTES", 10)
-    monkeypatch.setattr(csvfile, "MOST_BYTES", 10)
+        json_files.find(str(path))
+    monkeypatch.setattr(json_files, "MOST_BYTES", 10)
+    monkeypatch.setattr(csv_tables, "MOST_BYTES", 10)
     path.write_text('{"a": "longer than that"}')
     with pytest.raises(StorageError, match="has 25 bytes, and may have 10"):
-        jsonfile.find(str(path))
+        json_files.find(str(path))
     with pytest.raises(InputError, match="has 25 bytes; a file of boxes may have 10"):
-        csvfile.read_rows(str(path), "boxes")
+        csv_tables.read_rows(str(path), "boxes")
 
 
 @pytest.mark.parametrize("shards", [0, -1, 1 << 40, "8", None, True, 1.5])
@@ -242,7 +244,7 @@ def test_a_footer_cannot_be_longer_than_its_file(tmp_path: Path, monkeypatch: py
     path = tmp_path / "part.parquet"
     path.write_bytes(b"PAR1" + bytes(50) + b"\xff\xff\xff\x7fPAR1")
     asked: list[int] = []
-    opened = storage.open_input
+    opened = stores.open_input
 
     def watched(place: str) -> Any:
         file = opened(place)
@@ -253,17 +255,17 @@ def test_a_footer_cannot_be_longer_than_its_file(tmp_path: Path, monkeypatch: py
 
         return SimpleNamespace(seek=file.seek, read=read, close=file.close)
 
-    monkeypatch.setattr(storage, "open_input", lambda place: closing(watched(place)))
+    monkeypatch.setattr(stores, "open_input", lambda place: closing(watched(place)))
     with pytest.raises(IncompleteError):
-        seals.seals([str(path)])
+        parquet.footer_hashes([str(path)])
     assert asked and max(asked) <= 1 << 16
 
 
 def test_rows_without_an_id_are_damage(tmp_path: Path) -> None:
     table = pa.table({"image_id": ["a", None]})
-    tables.write(str(tmp_path / "part"), table, "f")
+    parquet.write(str(tmp_path / "part"), table, "f")
     with pytest.raises(IncompleteError, match="has rows without an image_id"):
-        tables.read(str(tmp_path / "part"))
+        parquet.read(str(tmp_path / "part"))
 
 
 # --- Secrets ------------------------------------------------------------------------------------
@@ -296,13 +298,13 @@ def test_errors_of_stores_do_not_show_credentials(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("AWS_SESSION_TOKEN", PASSWORD)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{address}")
-        storage._remote.cache_clear()
+        stores._remote.cache_clear()
         fetching._store.cache_clear()
         with pytest.raises(ConcordError) as raised:
-            storage.read_bytes("s3://bucket/x.json")
+            stores.read_bytes("s3://bucket/x.json")
         signed = fetching.Patience(attempts=1, signed=True)
         (missing,) = fetching.read_each(["s3://bucket/x.jpg"], signed, lambda number, content: content)
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
     fetching._store.cache_clear()
     assert isinstance(missing, fetching.Missing)
     for told in (str(raised.value), missing.detail):
@@ -318,7 +320,7 @@ def test_addresses_with_passwords_are_refused_and_not_repeated(scheme: str) -> N
         lambda: ConvertSettings(dataset="d", source="open_images", images_from=address),
         lambda: ConvertSettings(dataset="d", source="svhn_h5", input=(address,)),
         lambda: fetching.check_location(address),
-        lambda: storage.read_bytes(address),
+        lambda: stores.read_bytes(address),
     ]
     for ask in asked:
         with pytest.raises(InputError, match=rf"^{scheme}://\*\*\*@host/photos\S* holds credentials, ") as raised:
@@ -344,7 +346,7 @@ def test_a_runs_manifest_holds_no_secrets(tmp_path: Path, monkeypatch: pytest.Mo
         small_dataset.write_labels(images, split, found, annotator="again")
     given = ["--dataset", "small", "--annotators", "human,again", "--root", str(tmp_path), "--direct_num_workers=1"]
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "agree", *given], cwd=ROOT, capture_output=True, check=True
+        [sys.executable, "-m", "concord", "agree", *given], cwd=ROOT, capture_output=True, check=True
     )
     (manifest,) = (tmp_path / "runs").glob("*.json")
     assert '"annotators"' in manifest.read_text()

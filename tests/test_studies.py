@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from models import networks
-from pipelines import sources
-from pipelines.generations import heirs
-from schemas import plugins, runfile, sweeps
+from pipelines.chain import load_run_file
+from pipelines.convert import sources
+from pipelines.generations import students
+from schemas import plugins, sweeps
 from schemas.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,15 +21,15 @@ def test_there_are_studies() -> None:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_can_be_run_as_it_says(path: Path) -> None:
-    found = runfile.load(str(path), "out", "data")
+    found = load_run_file(str(path), "out", "data")
     assert found.convert
     plugins.check(sources, "source", found.convert.source)
     for training in found.train:
         plugins.check(networks, "network", training.network)
         assert not training.sweep or len(sweeps.members(training)) == 3
     if found.generations:
-        for heir in heirs.everyone(found.generations):
-            plugins.check(networks, "network", heirs.training(found.generations, heir).network)
+        for heir in students.everyone(found.generations):
+            plugins.check(networks, "network", students.training(found.generations, heir).network)
     said = path.read_text()
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said
@@ -38,4 +39,4 @@ def test_a_study_can_be_run_as_it_says(path: Path) -> None:
 
 def test_a_study_on_data_asks_for_the_folder() -> None:
     with pytest.raises(InputError, match=r"colour\.toml: .*say with --data which folder \{data\} stands for"):
-        runfile.load(str(ROOT / "studies" / "colour.toml"), "out")
+        load_run_file(str(ROOT / "studies" / "colour.toml"), "out")

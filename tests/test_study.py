@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.io
 
-from models import saved
-from pipelines.agree.stage import agree
-from pipelines.convert.stage import convert
-from pipelines.execution import Context
-from pipelines.samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
-from pipelines.scoring.label_stage import label
-from pipelines.train.stage import train
+from models import saved_models
+from pipelines.agree.driver import agree
+from pipelines.convert.driver import convert
+from pipelines.label.driver import label
+from pipelines.runner import Context
+from pipelines.train.driver import train
+from samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings
 from schemas.train_settings import TrainSettings
@@ -69,7 +69,7 @@ def test_who_learns_from_the_drawn_sample_recognises_real_house_numbers(
     content = scipy.io.loadmat(shared_data / "svhn_cropped" / "crops_32x32.mat")
     colours: npt.NDArray[Any] = content["X"].transpose(3, 0, 1, 2)
     grey = np.rint(colours @ np.array(GREY_WEIGHTS))[..., None].astype(np.uint8)
-    scores = saved.load(layout.model(root, "study", "cnn2_1")).predict(grey, batch_size=256, verbose=0)
+    scores = saved_models.load(layout.model(root, "study", "cnn2_1")).predict(grey, batch_size=256, verbose=0)
     accuracy = float((scores.argmax(axis=1) == content["y"].reshape(-1) % 10).mean())
     print(f"cnn2, trained on drawn crops alone, recognises {accuracy:.3f} of {len(grey)} real ones")
     assert accuracy >= 0.40

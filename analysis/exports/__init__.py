@@ -13,10 +13,11 @@ from typing import Any
 
 from analysis import thumbnails
 from analysis.tables import Row
-from schemas import halves, layout, products, storage, tables
-from schemas.products import ImageSet
+from schemas import layout
 from schemas.queue_settings import CSV, FIFTYONE, LABEL_STUDIO, QueueSettings
 from schemas.rejects import Reason
+from storage import parquet, products, stores
+from storage.products import ImageSet
 
 _log = logging.getLogger("concord")
 _READERS = 8  # shards that pictures are cut from at once, at most
@@ -75,10 +76,10 @@ def write(settings: QueueSettings, root: str, queue: str) -> dict[str, Any]:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     tool, folder = _tool(settings.export), folder_of(settings, root)
-    rows = tables.read(layout.queue(root, settings.dataset, settings.split), queue).to_pylist()
-    storage.remove(storage.join(folder, products.MANIFEST))  # halves of two exports must not pass for one
-    halves.sweep(folder, below=True)
-    pictures = write_pictures(images, settings.split, rows, storage.join(folder, tool.PICTURES))
+    rows = parquet.read(layout.queue(root, settings.dataset, settings.split), queue).to_pylist()
+    stores.remove(stores.join(folder, products.MANIFEST))  # halves of two exports must not pass for one
+    stores.remove_partial_files(folder, below=True)
+    pictures = write_pictures(images, settings.split, rows, stores.join(folder, tool.PICTURES))
     shown = {image_id: name for image_id, name in pictures.items() if not isinstance(name, Reason)}
     kept = [row for row in rows if row["image_id"] in shown]
     tool.write(Queue(images, kept, shown, folder, settings))
@@ -115,14 +116,14 @@ def write_pictures(images: ImageSet, split: str, rows: Sequence[Row], folder: st
                 names[image_id] = Reason.RECORD_DAMAGED if encoded is None else Reason.NOT_AN_IMAGE
                 continue
             names[image_id] = name = f"{ranks[image_id]:06d}.{kind}"
-            storage.write_bytes(storage.join(folder, name), encoded)
+            stores.write_bytes(stores.join(folder, name), encoded)
         return names
 
     with ThreadPoolExecutor(_READERS) as pool:
         written = {image_id: name for names in pool.map(cut, by_shard) for image_id, name in names.items()}
-    for name in set(storage.list_files(folder)) - set(written.values()):
+    for name in set(stores.list_files(folder)) - set(written.values()):
         if _PICTURE.fullmatch(name):
-            storage.remove(storage.join(folder, name))
+            stores.remove(stores.join(folder, name))
     return written
 
 

@@ -7,7 +7,7 @@ import csv
 import io
 
 from analysis.exports import Queue
-from schemas import storage
+from storage import stores
 
 PICTURES = "images"
 _COLUMNS = ("rank", "image_id", "split", "reason", "score", "label", "majority", "truth")
@@ -25,4 +25,4 @@ def write(queue: Queue) -> None:
         found = [answers.get(name, {}).get(part) for name in machines for part in ("label", "confidence")]
         plain = [row[column] for column in _COLUMNS]
         writer.writerow([*plain, *found, f"{PICTURES}/{queue.pictures[row['image_id']]}"])
-    storage.write_bytes(storage.join(queue.folder, "queue.csv"), text.getvalue().encode())
+    stores.write_bytes(stores.join(queue.folder, "queue.csv"), text.getvalue().encode())

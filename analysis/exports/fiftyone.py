@@ -23,8 +23,8 @@ from typing import Any
 
 from analysis.exports import Queue
 from analysis.tables import Row
-from schemas import storage
-from schemas.products import MULTILABEL
+from schemas.manifests import MULTILABEL
+from storage import stores
 
 PICTURES = "data"
 _TOLD = ("rank", "image_id", "split", "asked", "majority", "truth")  # an attribute may not be called label
@@ -50,4 +50,4 @@ def write(queue: Queue) -> None:
 
 def _write(queue: Queue, name: str, found: Mapping[str, list[Row]], several: bool) -> None:
     labels: dict[str, Any] = {stem: rows if several else rows[0] for stem, rows in found.items()}
-    storage.write_bytes(storage.join(queue.folder, name), json.dumps({"labels": labels}, indent=1).encode())
+    stores.write_bytes(stores.join(queue.folder, name), json.dumps({"labels": labels}, indent=1).encode())

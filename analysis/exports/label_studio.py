@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 
 from analysis.exports import Queue
 from analysis.tables import Row
-from schemas import storage
-from schemas.products import MULTILABEL, SEQUENCE
+from schemas.manifests import MULTILABEL, SEQUENCE
+from storage import stores
 
 PICTURES = "images"
 YES, NO = "yes", "no"
@@ -25,8 +25,8 @@ _KINDS = {"png": "png", "jpg": "jpeg"}
 
 def write(queue: Queue) -> None:
     """Write both files; of the pictures, one is held at a time."""
-    storage.write_bytes(storage.join(queue.folder, "label_config.xml"), config(queue).encode())
-    storage.write_parts(storage.join(queue.folder, "tasks.json"), _parts(queue))
+    stores.write_bytes(stores.join(queue.folder, "label_config.xml"), config(queue).encode())
+    stores.write_parts(stores.join(queue.folder, "tasks.json"), _parts(queue))
 
 
 def _parts(queue: Queue) -> Iterator[bytes]:
@@ -72,7 +72,7 @@ def task(queue: Queue, row: Row) -> dict[str, Any]:
 def _address(queue: Queue, name: str) -> str:
     if queue.settings.image_url:
         return queue.settings.image_url + name
-    encoded = storage.read_bytes(storage.join(queue.folder, PICTURES, name))
+    encoded = stores.read_bytes(stores.join(queue.folder, PICTURES, name))
     return f"data:image/{_KINDS[name.rpartition('.')[2]]};base64,{base64.b64encode(encoded).decode()}"
 
 

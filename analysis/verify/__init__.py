@@ -18,9 +18,10 @@ from analysis.verify.findings import Finding, again
 from analysis.verify.images import ImageFile
 from analysis.verify.inventory import Inventory
 from analysis.verify.parquet import Checked
-from schemas import checksums, layout, storage
-from schemas.checksums import RowSum
-from schemas.registry import Table
+from schemas import layout
+from storage import checksums, stores
+from storage.checksums import RowSum
+from storage.tables import Table
 
 _THREADS = max(4, os.cpu_count() or 1)
 
@@ -124,7 +125,7 @@ def _check_images(found: Inventory, claim: Claim, name: str, checked: Checked, q
     manifest = found.manifests[claim.manifest]
     split = claim.folder.rpartition("split=")[2]
     file = layout.tfrecord_shard(manifest["dataset"], split, claim.names.index(name), manifest["shards"])
-    path = f"{storage.parent(claim.manifest)}/{file}"
+    path = f"{stores.parent(claim.manifest)}/{file}"
     if path not in found.files:
         return [Finding(path, "is missing", again(claim.command, claim.manifest))]
     if checked.table is None or any(not one.is_warning for one in checked.findings):
@@ -137,8 +138,8 @@ def _check_images(found: Inventory, claim: Claim, name: str, checked: Checked, q
 def _check_metadata(found: Inventory, outcome: Outcome) -> None:
     """Count the images, and name what `tensorflow_datasets` needs and is not there."""
     for manifest in (path for path in found.manifests if path.startswith("images/")):
-        folder = storage.parent(manifest)
-        there = [path for path in found.known & set(found.files) - {manifest} if storage.parent(path) == folder]
+        folder = stores.parent(manifest)
+        there = [path for path in found.known & set(found.files) - {manifest} if stores.parent(path) == folder]
         outcome.files += len(there)
         outcome.bytes += sum(found.files[path] for path in there)
         absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in found.files]
@@ -150,7 +151,7 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
     """Check every file of every model, and of the runs and folds that models are made of."""
     checks: list[Callable[[], list[Finding]]] = []
     for path, card in found.cards.items():
-        folder, command = storage.parent(path), models.command(card)
+        folder, command = stores.parent(path), models.command(card)
         try:
             stated = {
                 f"{folder}/{name}": {key: told[key] for key in ("size", "sha256")}

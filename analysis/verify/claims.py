@@ -8,7 +8,8 @@ from typing import Any
 from analysis.verify.findings import Finding
 from schemas import layout
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
-from schemas.products import IMPORT, MANIFEST, OWN, SEALS
+from schemas.manifests import IMPORT
+from storage.products import MANIFEST, OWN, SEALS
 
 Manifest = Mapping[str, Any]
 _SHARD = re.compile(r"part-\d{5}-of-(\d{5})\.parquet")

@@ -10,8 +10,8 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from analysis.verify.findings import Finding, again
-from schemas import examples, storage, tfrecord
 from schemas.errors import ConcordError
+from storage import stores, tfrecord
 
 _WINDOW_BYTES = 8 << 20  # read at a time
 _SHOWN = 20  # records of a shard that are named, at most
@@ -49,7 +49,7 @@ def check_shard(root: str, file: ImageFile, index: pa.Table, quick: bool) -> lis
     if quick:
         return wrong
     try:
-        with storage.open_input(storage.join(root, file.path)) as opened:
+        with stores.open_input(stores.join(root, file.path)) as opened:
             bad = list(_bad_records(opened, index))
     except (ConcordError, OSError) as error:
         return [Finding(file.path, f"cannot be read ({error})", remedy)]
@@ -85,7 +85,7 @@ def _problem(window: bytes, offset: int, rows: dict[str, list[Any]], place: int)
     if payload is None:
         return f"does not fit its checksum ({length:,} bytes at {rows['offset'][place]:,})"
     try:
-        image, found = examples.decode_example(payload)
+        image, found = tfrecord.decode_example(payload)
     except (DecodeError, IndexError, UnicodeDecodeError):
         return "holds no image"
     if found != image_id:

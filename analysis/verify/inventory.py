@@ -8,10 +8,11 @@ from typing import Any
 from analysis.verify import claims, models
 from analysis.verify.claims import Claim
 from analysis.verify.findings import Finding
-from schemas import cards, jsonfile, layout, storage
+from schemas import layout
 from schemas.errors import InputError, StorageError
-from schemas.products import MANIFEST
-from schemas.registry import Table
+from storage import json_files, model_cards, stores
+from storage.products import MANIFEST
+from storage.tables import Table
 
 _READERS = 16  # manifests read at once
 _FOLDERS = {
@@ -73,7 +74,7 @@ def take(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inventory
     Raises:
         InputError: there is nothing of Concord's.
     """
-    there = {path: status.size for path, status in storage.list_tree(root).items() if path.split("/")[0] in _FOLDERS}
+    there = {path: status.size for path, status in stores.list_tree(root).items() if path.split("/")[0] in _FOLDERS}
     files = {path: size for path, size in there.items() if not dataset or dataset_of(path) == dataset}
     if not files:
         of = f" of dataset {dataset!r}" if dataset else ""
@@ -89,13 +90,13 @@ def take(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inventory
 
 
 def _read_manifests(found: Inventory) -> None:
-    names = (MANIFEST, cards.CARD_FILE)
+    names = (MANIFEST, model_cards.CARD_FILE)
     paths = [path for path in sorted(found.files) if path.rpartition("/")[2] in names]
     with ThreadPoolExecutor(_READERS) as pool:
         for path, content in zip(paths, pool.map(lambda path: _read(found.root, path), paths), strict=True):
             if isinstance(content, Finding):
                 found.findings.append(content)
-            elif content is not None and path.endswith(cards.CARD_FILE):
+            elif content is not None and path.endswith(model_cards.CARD_FILE):
                 found.cards[path] = content
             elif content is not None:
                 found.manifests[path] = content
@@ -104,7 +105,7 @@ def _read_manifests(found: Inventory) -> None:
 
 def _read(root: str, path: str) -> dict[str, Any] | Finding | None:
     try:
-        return jsonfile.find(storage.join(root, path))
+        return json_files.find(stores.join(root, path))
     except StorageError as error:
         return Finding(path, f"cannot be read ({error})", "remove it, and run the stage that writes it again")
 
@@ -116,7 +117,7 @@ def _claim(found: Inventory, path: str, manifest: dict[str, Any]) -> None:
         found.findings += claims.accounts(path, manifest)
         found.claims += reader(path, manifest) if reader else []
         if path.startswith("images/"):
-            found.known |= {f"{storage.parent(path)}/{name}" for name in (*image_files(manifest), *METADATA)}
+            found.known |= {f"{stores.parent(path)}/{name}" for name in (*image_files(manifest), *METADATA)}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         said = f"does not say what a manifest says ({type(error).__name__}: {error})"
         found.findings.append(Finding(path, said, "remove it, and run the stage that writes it again"))

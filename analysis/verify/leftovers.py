@@ -6,10 +6,12 @@ from typing import Any
 from analysis.verify.findings import Finding
 from analysis.verify.inventory import Inventory, table_of
 from analysis.verify.models import is_beside
-from schemas import cards, layout, storage
+from schemas import layout
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
-from schemas.products import MANIFEST, NO_IMAGES
-from schemas.registry import Table
+from schemas.manifests import NO_IMAGES
+from storage import model_cards, stores
+from storage.products import MANIFEST
+from storage.tables import Table
 
 _OF_CONFIRM = ("confirm_joined", "confirm_read", "statistics", "labels_per_image", "verdict_sources")
 _COMMANDS = {"pairs": "agree", "features": "features", "explanations": "explain", "index": "convert"}
@@ -31,23 +33,23 @@ def find(found: Inventory, tables: Mapping[str, Table]) -> Iterator[Finding]:
         elif not _is_free(found, path):
             yield Finding(path, "no manifest knows it", "remove it, or move it away", is_warning=True)
     for folder, stage in unfinished.items():
-        marker = cards.CARD_FILE if folder.startswith("models/") else MANIFEST
+        marker = model_cards.CARD_FILE if folder.startswith("models/") else MANIFEST
         yield Finding(folder, f"is not whole: it has no {marker}", f"run concord {stage} again")
 
 
 def _product(path: str) -> str:
     """The folder that a manifest would declare whole."""
     parts = path.split("/")
-    return "/".join(parts[:3]) if parts[0] in ("images", "models") else storage.parent(path)
+    return "/".join(parts[:3]) if parts[0] in ("images", "models") else stores.parent(path)
 
 
 def _unfinished(found: Inventory, path: str, table: Table | None, claimed: set[str]) -> str:
     """The stage that has to go on, where a file is part of a product that is not whole; else nothing."""
-    top, folder = path.partition("/")[0], storage.parent(path)
+    top, folder = path.partition("/")[0], stores.parent(path)
     product = _product(path)
     if top == "images" and f"{product}/{MANIFEST}" not in found.files:
         return "convert"
-    if top == "models" and f"{product}/{cards.CARD_FILE}" not in found.files:
+    if top == "models" and f"{product}/{model_cards.CARD_FILE}" not in found.files:
         return "train"
     if top == "report":
         return "report" if path.endswith(f"/{_PAGE}") and path.count("/") == 2 and _alone(found, folder) else ""
@@ -67,7 +69,7 @@ def labeller(files: Iterable[str], path: str) -> str:
     annotator = path.split("annotator=")[1].partition("/")[0]
     if annotator in (MACHINE, CONFIRMED):
         return "confirm"
-    imported = storage.parent(path).replace("labels/", "rejects/import/", 1)
+    imported = stores.parent(path).replace("labels/", "rejects/import/", 1)
     if any(other.startswith(f"{imported}/") for other in files):
         return "import"
     return "convert" if annotator == HUMAN else "label"
@@ -81,9 +83,9 @@ def _is_free(found: Inventory, path: str) -> bool:
     if top == "images":
         return path.endswith(".labels.txt")  # the names of classes, for tensorflow_datasets
     if top == "explanations":
-        return path.endswith(f"/{layout.SHEET}") and not _alone(found, storage.parent(path))
+        return path.endswith(f"/{layout.SHEET}") and not _alone(found, stores.parent(path))
     if top == "models":
-        folders = [storage.parent(card) for card in found.cards]
+        folders = [stores.parent(card) for card in found.cards]
         inside = [path[len(folder) + 1 :] for folder in folders if path.startswith(f"{folder}/")]
         return any(is_beside(name) for name in inside)
     return False
@@ -97,7 +99,7 @@ def stale(found: Inventory) -> Iterator[Finding]:
         if path.startswith("images/") or ("settings" in manifest and path.startswith("labels/")):
             homes.setdefault(str(manifest.get("dataset")), set()).add(str(manifest.get("fingerprint")))
         if path.startswith("labels/"):
-            sets[storage.parent(path)] = str(manifest.get("fingerprint"))
+            sets[stores.parent(path)] = str(manifest.get("fingerprint"))
     for path, manifest in found.manifests.items():
         yield from _stale_labels(path, manifest, homes)
         if path.startswith("agreement/pairs/"):
@@ -109,7 +111,7 @@ def _stale_labels(path: str, manifest: Mapping[str, Any], homes: Mapping[str, se
     dataset = path.partition("dataset=")[2].partition("/")[0]
     if "split=" in path and dataset in homes and made_from not in (NO_IMAGES, *homes[dataset]):
         said = "was made from another conversion of the dataset than is there"
-        yield Finding(storage.parent(path), said, "run the stage that writes it again", is_warning=True)
+        yield Finding(stores.parent(path), said, "run the stage that writes it again", is_warning=True)
 
 
 def _stale_pairs(path: str, manifest: Mapping[str, Any], sets: Mapping[str, str]) -> Iterator[Finding]:
@@ -117,4 +119,4 @@ def _stale_pairs(path: str, manifest: Mapping[str, Any], sets: Mapping[str, str]
         folder = layout.labels("", str(manifest["dataset"]), annotator, str(manifest["split"])).strip("/")
         if sets.get(folder, made_from) != made_from:
             said = f"was made from other labels of {annotator!r} than are there"
-            yield Finding(storage.parent(path), said, "run concord agree again", is_warning=True)
+            yield Finding(stores.parent(path), said, "run concord agree again", is_warning=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 from analysis.verify.claims import Claim
 from analysis.verify.findings import Finding, again
-from schemas import cards, layout, storage
+from schemas import layout
 from schemas.errors import ConcordError
+from storage import model_cards, stores
 
 _PIECE = 8 << 20  # read at a time
-_BESIDE = (cards.CARD_FILE, "validation.npz", layout.SWEEP_TABLE)
+_BESIDE = (model_cards.CARD_FILE, "validation.npz", layout.SWEEP_TABLE)
 _LOGS = "logs/"
 
 
@@ -27,16 +28,16 @@ def check_file(root: str, path: str, card: str, stated: Mapping[str, Any], comma
     digest, size = hashlib.sha256(), 0
     remedy = again(command, card)
     try:
-        with storage.open_input(storage.join(root, path)) as file:
+        with stores.open_input(stores.join(root, path)) as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
                 size += len(piece)
     except (ConcordError, OSError) as error:
         return [Finding(path, f"cannot be read ({error})", remedy)]
     if size != stated["size"]:
-        return [Finding(path, f"has {size:,} bytes, and {cards.CARD_FILE} says {stated['size']:,}", remedy)]
+        return [Finding(path, f"has {size:,} bytes, and {model_cards.CARD_FILE} says {stated['size']:,}", remedy)]
     if digest.hexdigest() != stated["sha256"]:
-        return [Finding(path, f"was altered: its SHA-256 is not the one of {cards.CARD_FILE}", remedy)]
+        return [Finding(path, f"was altered: its SHA-256 is not the one of {model_cards.CARD_FILE}", remedy)]
     return []
 
 
@@ -49,7 +50,7 @@ def of_card(path: str, card: Mapping[str, Any]) -> Iterator[Claim]:
     """The table of a sweep, if the model is the best of one."""
     if "sweep" in card:
         names = (layout.SWEEP_TABLE,)
-        yield Claim("sweep", storage.parent(path), names, path, card["fingerprint"], command(card))
+        yield Claim("sweep", stores.parent(path), names, path, card["fingerprint"], command(card))
 
 
 def is_beside(name: str) -> bool:

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 
 from analysis.verify.claims import Claim
 from analysis.verify.findings import Finding, again
-from schemas import checksums, seals, storage, tables
-from schemas.checksums import RowSum
 from schemas.errors import ConcordError, IncompleteError
-from schemas.products import ShardReport, total
-from schemas.registry import Table
+from storage import checksums, parquet, stores
+from storage.checksums import RowSum
+from storage.products import ShardReport, total
+from storage.tables import Table
 
 _CONTENT = "content"  # in the tally of confirm: of the bytes in which rows were sent, which no two runs need share
 _FOLDERS = r"[^\s'\"(]*/"
@@ -53,7 +53,7 @@ def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = Fa
         again(claim.command, claim.manifest, path) if claim.manifest else f"remove it, and run {claim.command} again"
     )
     try:
-        content = memoryview(storage.read_bytes(storage.join(root, path)))
+        content = memoryview(stores.read_bytes(stores.join(root, path)))
         rows = _rows(content)
     except ConcordError as error:
         found.findings.append(Finding(path, f"cannot be read ({error})", remedy))
@@ -63,12 +63,12 @@ def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = Fa
         return found
     wrong = _altered(content, claim, name) or _unfit(path, rows, table)
     metadata = rows.schema.metadata or {}
-    report = metadata.get(tables.REPORT, b"{}").decode()
+    report = metadata.get(parquet.REPORT, b"{}").decode()
     found.report = ShardReport.from_json(report) if '"in"' in report else None
     found.rows, found.sum = rows.num_rows, _sum(root, table, path, rows)
     wrong = wrong or _miscounted(claim, found)
     found.findings += [Finding(path, wrong, remedy)] if wrong else []
-    if seals.CONTENT not in _tags(content):
+    if parquet.CONTENT not in _tags(content):
         said = "carries no hash of its rows, as an earlier version of Concord wrote it"
         found.findings.append(Finding(path, said, f"{claim.command} --force writes one", is_warning=True))
     found.table = rows if keep else None
@@ -87,17 +87,17 @@ def _rows(content: memoryview) -> pa.Table:
 def _altered(content: memoryview, claim: Claim, name: str) -> str:
     """How a file differs from the one that was written; empty where it does not."""
     found = _tags(content)
-    fingerprint = found.get(tables.FINGERPRINT, b"").decode()
+    fingerprint = found.get(parquet.FINGERPRINT, b"").decode()
     if not fingerprint or claim.fingerprint not in ("", fingerprint):
         return f"has fingerprint {fingerprint or 'none'} instead of {claim.fingerprint or 'one'}: it is of another run"
     names = {name, *claim.names}
-    hashes = seals.content(content, names)
-    stated = found.get(seals.CONTENT, b"").decode()
+    hashes = parquet.content_hashes(content, names)
+    stated = found.get(parquet.CONTENT, b"").decode()
     if stated and hashes[name] != stated:
         others = [other for other, one in hashes.items() if one == stated]
         return f"stands in the place of another: it was written as {others[0]}" if others else "its rows were altered"
-    if claim.seals and claim.seals.get(name) != seals.seal(content):
-        others = [other for other, one in claim.seals.items() if one == seals.seal(content)]
+    if claim.seals and claim.seals.get(name) != parquet.footer_hash(content):
+        others = [other for other, one in claim.seals.items() if one == parquet.footer_hash(content)]
         return (
             f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
         )
@@ -107,7 +107,7 @@ def _altered(content: memoryview, claim: Claim, name: str) -> str:
 def _unfit(path: str, rows: pa.Table, table: Table) -> str:
     """How rows do not fit the table's columns."""
     try:
-        tables.check_schema("it", rows.schema, table.schema, others=bool(table.others))
+        parquet.check_schema("it", rows.schema, table.schema, others=bool(table.others))
     except IncompleteError as error:
         return str(error).partition(":")[0]
     empty = [field.name for field in table.schema if not field.nullable and rows[field.name].null_count]
@@ -154,7 +154,7 @@ def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
     if table.name.startswith("rejects_"):
         for name in ("source", "detail"):
             if name in rows.column_names and pa.types.is_string(rows.schema.field(name).type):
-                plain = pc.replace_substring(rows[name], storage.join(root, ""), "")
+                plain = pc.replace_substring(rows[name], stores.join(root, ""), "")
                 rows = rows.set_column(
                     rows.column_names.index(name), name, pc.replace_substring_regex(plain, _FOLDERS, "")
                 )
@@ -162,7 +162,7 @@ def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
         rows = rows.drop_columns([name for name in rows.column_names if name == "seconds"])
     if table.name == "confirm_joined" and "what" in rows.column_names:
         rows = rows.filter(pc.not_equal(rows["what"], _CONTENT))
-    keys = table.values(root, storage.join(root, path))
+    keys = table.values(root, stores.join(root, path))
     if "backbone" in keys:
         keys["backbone"] = keys["backbone"].rpartition("_")[0]
     return checksums.row_sum(rows, keys)

@@ -8,17 +8,17 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines.agree import summaries
-from pipelines.agree.confidence import coverage, joint, reliability
-from pipelines.agree.pipeline import Compared, CompareLabels, GroupPlan, Names, PairPlan, SplitPlan
-from pipelines.agree.sureness import Alone
-from pipelines.counts.ratings import Ratings
-from schemas import confidence_tables, tables
+from metrics import agreement_tables, calibration, coverage
+from metrics.confidence_counts import AnnotatorConfidence
+from metrics.ratings import Ratings
+from pipelines.agree.transforms import Compared, CompareLabels, GroupPlan, Names, PairPlan, SplitPlan
+from schemas import tables
+from storage import parquet
 
 PAIR_TABLES = ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve")
 ALONE_TABLES = ("calibration", "coverage", "coverage_curve")
 MANY_TABLES = ("annotators",)
-Found = tuple[str, Compared | Alone | Ratings]
+Found = tuple[str, Compared | AnnotatorConfidence | Ratings]
 
 
 @dataclass(eq=False)
@@ -46,7 +46,7 @@ class WriteAgreement(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def by_annotators(key: tuple[str, Names], found: Compared | Alone | Ratings) -> tuple[Names, Found]:
+def by_annotators(key: tuple[str, Names], found: Compared | AnnotatorConfidence | Ratings) -> tuple[Names, Found]:
     """What was counted of some annotators on a split, by whose it is."""
     split, names = key
     return names, (split, found)
@@ -64,7 +64,7 @@ def write_tables(
         if plan.judged and isinstance(counted, Compared):
             (pair,) = (one for one in plan.pairs if (one.a, one.b) == names)
             written.append(write_pair(pair, counted, chosen, tuned_on, targets))
-        elif plan.judged and isinstance(counted, Alone | Ratings):
+        elif plan.judged and isinstance(counted, AnnotatorConfidence | Ratings):
             (group,) = (one for one in plan.groups if one.names == names)
             written.append(write_group(group, counted, chosen, tuned_on, targets))
     return written
@@ -75,11 +75,14 @@ def write_pair(
 ) -> str:
     """Write the tables of two annotators; the summary carries the count of what went in, and is written last."""
     keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b}
-    made = {"confusion": summaries.confusion(found.counts, keys), **confidence(keys, found, chosen, tuned_on, targets)}
+    made = {
+        "confusion": agreement_tables.confusion(found.counts, keys),
+        **confidence(keys, found, chosen, tuned_on, targets),
+    }
     for name, table in made.items():
-        tables.write(plan.table(name), table, plan.fingerprint)
-    summary = summaries.summary(found.counts, keys)
-    tables.write(plan.table("summary"), summary, plan.fingerprint, found.report.to_json())
+        parquet.write(plan.table(name), table, plan.fingerprint)
+    summary = agreement_tables.summary(found.counts, keys)
+    parquet.write(plan.table("summary"), summary, plan.fingerprint, found.report.to_json())
     return plan.table("summary")
 
 
@@ -90,7 +93,7 @@ def confidence(
     joints, coverages, curves = [], [], []
     sure = found.sure
     for kind, counts in (sure.joint if sure else {}).items():
-        joints.append(joint.joint_table(counts, {**keys, "confidence": kind}))
+        joints.append(calibration.joint_table(counts, {**keys, "confidence": kind}))
     for kind, judged in (sure.coverage if sure else {}).items():
         of = {**keys, "confidence": kind}
         curves.append(coverage.curve_table(judged, of))
@@ -98,29 +101,37 @@ def confidence(
             by = {**of, "chosen_on": tuned_on}
             coverages.append(coverage.coverage_table(chosen.sure.coverage[kind], judged, by, targets))
     return {
-        "joint_confidence": pa.concat_tables([confidence_tables.JOINT_CONFIDENCE.empty_table(), *joints]),
-        "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
-        "coverage_curve": pa.concat_tables([confidence_tables.COVERAGE_CURVE.empty_table(), *curves]),
+        "joint_confidence": pa.concat_tables([tables.JOINT_CONFIDENCE.empty_table(), *joints]),
+        "coverage": pa.concat_tables([tables.COVERAGE.empty_table(), *coverages]),
+        "coverage_curve": pa.concat_tables([tables.COVERAGE_CURVE.empty_table(), *curves]),
     }
 
 
 def write_group(
-    plan: GroupPlan, found: Alone | Ratings, chosen: Alone | None, tuned_on: str, targets: tuple[float, ...]
+    plan: GroupPlan,
+    found: AnnotatorConfidence | Ratings,
+    chosen: AnnotatorConfidence | None,
+    tuned_on: str,
+    targets: tuple[float, ...],
 ) -> str:
     """Write the tables of one annotator alone, or the one of many together."""
     keys = {"dataset": plan.dataset, "split": plan.split}
     labels = json.dumps(plan.labels)
     if isinstance(found, Ratings):
-        made = {"annotators": summaries.annotators_table(found, keys)}
+        made = {"annotators": agreement_tables.annotators_table(found, keys)}
     else:
         made = alone({**keys, "a": plan.names[0]}, found, chosen, tuned_on, targets)
     for name, table in made.items():
-        tables.write(plan.table(name), table, plan.fingerprint, labels)
+        parquet.write(plan.table(name), table, plan.fingerprint, labels)
     return plan.table(next(iter(made)))
 
 
 def alone(
-    keys: Mapping[str, str], found: Alone, chosen: Alone | None, tuned_on: str, targets: tuple[float, ...]
+    keys: Mapping[str, str],
+    found: AnnotatorConfidence,
+    chosen: AnnotatorConfidence | None,
+    tuned_on: str,
+    targets: tuple[float, ...],
 ) -> dict[str, pa.Table]:
     """The tables of how sure one annotator, `a`, is."""
     whose = {"dataset": keys["dataset"], "split": keys["split"], "annotator": keys["a"]}
@@ -132,7 +143,7 @@ def alone(
             by = {**of, "chosen_on": tuned_on}
             coverages.append(coverage.coverage_table(chosen.coverage[kind], judged, by, targets))
     return {
-        "calibration": reliability.calibration_table(found.reliability, whose),
-        "coverage": pa.concat_tables([confidence_tables.COVERAGE.empty_table(), *coverages]),
-        "coverage_curve": pa.concat_tables([confidence_tables.COVERAGE_CURVE.empty_table(), *curves]),
+        "calibration": calibration.calibration_table(found.reliability, whose),
+        "coverage": pa.concat_tables([tables.COVERAGE.empty_table(), *coverages]),
+        "coverage_curve": pa.concat_tables([tables.COVERAGE_CURVE.empty_table(), *curves]),
     }

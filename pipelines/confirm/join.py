@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from pipelines.confirm import tallies
 from pipelines.confirm.tallies import Key
-from schemas import hashing, hexids, tables
-from schemas.hashing import SHARD_SEED, SPLIT_SEED
+from schemas import tables
 from schemas.tables import CONFIRMED, REJECTED
+from storage import hashing
+from storage.hashing import SHARD_SEED, SPLIT_SEED
 
 SIDE = pa.schema(
     [
@@ -31,7 +32,7 @@ DECILES = 10
 
 
 @dataclass(frozen=True)
-class Rules:
+class VerdictRules:
     """The settings that a join follows; see `ConfirmSettings`."""
 
     on_conflict: str
@@ -107,7 +108,7 @@ def rows_of(sides: Sequence[Sequence[pa.Table]]) -> tuple[tuple[str, ...], list[
     return tuple(names), rows
 
 
-def join(machine_batches: Sequence[pa.Table], human_batches: Sequence[pa.Table], rules: Rules) -> Joined:
+def join(machine_batches: Sequence[pa.Table], human_batches: Sequence[pa.Table], rules: VerdictRules) -> Joined:
     """Give the machine's rows people's verdicts.
 
     Args:
@@ -207,7 +208,7 @@ def _one_label(pairs: Rows, confirmed: npt.NDArray[np.bool_], rule: str) -> npt.
 
 
 def _label_sets(
-    machine: Rows, human: Rows, images: npt.NDArray[np.uint64], rules: Rules, counts: Counter[Key]
+    machine: Rows, human: Rows, images: npt.NDArray[np.uint64], rules: VerdictRules, counts: Counter[Key]
 ) -> tuple[Rows, Rows]:
     """The rows of the label sets `machine` and `human`, each image and label once."""
     none = machine.take(np.zeros(0, dtype=np.int64))
@@ -260,16 +261,16 @@ def label_table(
         verdicts: whether people confirmed each; None where the set has no verdicts.
         fractions: the splits, and their shares of the images.
     """
-    hashes = hexids.hashes(rows.images, SHARD_SEED)
+    hashes = hashing.hash_hex_ids(rows.images, SHARD_SEED)
     order = np.lexsort((rows.labels, rows.images, hashes))
     rows = rows.take(order)
     columns = {
-        "image_id": hexids.texts(rows.images),
+        "image_id": hashing.hex_id_texts(rows.images),
         "label": pa.array(names, pa.string()).take(pa.array(rows.labels)),
         "confidence": pa.array(rows.values),
     }
     if verdicts is not None:
         columns["verdict"] = pa.array([REJECTED, CONFIRMED]).take(pa.array(verdicts[order].astype(np.int8)))
     table = tables.label_rows(columns)
-    splits = hashing.split_at(hexids.hashes(rows.images, SPLIT_SEED), fractions)
+    splits = hashing.split_at(hashing.hash_hex_ids(rows.images, SPLIT_SEED), fractions)
     return {split: table.filter(pa.array(splits == split)) for split in fractions}

@@ -11,7 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.formats.csv_lines import (
+from schemas import tables
+from schemas.errors import InputError
+from schemas.rejects import Reason
+from storage import hashing
+from storage.formats.csv_lines import (
     CONFIDENCE,
     IMAGE,
     LABEL,
@@ -26,13 +30,10 @@ from pipelines.formats.csv_lines import (
     shown,
     typed,
 )
-from pipelines.formats.csv_ranges import Block, Layout
-from schemas import hexids, tables
-from schemas.errors import InputError
-from schemas.rejects import Reason
+from storage.formats.csv_ranges import Block, Layout
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
-_TYPES = {IMAGE: pa.binary(hexids.DIGITS), LABEL: _NAMES, CONFIDENCE: pa.float32(), SOURCE: _NAMES}
+_TYPES = {IMAGE: pa.binary(hashing.DIGITS), LABEL: _NAMES, CONFIDENCE: pa.float32(), SOURCE: _NAMES}
 _NO_SOURCE = pa.array([""])
 
 
@@ -111,9 +112,9 @@ def _pieces(table: pa.Table, verdicts: bool) -> list[LabelRows] | None:
 def _piece(batch: pa.RecordBatch, names: dict[str, pa.Array], verdicts: bool) -> LabelRows | None:
     count = batch.num_rows
     ids = batch.column(IMAGE)
-    begin = ids.offset * hexids.DIGITS
-    text = np.frombuffer(ids.buffers()[1], np.uint8)[begin : begin + count * hexids.DIGITS]
-    images, right = hexids.parse(text)
+    begin = ids.offset * hashing.DIGITS
+    text = np.frombuffer(ids.buffers()[1], np.uint8)[begin : begin + count * hashing.DIGITS]
+    images, right = hashing.parse_hex_ids(text)
     confidences = batch.column(CONFIDENCE).to_numpy(zero_copy_only=False)
     inside = _is_verdict(confidences) if verdicts else (confidences >= 0) & (confidences <= 1)
     if not (right.all() and inside.all()):
@@ -167,9 +168,9 @@ def _through(name: str) -> pa.DataType:
 
 
 def _is_id(ids: pa.Array) -> npt.NDArray[np.bool_]:
-    right: npt.NDArray[np.bool_] = pc.binary_length(ids).to_numpy(zero_copy_only=False) == hexids.DIGITS
+    right: npt.NDArray[np.bool_] = pc.binary_length(ids).to_numpy(zero_copy_only=False) == hashing.DIGITS
     long_enough = b"".join(ids.filter(pa.array(right)).to_pylist())
-    right[right] = hexids.parse(np.frombuffer(long_enough, np.uint8))[1]
+    right[right] = hashing.parse_hex_ids(np.frombuffer(long_enough, np.uint8))[1]
     return right
 
 
@@ -186,4 +187,4 @@ def listed_ids(block: Block, layout: Layout, path: str) -> npt.NDArray[np.uint64
     wrong = sorted([problem[0] for problem in lines.problems] + offsets[~right].tolist())
     if wrong:
         raise InputError(f"{path}, byte {wrong[0]}: no ImageID of 16 hexadecimal digits; mend that line of the list")
-    return hexids.parse(np.frombuffer(b"".join(ids.to_pylist()), np.uint8))[0]
+    return hashing.parse_hex_ids(np.frombuffer(b"".join(ids.to_pylist()), np.uint8))[0]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from metrics.intervals import wilson_intervals
 from pipelines.confirm.join import DROPPED
-from pipelines.intervals import wilson
 from schemas import tables
 from schemas.errors import IncompleteError
 from schemas.layout import HUMAN, MACHINE
@@ -21,15 +21,15 @@ SIDES = (MACHINE, HUMAN)
 _CELLS = {"machine_rows": "machine_rows", "confirmed": CONFIRMED, "rejected": REJECTED}
 _LEFT_OUT = (DROPPED, "duplicate_rows")
 
-Counts = dict[tuple[str, str, int], int]
+Tallies = dict[tuple[str, str, int], int]
 
 
-def counts_of(tally: pa.Table) -> Counts:
+def counts_of(tally: pa.Table) -> Tallies:
     """A tally as a mapping."""
     return {(row["what"], row["name"], row["number"]): row["n"] for row in tally.to_pylist()}
 
 
-def reconcile(counts: Counts) -> dict[str, Any]:
+def reconcile(counts: Tallies) -> dict[str, Any]:
     """Where every row went, on each side: read = malformed + narrowed + unmatched + duplicate + matched.
 
     Raises:
@@ -59,11 +59,11 @@ def reconcile(counts: Counts) -> dict[str, Any]:
     }
 
 
-def _sum(counts: Counts, what: str) -> int:
+def _sum(counts: Tallies, what: str) -> int:
     return sum(n for key, n in counts.items() if key[0] == what)
 
 
-def _named(counts: Counts, what: str, side: str) -> dict[str, int]:
+def _named(counts: Tallies, what: str, side: str) -> dict[str, int]:
     """Counts whose name is `SIDE:NAME`, by name."""
     start = f"{side}:"
     return {
@@ -73,7 +73,7 @@ def _named(counts: Counts, what: str, side: str) -> dict[str, int]:
     }
 
 
-def _side(counts: Counts, side: str, matched: int) -> dict[str, Any]:
+def _side(counts: Tallies, side: str, matched: int) -> dict[str, Any]:
     malformed, narrowed = _named(counts, "malformed", side), _named(counts, "narrowed", side)
     duplicate = counts.get(("duplicate", side, 0), 0)
     read = counts.get(("read", side, 0), 0)
@@ -93,7 +93,7 @@ def _side(counts: Counts, side: str, matched: int) -> dict[str, Any]:
     }
 
 
-def label_table(counts: Counts, dataset: str, display_names: Mapping[str, str]) -> pa.Table:
+def label_table(counts: Tallies, dataset: str, display_names: Mapping[str, str]) -> pa.Table:
     """The machine's rows and their verdicts: of all, of each class, each decile of confidence, and each of both."""
     cells = sorted({key[1:] for key in counts if key[0] in _CELLS.values()})
     grain = [_row(counts, "class_decile", [cell], cell[0], cell[1]) for cell in cells]
@@ -109,7 +109,7 @@ def label_table(counts: Counts, dataset: str, display_names: Mapping[str, str]) 
     return with_precision(pa.Table.from_pylist(rows, schema=tables.LABEL_STATISTICS))
 
 
-def _by_class(counts: Counts, labels: Sequence[str], cells: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+def _by_class(counts: Tallies, labels: Sequence[str], cells: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
     of_label: dict[str, list[tuple[str, int]]] = {label: [] for label in labels}
     for cell in cells:
         of_label[cell[0]].append(cell)
@@ -117,7 +117,7 @@ def _by_class(counts: Counts, labels: Sequence[str], cells: Sequence[tuple[str, 
 
 
 def _row(
-    counts: Counts, scope: str, cells: Sequence[tuple[str, int]], label: str | None = None, decile: int | None = None
+    counts: Tallies, scope: str, cells: Sequence[tuple[str, int]], label: str | None = None, decile: int | None = None
 ) -> dict[str, Any]:
     row = {name: sum(counts.get((what, *cell), 0) for cell in cells) for name, what in _CELLS.items()}
     verified = row["confirmed"] + row["rejected"]
@@ -136,14 +136,16 @@ def _row(
 def with_precision(table: pa.Table) -> pa.Table:
     """The table with the share of verified rows that people confirmed, and its 95 % interval (Wilson 1927)."""
     confirmed, verified = (table[name].to_numpy().astype(np.float64) for name in ("confirmed", "verified"))
-    figures = dict(zip(("precision", "precision_low", "precision_high"), wilson(confirmed, verified), strict=True))
+    figures = dict(
+        zip(("precision", "precision_low", "precision_high"), wilson_intervals(confirmed, verified), strict=True)
+    )
     for name, values in figures.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(place), pa.array(values, from_pandas=True))
     return table
 
 
-def per_image_table(counts: Counts, dataset: str) -> pa.Table:
+def per_image_table(counts: Tallies, dataset: str) -> pa.Table:
     """How many images have 1, 2, ... labels of each annotator."""
     rows = [
         {"dataset": dataset, "annotator": name, "labels": number, "images": n}
@@ -153,7 +155,7 @@ def per_image_table(counts: Counts, dataset: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=tables.LABELS_PER_IMAGE)
 
 
-def source_table(counts: Counts, dataset: str) -> pa.Table:
+def source_table(counts: Tallies, dataset: str) -> pa.Table:
     """How many rows each source of people's verdicts has, and what they say."""
     names = sorted({name for (what, name, _) in counts if what == "human_rows"})
     rows = [

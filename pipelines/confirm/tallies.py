@@ -7,8 +7,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from pipelines.batches import from_ipc, to_ipc
 from schemas import tables
+from storage.parquet import from_ipc, to_ipc
 
 SCHEMA = tables.TALLY
 _KEYS = ["what", "name", "number"]

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.convert.image_shards import ImageShards
-from schemas import storage
-from schemas.products import MULTILABEL, SEQUENCE, ShardReport
+from pipelines.convert.shards import ImageShards
+from schemas.manifests import MULTILABEL, SEQUENCE
+from storage import stores
+from storage.products import ShardReport
 
 Shape = tuple[int | None, int | None, int]
 
@@ -21,7 +22,7 @@ def write_metadata(target: ImageShards, shape: Shape, reports: Mapping[str, Mapp
     """
     import tensorflow_datasets as tfds
 
-    from models.quiet import tensorflow  # noqa: F401  (tensorflow_datasets imports it, with all its noise)
+    from models.tensorflow_setup import tensorflow  # noqa: F401  (tensorflow_datasets imports it, with all its noise)
 
     splits = [
         tfds.core.SplitInfo(
@@ -31,7 +32,7 @@ def write_metadata(target: ImageShards, shape: Shape, reports: Mapping[str, Mapp
         )
         for split in target.splits
     ]
-    with storage.scratch_folder() as scratch:
+    with stores.scratch_folder() as scratch:
         folder = Path(scratch, target.dataset, target.version)  # the library takes name and version from the path
         folder.mkdir(parents=True)
         for split in target.splits:  # it also wants to see a data file of each split
@@ -41,7 +42,7 @@ def write_metadata(target: ImageShards, shape: Shape, reports: Mapping[str, Mapp
             data_dir=str(folder), features=features, split_infos=splits, filename_template=None, check_data=False
         )
         for file in sorted(file for file in folder.iterdir() if file.stat().st_size):
-            storage.write_bytes(storage.join(target.images, file.name), file.read_bytes())
+            stores.write_bytes(stores.join(target.images, file.name), file.read_bytes())
 
 
 def _features(kinds: Any, target: ImageShards, shape: Shape) -> Any:

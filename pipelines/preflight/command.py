@@ -12,10 +12,11 @@ from functools import partial
 from importlib import resources
 from typing import Any
 
-from schemas import runfile, storage
+from schemas import run_files
 from schemas.errors import ConcordError
 from schemas.fields import HINTS
-from schemas.runfile import RunFile
+from schemas.run_files import RunFile
+from storage import stores
 
 IsDone = Callable[[Any, str], bool]
 
@@ -48,9 +49,9 @@ def run(given: argparse.Namespace, beam_flags: tuple[str, ...], readers: Mapping
 
 def drawn_up(given: argparse.Namespace, beam_flags: tuple[str, ...], readers: Mapping[str, IsDone]) -> Any:
     """The plan (`telling.Plan`) that the command line asks for; see `run`."""
-    from pipelines.execution import Context
     from pipelines.preflight import estimates, paces, places, runners, telling
     from pipelines.preflight.prospect import Prospect
+    from pipelines.runner import Context
 
     prospect = Prospect(Context(given.root, beam_flags, given.force))
     chains = _chains(given, prospect)
@@ -70,7 +71,7 @@ def drawn_up(given: argparse.Namespace, beam_flags: tuple[str, ...], readers: Ma
     kept, passing = places.needed(prospect.steps)
     every = [one for chain in plans for one in chain.steps]
     hours = estimates.hours(every, machines, runners.cores_of(beam_flags)) if machines.dataflow else None
-    free = None if storage.is_remote(given.root) else shutil.disk_usage(places.standing(given.root)).free
+    free = None if stores.is_remote(given.root) else shutil.disk_usage(places.standing(given.root)).free
     return telling.Plan(
         *(given.root, machines, tuple(plans), tuple(prospect.problems), kept, passing), free_bytes=free, hours=hours
     )
@@ -78,13 +79,15 @@ def drawn_up(given: argparse.Namespace, beam_flags: tuple[str, ...], readers: Ma
 
 def _chains(given: argparse.Namespace, prospect: Any) -> dict[str, RunFile]:
     """The chains of all run files that can be read; what is wrong with the others is told."""
+    from pipelines.chain import load_run_file
+
     hints = {name: value for name in HINTS if (value := getattr(given, name)) is not None}
     chains = {}
-    with resources.as_file(resources.files("pipelines") / "runs") as folder:
+    with resources.as_file(resources.files("samples")) as folder:
         samples = {path.name: str(path) for path in sorted(folder.glob("*.toml"))}
         for name, path in ({path: path for path in given.files} or samples).items():
             try:
-                chains[name] = runfile.hinted(runfile.load(path, given.root, given.data), hints)
+                chains[name] = run_files.hinted(load_run_file(path, given.root, given.data), hints)
             except ConcordError as error:
                 prospect.tell("run file", str(error))
     return chains

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pipelines.agree import stage as agree_stage
-from pipelines.agree.pipeline import SplitPlan
-from pipelines.generations import heirs
-from pipelines.generations.heirs import Heir
-from pipelines.generations.stage import check, left_out
+from pipelines.agree import driver
+from pipelines.agree.transforms import SplitPlan
+from pipelines.generations import students
+from pipelines.generations.driver import check, left_out
+from pipelines.generations.students import Student
 from pipelines.preflight import learning, paces, sizes
 from pipelines.preflight.inputs import PLAIN_BYTES
 from pipelines.preflight.prospect import Labels, Prospect, State, Step
-from schemas import layout, products, storage, tables
+from schemas import layout, tables
 from schemas.errors import InputError
 from schemas.generation_settings import GenerationsSettings
-from schemas.products import MULTILABEL
+from schemas.manifests import MULTILABEL
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.settings import AgreeSettings, LabelSettings, ReportSettings
+from storage import products, stores
 
 ROW_BYTES = 60  # of a label, as it is compared in memory
 QUEUE_ROW_BYTES = 120
@@ -85,9 +86,9 @@ def _missing(
     fresh = prospect.is_fresh(*found.values(), *(one for one in tuned if one))
     if fresh or not prospect.reachable:
         return None
-    tuning = agree_stage.tuning_split(settings, prospect.root)
-    plan: SplitPlan = agree_stage.plan_split(settings, prospect.root, split, tuning)
-    left = agree_stage.missing_of(plan, prospect.context.force)
+    tuning = driver.tuning_split(settings, prospect.root)
+    plan: SplitPlan = driver.plan_split(settings, prospect.root, split, tuning)
+    left = driver.missing_of(plan, prospect.context.force)
     if left is None:
         return set()
     pairs = {(one.a, one.b) for one in left.pairs}
@@ -111,42 +112,44 @@ def generations(settings: GenerationsSettings, prospect: Prospect) -> None:
 
 def _study(settings: GenerationsSettings, prospect: Prospect) -> None:
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
-    _teach(settings, prospect, {heirs.taught_set(settings): settings.labels}, 1 - settings.pool)
+    _teach(settings, prospect, {students.taught_set(settings): settings.labels}, 1 - settings.pool)
     notes: dict[str, str] = {}
     for generation in range(settings.generations + 1):
-        found = list(heirs.heirs(settings, generation)) if generation else heirs.founders(settings)
+        found = list(students.students(settings, generation)) if generation else students.initial_teachers(settings)
         notes |= left_out(
             settings, prospect.root, [one for one in found if _is_told(settings, prospect, one, notes)], notes
         )
         found = [heir for heir in found if heir.annotator not in notes]
-        also = heirs.references(settings) if generation == 0 else []
-        learning.train([heirs.training(settings, heir) for heir in (*found, *also)], prospect)
+        also = students.references(settings) if generation == 0 else []
+        learning.train([students.training(settings, heir) for heir in (*found, *also)], prospect)
         last = generation == settings.generations
         _labels(settings, prospect, found, judged if last else whole)
         _labels(settings, prospect, also, judged)
         if not last:
-            pools = {heirs.pool_set(heir.annotator): heir.annotator for heir in found}
+            pools = {students.pool_set(heir.annotator): heir.annotator for heir in found}
             _teach(settings, prospect, pools, settings.pool)
-    comparisons = len(heirs.everyone(settings)) * 2
+    comparisons = len(students.everyone(settings)) * 2
     rows = prospect.find_images(settings.dataset, settings.version).images_in(settings.test)
     product = f"{settings.dataset}/{settings.name}"
     path = layout.generations_table(prospect.root, settings.dataset, settings.name)
     fresh = any(one.stage in ("train", "label", "teach") and one.state is not State.DONE for one in prospect.steps)
-    done = not fresh and storage.stat(path) is not None
+    done = not fresh and stores.stat(path) is not None
     kept = comparisons * (sizes.PAIR_TABLE_BYTES + sizes.ALONE_TABLE_BYTES + 8 * 5_000)
     units, pace = comparisons * rows, 1 / paces.ROWS_A_SECOND["agree"]
     made = Step("generations", product, State.TO_DO, exact=False, kept_bytes=kept, units=units, unit_seconds=pace)
     prospect.add(Step("generations", product, State.DONE) if done else made)
 
 
-def _is_told(settings: GenerationsSettings, prospect: Prospect, heir: Heir, notes: Mapping[str, str]) -> bool:
+def _is_told(settings: GenerationsSettings, prospect: Prospect, heir: Student, notes: Mapping[str, str]) -> bool:
     """Whether what would teach a network is there already, so that it can be told if that is too little."""
     keys = [(settings.dataset, heir.label_set, split) for split in (settings.split, settings.validation)]
     taught = [prospect.labels.get(key) for key in keys]
     return heir.teacher in notes or all(one is not None and not one.fresh for one in taught)
 
 
-def _labels(settings: GenerationsSettings, prospect: Prospect, found: Sequence[Heir], splits: tuple[str, ...]) -> None:
+def _labels(
+    settings: GenerationsSettings, prospect: Prospect, found: Sequence[Student], splits: tuple[str, ...]
+) -> None:
     if found:
         models = tuple(heir.annotator for heir in found)
         where: dict[str, Any] = {"dataset": settings.dataset, "version": settings.version}

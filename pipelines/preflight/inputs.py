@@ -4,25 +4,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines import samples, sources
-from pipelines.confirm import stage as confirm_stage
-from pipelines.confirm.class_names import read_class_names
-from pipelines.convert import image_shards
-from pipelines.convert import stage as convert_stage
-from pipelines.convert.stage import Job
-from pipelines.formats import csv_ranges
-from pipelines.imports import files as import_files
-from pipelines.imports import stage as imports_stage
-from pipelines.imports.rows import CsvPart
-from pipelines.inputs import input_files
+import samples
+from pipelines.confirm import driver as confirm_stage
+from pipelines.convert import driver as convert_stage
+from pipelines.convert import shards as image_shards
+from pipelines.convert import sources
+from pipelines.convert.driver import Job
+from pipelines.convert.sources import NO_PICTURES, PhotoSource, Slab, SourcePlan, slab_rows
+from pipelines.import_labels import driver as imports_stage
+from pipelines.import_labels import files as import_files
+from pipelines.import_labels.rows import CsvPart
 from pipelines.preflight import paces, pictures, sizes
 from pipelines.preflight.prospect import Images, Labels, Prospect, State, Step, WaitsError
-from pipelines.sources import NO_PICTURES, PhotoSource, Slab, SourcePlan, slab_rows
-from schemas import jsonfile, layout, plugins, products, storage, tables
+from schemas import layout, plugins, tables
 from schemas.errors import InputError
 from schemas.layout import CONFIRMED, DIGITS, HUMAN, MACHINE
-from schemas.products import MULTICLASS, MULTILABEL
+from schemas.manifests import MULTICLASS, MULTILABEL
 from schemas.settings import ConfirmSettings, ConvertSettings, DrawSettings, ImportSettings
+from storage import json_files, products, stores
+from storage.formats import csv_ranges
+from storage.formats.csv_tables import read_class_names
+from storage.stores import find_input_files
 
 SIDE, CHUNK = 32, 250  # of the drawn house numbers
 PICTURE_BYTES = 13_500  # of a drawn scene
@@ -42,7 +44,7 @@ def draw(settings: DrawSettings, prospect: Prospect) -> None:
             raise InputError("draw needs the path of the file or folder to write: give --output")
         sample = plugins.load(samples, "sample", settings.sample)
         prospect.check_reachable(output)
-        note = jsonfile.find(f"{output}.json") if sample.is_there(settings, output) else None
+        note = json_files.find(f"{output}.json") if sample.is_there(settings, output) else None
         fingerprint = products.fingerprint("draw", settings=settings.identity())
         if note and note["fingerprint"] == fingerprint and not prospect.context.force:
             del prospect.drawn[output]
@@ -107,7 +109,7 @@ def _rows_of(part: csv_ranges.Range) -> float:
     size = part.stop - part.start
     if part.zipped:
         return size * 4 / confirm_stage.ROW_BYTES
-    with storage.open_input(part.path) as file:
+    with stores.open_input(part.path) as file:
         file.seek(part.start)
         head = file.read(min(PEEK, size))
     return size / len(head) * max(1, head.count(b"\n") or head.count(b"\r"))
@@ -318,7 +320,7 @@ def imports(asked: Sequence[ImportSettings], prospect: Prospect) -> None:
         prospect.labels[settings.dataset, settings.annotator, settings.split] = None
         with prospect.attempt("import", product):
             prospect.check_reachable(*settings.input)
-            files = input_files("input", settings.input)
+            files = find_input_files("input", settings.input)
             imports_stage.check_annotator(settings, prospect.root)
             parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
             if rows is None:

@@ -5,16 +5,18 @@ import math
 from collections.abc import Sequence
 
 from models import networks
+from pipelines import features as feature_stage
+from pipelines.explain import driver as explain_stage
+from pipelines.label import driver as label_stage
 from pipelines.preflight import paces, sizes
 from pipelines.preflight.prospect import Images, Labels, Model, Prospect, State, Step, WaitsError, state_of
-from pipelines.scoring import explain_stage, label_stage
-from pipelines.scoring import features as feature_stage
-from pipelines.train import stage as train_stage
-from schemas import cards, layout, plugins, products, storage, sweeps, tables
+from pipelines.train import driver as train_stage
+from schemas import layout, plugins, sweeps, tables
 from schemas.errors import InputError
-from schemas.products import MULTILABEL
+from schemas.manifests import MULTILABEL
 from schemas.settings import ExplainSettings, LabelSettings
 from schemas.train_settings import FeatureSettings, TrainSettings
+from storage import model_cards, products, stores
 
 NETWORK_BYTES = 900 << 20  # of a worker that computes with TensorFlow, without the network itself
 LABELS_AN_IMAGE = 2.5  # of several
@@ -120,10 +122,10 @@ def _train(settings: TrainSettings, prospect: Prospect) -> None:
     state, missing = State.TO_DO, jobs
     if not prospect.is_fresh(images, *read):
         plan = train_stage.plan(settings, prospect.root)
-        there = [cards.is_current(job.folder, job.fingerprint) for job in plan.jobs]
+        there = [model_cards.is_current(job.folder, job.fingerprint) for job in plan.jobs]
         missing = there.count(False)
         state = State.PARTLY if any(there) else State.TO_DO
-        if cards.is_current(plan.folder, plan.fingerprint):
+        if model_cards.is_current(plan.folder, plan.fingerprint):
             state, missing = State.DONE, 0
     shape = network_shape(settings.network, settings.image_size, images)
     model = Model(settings.network, state is not State.DONE, shape, settings.folds, settings.split)
@@ -134,7 +136,7 @@ def _train(settings: TrainSettings, prospect: Prospect) -> None:
         splits = tuple(dict.fromkeys((*learned, *settings.evaluate)))
         features([FeatureSettings.of(settings, splits)], prospect)
     step = _training(settings, images, read[0], (state, missing), head)
-    if storage.is_remote(prospect.root) and missing and not head:  # the images are brought to each training
+    if stores.is_remote(prospect.root) and missing and not head:  # the images are brought to each training
         copied = int(sum(map(images.images_in, learned)) * images.record_bytes)
         step = dataclasses.replace(step, scratch_bytes=step.scratch_bytes + copied)
     prospect.add(step)
@@ -189,9 +191,9 @@ def _model(prospect: Prospect, images: Images, name: str) -> Model:
             return found
     prospect.check_reachable()
     if images.fresh:
-        card = cards.require_card(layout.model(prospect.root, *key))
+        card = model_cards.require_card(layout.model(prospect.root, *key))
     else:
-        card = cards.fitting_card(products.image_set(prospect.root, images.dataset, images.version), name)
+        card = model_cards.fitting_card(products.image_set(prospect.root, images.dataset, images.version), name)
     shape = tuple(card["image_shape"]) if card.get("image_shape") else None
     return Model(str(card.get("network", "")), False, shape, int(card.get("folds", 0)))
 
@@ -200,9 +202,9 @@ def _foreign(settings: LabelSettings, prospect: Prospect) -> Model:
     """A network that Concord did not train: its file is there, and whether it was taken up already."""
     path = settings.model_file
     prospect.check_reachable(path)
-    if not storage.is_folder(path):
+    if not stores.is_folder(path):
         products.input_identity(path)
-    known = cards.find_card(layout.model(prospect.root, settings.dataset, settings.annotator))
+    known = model_cards.find_card(layout.model(prospect.root, settings.dataset, settings.annotator))
     return Model("foreign", known is None, tuple(known["image_shape"]) if known else None)
 
 
@@ -211,7 +213,7 @@ def _label(settings: LabelSettings, prospect: Prospect, images: Images, name: st
     found = State.TO_DO, images.shards
     if not prospect.is_fresh(images, model):
         there = products.image_set(prospect.root, settings.dataset, settings.version)
-        card = cards.fitting_card(there, name)
+        card = model_cards.fitting_card(there, name)
         outputs, rejects, _ = label_stage.label_sets(settings, prospect.root, there, name, card)
         found = state_of({split: (outputs[split], rejects[split])}, force=False)[split]
     state, missing = found
@@ -254,7 +256,7 @@ def _explain(settings: ExplainSettings, prospect: Prospect, images: Images, name
     if not fresh:
         there = products.image_set(prospect.root, settings.dataset, settings.version)
         asked = explain_stage.asked_images(settings, prospect.root, name)
-        output = explain_stage.explanations(settings, there, cards.fitting_card(there, name), asked)
+        output = explain_stage.explanations(settings, there, model_cards.fitting_card(there, name), asked)
         count, exact = len(asked), True
         if explain_stage.is_current(output):
             state, missing = State.DONE, 0

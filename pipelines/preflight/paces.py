@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from schemas import cards, jsonfile, layout, storage
+from schemas import layout
 from schemas.errors import ConcordError
+from storage import json_files, model_cards, stores
 
 START = {"train": 8.0, "label": 4.0, "features": 4.0, "explain": 4.0}  # TensorFlow is imported, a model loaded
 START_ELSE, START_REMOTE = 1.0, 240.0  # seconds; Dataflow's workers have to be started for each stage
@@ -83,12 +84,12 @@ class Past:
 
 def past(root: str, runner: str) -> Past:
     """What the latest runs of a root took with the same runner; of each stage and kind the last one that made it."""
-    folder = storage.parent(layout.run_manifest(root, "x"))
-    names = sorted(name for name in storage.list_files(folder) if name.endswith(".json"))[-_LATEST:]
+    folder = stores.parent(layout.run_manifest(root, "x"))
+    names = sorted(name for name in stores.list_files(folder) if name.endswith(".json"))[-_LATEST:]
     paces: dict[tuple[str, str], float] = {}
     for name in names:
         try:
-            run = jsonfile.find(storage.join(folder, name)) or {}
+            run = json_files.find(stores.join(folder, name)) or {}
             flags = run["configuration"].get("beam_flags", [])
             if _kind(_runner(flags)) == _kind(runner):
                 paces |= _paces(root, run, _parallel(flags))
@@ -138,7 +139,7 @@ def _kind_of(root: str, stage: str, product: str, configuration: Mapping[str, An
 def _network(root: str, product: str) -> str:
     """The network of a model, of which a product is named `dataset/model`, and perhaps `/split`."""
     dataset, model = product.split("/")[:2]
-    return str((cards.find_card(layout.model(root, dataset, model)) or {}).get("network", model))
+    return str((model_cards.find_card(layout.model(root, dataset, model)) or {}).get("network", model))
 
 
 def _runner(flags: Iterable[str]) -> str:

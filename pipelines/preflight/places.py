@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipelines.preflight.prospect import Prospect, Step, store_of
-from schemas import storage
 from schemas.errors import ConcordError
-from schemas.runfile import RunFile
+from schemas.run_files import RunFile
+from storage import stores as storage
 
 ANSWER_SECONDS = 20.0
 CONNECT_SECONDS = 5.0

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pipelines.execution import Context
-from schemas import layout, products, storage
+from pipelines.runner import Context
+from schemas import layout
 from schemas.errors import ConcordError
 from schemas.layout import HUMAN
-from schemas.products import ImageSet, ShardFolder
 from schemas.settings import DrawSettings
+from storage import products, stores
+from storage.products import ImageSet, ShardFolder
 
 
 class State(StrEnum):
@@ -225,7 +226,7 @@ def _images_of(found: ImageSet) -> Images:
     manifest = found.manifest
     splits = {name: int(one["out"]) for name, one in manifest["splits"].items()}
     shape = manifest["image_shape"]
-    sizes = storage.list_files(layout.images(found.root, found.dataset, found.version))
+    sizes = stores.list_files(layout.images(found.root, found.dataset, found.version))
     payload = sum(size for name, size in sizes.items() if ".tfrecord-" in name)
     whole = tuple(shape) if shape and None not in shape else None
     return Images(

@@ -16,10 +16,10 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from pipelines.execution import LOCAL_RUNNERS
 from pipelines.preflight import places
 from pipelines.preflight.prospect import Prospect
-from schemas import storage
+from pipelines.runner import LOCAL_RUNNERS
+from storage import stores
 
 PRISM_HOMES = (Path(".prism/prism"), Path("~/.apache_beam/cache/prism/bin"))
 
@@ -118,7 +118,7 @@ def _dataflow(prospect: Prospect, options: PipelineOptions, inputs: Mapping[str,
     if not prospect.root.startswith("gs://"):
         prospect.tell("root", f"Dataflow's workers cannot reach {prospect.root!r}: give --root gs://BUCKET/out")
     for path, stage in inputs.items():
-        if not storage.is_remote(path):
+        if not stores.is_remote(path):
             prospect.tell(
                 stage, f"Dataflow's workers cannot reach {path!r}, which lies on this machine: copy it to gs://"
             )

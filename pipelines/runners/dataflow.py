@@ -26,9 +26,9 @@ from apache_beam.pipeline import PipelineVisitor
 from apache_beam.transforms.resources import AcceleratorHint
 
 from pipelines.runners import worker_package
-from schemas import storage
 from schemas.errors import InputError
-from schemas.runfile import RunFile
+from schemas.run_files import RunFile
+from storage import stores
 
 _log = logging.getLogger("concord")
 _ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
@@ -54,11 +54,11 @@ def check_places(root: str, chain: RunFile) -> None:
     Raises:
         InputError: something is local.
     """
-    if not storage.is_remote(root):
+    if not stores.is_remote(root):
         named = root.strip("./") or "out"
         raise InputError(f"Dataflow's workers cannot reach the folder {root!r}: give --root gs://BUCKET/{named}")
     for where, path in _paths(chain):
-        if not storage.is_remote(path):
+        if not stores.is_remote(path):
             raise InputError(
                 f"Dataflow's workers cannot reach {path!r} ({where}), which lies on this machine: "
                 f"gcloud storage cp -r {path} gs://BUCKET/ copies it into a bucket; name it there"
@@ -112,7 +112,7 @@ def complete(options: PipelineOptions) -> None:
     for key in ("temp_location", "staging_location"):
         if not (getattr(cloud, key) or "gs://").startswith("gs://"):
             raise InputError(f"--{key} must lie in a bucket (gs://BUCKET/{key}), got {getattr(cloud, key)!r}")
-    cloud.staging_location = cloud.staging_location or storage.join(cloud.temp_location, "staging")
+    cloud.staging_location = cloud.staging_location or stores.join(cloud.temp_location, "staging")
     options.view_as(DebugOptions).add_experiment("disable_logging_submission_environment")  # this machine's paths
     if setup.setup_file is None:
         setup.extra_packages = [*(setup.extra_packages or ()), worker_package.stage(cloud.temp_location)]
@@ -121,7 +121,7 @@ def complete(options: PipelineOptions) -> None:
 def share_gpus(pipeline: beam.Pipeline) -> None:
     """Let a worker with a GPU be one process, where a step asks for one and no flag says how many.
 
-    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.train.gpus`), and
+    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.train.transforms`), and
     each holds a model of its own in its memory.
     """
     debug = pipeline.options.view_as(DebugOptions)

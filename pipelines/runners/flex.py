@@ -1,6 +1,6 @@
 """The flex template of Dataflow: a job of one step, on one worker, which runs a whole chain.
 
-    python dataflow/launch.py --run_file=gs://bucket/run.toml --root=gs://bucket/out --runner=DataflowRunner \
+    python deploy/dataflow/launch.py --run_file=gs://bucket/run.toml --root=gs://bucket/out --runner=DataflowRunner \
         --project=ours --region=europe-west4 --temp_location=gs://bucket/temp --template_location=gs://bucket/temp/job
 
 A template makes one job, but a chain is several, each made from what the one before has written. So the template's job
@@ -64,7 +64,7 @@ def run_chain(command: Sequence[str]) -> None:
     """
     last = ""
     with subprocess.Popen(
-        [sys.executable, "-m", "pipelines", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "concord", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout or ():
             last = line.strip() or last

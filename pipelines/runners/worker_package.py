@@ -16,10 +16,10 @@ import tarfile
 from pathlib import Path
 
 import schemas
-from schemas import storage
+from storage import stores
 
 NAME = "concord"
-PACKAGES = ("schemas", "models", "pipelines", "analysis")
+PACKAGES = ("schemas", "storage", "metrics", "models", "pipelines", "analysis", "samples", "concord")
 _METADATA = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
@@ -31,9 +31,9 @@ def stage(folder: str) -> str:
     """
     data = _built()
     digest = hashlib.sha256(data).hexdigest()[:16]
-    path = storage.join(folder, "packages", digest, f"{NAME}-{schemas.__version__}.tar.gz")
-    if storage.stat(path) is None:
-        storage.write_bytes(path, data)
+    path = stores.join(folder, "packages", digest, f"{NAME}-{schemas.__version__}.tar.gz")
+    if stores.stat(path) is None:
+        stores.write_bytes(path, data)
     return path
 
 
@@ -68,7 +68,7 @@ def files() -> dict[str, bytes]:
             inner = path.relative_to(folder.parent)
             if path.is_file() and "__pycache__" not in inner.parts and not path.name.startswith("."):
                 found[inner.as_posix()] = path.read_bytes()
-    home = _folder("pipelines").parent
+    home = _folder("concord").parent
     clone = {name: (home / name).read_bytes() for name in _METADATA if (home / name).is_file()}
     return found | (clone if len(clone) == len(_METADATA) else {"setup.py": _setup(found).encode()})
 
@@ -93,6 +93,6 @@ def _setup(found: dict[str, bytes]) -> str:
             package: [name.partition("/")[2] for name in data if name.startswith(f"{package}/")] for package in PACKAGES
         },
         "install_requires": needed,
-        "entry_points": {"console_scripts": ["concord = pipelines.cli:entry"]},
+        "entry_points": {"console_scripts": ["concord = concord.cli:entry"]},
     }
     return f"from setuptools import setup\n\nsetup(**{json.dumps(values, indent=4)})\n"

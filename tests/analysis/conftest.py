@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from schemas.settings import ReportSettings
-from tests.analysis import verdict_root
-from tests.analysis.pages import page_of
-from tests.analysis.small_root import DATASET, SmallRoot, build
-from tests.analysis.verdict_root import VerdictRoot
+from tests.support import verdict_root
+from tests.support.pages import page_of
+from tests.support.small_root import DATASET, SmallRoot, build
+from tests.support.verdict_root import VerdictRoot
 
 
 @pytest.fixture(scope="session")

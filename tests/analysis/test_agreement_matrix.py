@@ -12,16 +12,17 @@ import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from analysis import agreement_matrix, all_together, quality, report, tables
+from analysis import agreement_matrix, all_together, report, tables
 from analysis.compared import Comparison, judged
-from analysis.texts import UNDEFINED
-from schemas import comparisons, layout, storage
-from schemas import tables as files
+from analysis.formatting import UNDEFINED
+from metrics import classification
+from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis.pages import Outline, page_of
-from tests.analysis.small_root import DATASET, SmallRoot
+from storage import comparisons, parquet, stores
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
+from tests.support.pages import Outline, page_of
+from tests.support.small_root import DATASET, SmallRoot
 
 DRAWN = ReportSettings(dataset="drawn")
 
@@ -51,12 +52,12 @@ def test_kappa_and_its_interval_are_those_of_statsmodels(seed: int) -> None:
     table = rng.integers(0, 40, (4, 4)) + 60 * np.eye(4, dtype=int) * (seed % 2)
     counts = Counter({(str(i), str(j)): int(table[i, j]) for i in range(4) for j in range(4) if table[i, j]})
     oracle = cohens_kappa(table)
-    assert quality.kappa(counts) == pytest.approx((oracle.kappa, oracle.kappa_low, oracle.kappa_upp))
+    assert classification.kappa(counts) == pytest.approx((oracle.kappa, oracle.kappa_low, oracle.kappa_upp))
 
 
 def test_kappa_where_chance_says_everything() -> None:
-    assert quality.kappa(Counter({("a", "a"): 7})) == (None, None, None)
-    assert quality.kappa(Counter({("a", "a"): 7, ("b", "b"): 2})) == pytest.approx((1, 1, 1))
+    assert classification.kappa(Counter({("a", "a"): 7})) == (None, None, None)
+    assert classification.kappa(Counter({("a", "a"): 7, ("b", "b"): 2})) == pytest.approx((1, 1, 1))
 
 
 def test_every_two_and_the_truth_are_in_the_matrix(pristine: SmallRoot) -> None:
@@ -109,14 +110,14 @@ def test_all_together_are_the_most_that_are_compared_from_the_same_labels(compar
     shutil.copytree(compared, root)
     (found,) = all_together.find(root, "drawn", manifests(root))
     path = layout.agreement_table(root, "annotators", "drawn", MACHINES, "test")
-    whole = files.read(path).to_pylist()[0]
+    whole = parquet.read(path).to_pylist()[0]
     assert (found.split, found.annotators, found.figures) == ("test", MACHINES, whole)
     assert found.methods["alpha"].startswith("Gwet 2014")
     table = Outline(page_of(root, "drawn")).table("All annotators together")
     shown = f"{whole['alpha']:.3f}{whole['alpha_low']:.3f}{UNDEFINED}{whole['alpha_high']:.3f}"
     assert table[1][table[0].index("Krippendorff\N{RIGHT SINGLE QUOTATION MARK}s alpha")] == shown
     assert report.is_current(DRAWN, root)
-    files.write(path, files.read(path), "another")
+    parquet.write(path, parquet.read(path), "another")
     assert not report.is_current(DRAWN, root)
 
 
@@ -133,5 +134,5 @@ def test_all_together_of_other_labels_or_without_their_comparisons_are_left_out(
 def test_without_the_table_there_is_no_word_of_all_together(compared: str, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     shutil.copytree(compared, root)
-    storage.remove(layout.agreement_table(root, "annotators", "drawn", MACHINES, "test"))
+    stores.remove(layout.agreement_table(root, "annotators", "drawn", MACHINES, "test"))
     assert "All annotators together" not in page_of(root, "drawn")

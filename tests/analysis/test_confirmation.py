@@ -7,8 +7,8 @@ from analysis.confirmation import Confirmation, Row, find_confirmation, shown_na
 from analysis.report import headline
 from schemas import layout
 from schemas.errors import IncompleteError
-from tests.analysis.small_root import change_manifest
-from tests.analysis.verdict_root import DATASET, VerdictRoot
+from tests.support.small_root import change_manifest
+from tests.support.verdict_root import DATASET, VerdictRoot
 
 
 def test_tables_of_another_making_are_refused(own_verdicts: VerdictRoot) -> None:

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from analysis import query
-from pipelines.describe import every_table
-from tests.query_root import NAMES, drawn_labels
+from concord.docs import every_table
+from tests.support.query_root import NAMES, drawn_labels
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cookbook.md").read_text()
 HEAD, *SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)

@@ -8,8 +8,9 @@ import pytest
 
 from analysis.coverage import headline
 from analysis.tables import Pair
-from schemas import layout, tables
-from schemas.confidence_tables import AGREE_AND_SURE, COVERAGE
+from schemas import layout
+from schemas.tables import AGREE_AND_SURE, COVERAGE
+from storage import parquet
 
 ROW: dict[str, Any] = {
     "dataset": "d",
@@ -42,7 +43,7 @@ def written(tmp_path: Path) -> Any:
 
     def write(b: str, *rows: dict[str, Any], fingerprint: str = "f") -> Pair:
         content = pa.Table.from_pylist([{**ROW, "b": b, **row} for row in rows], schema=COVERAGE)
-        tables.write(layout.agreement_table(str(tmp_path), "coverage", "d", ("x", b), "test"), content, fingerprint)
+        parquet.write(layout.agreement_table(str(tmp_path), "coverage", "d", ("x", b), "test"), content, fingerprint)
         return Pair(str(tmp_path), "d", "x", b, "test", {"fingerprint": "f"})
 
     return write

@@ -7,7 +7,8 @@ import pytest
 from analysis import calibration
 from analysis.coverage import best, headline, of_pairs, read
 from analysis.tables import Pair
-from schemas import layout, products
+from schemas import layout
+from storage import products
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 

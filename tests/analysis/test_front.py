@@ -9,11 +9,12 @@ import pytest
 
 from analysis import front
 from analysis.report import headline, is_current, write_report
-from schemas import layout, storage
+from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis.pages import Outline
-from tests.analysis.small_root import change_manifest
-from tests.analysis.verdict_root import DATASET, UNSEEN, VerdictRoot
+from storage import stores
+from tests.support.pages import Outline
+from tests.support.small_root import change_manifest
+from tests.support.verdict_root import DATASET, UNSEEN, VerdictRoot
 
 
 def listing(root: str) -> str:
@@ -38,7 +39,7 @@ def test_every_page_is_linked_by_name_and_told_of(listed: str) -> None:
     text = Outline(listing(listed)).text("")
     for dataset in (DATASET, UNSEEN):
         assert f"{dataset}: what people confirmed {headline(listed, dataset)[0]}" in text
-    made = json.loads(storage.read_bytes(storage.join(layout.report(listed, DATASET), "_concord.json")))["made"]
+    made = json.loads(stores.read_bytes(stores.join(layout.report(listed, DATASET), "_concord.json")))["made"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", made)
     assert f'<time datetime="{made}">' in listing(listed)
     assert "2 datasets" in text
@@ -62,7 +63,7 @@ def test_what_pages_tell_is_text_never_markup(listed: str) -> None:
 def test_earlier_pages_stay_listed_and_unfinished_ones_are_not(listed: str) -> None:
     os.makedirs(Path(listed, "report", "halfway"))
     Path(listed, "report", "halfway", "index.html").write_text("half a page")
-    storage.remove(storage.join(listed, "statistics", "labels", f"{UNSEEN}.parquet"))  # cannot be drawn again
+    stores.remove(stores.join(listed, "statistics", "labels", f"{UNSEEN}.parquet"))  # cannot be drawn again
     write_report(ReportSettings(dataset=DATASET), listed)
     assert links(listed) == [f"{DATASET}/index.html", f"{UNSEEN}/index.html"]
 
@@ -73,7 +74,7 @@ def test_a_page_that_is_not_listed_is_not_current(listed: str) -> None:
     whole = listing(listed)
     Path(listed, "report", "index.html").write_text(whole.replace(DATASET, "another"))
     assert not is_current(settings, listed)
-    storage.remove(storage.join(listed, "report", "index.html"))
+    stores.remove(stores.join(listed, "report", "index.html"))
     assert not is_current(settings, listed)
     write_report(settings, listed)
     assert is_current(settings, listed)
@@ -81,7 +82,7 @@ def test_a_page_that_is_not_listed_is_not_current(listed: str) -> None:
 
 
 def test_pages_that_tell_little_are_listed_by_their_name(listed: str) -> None:
-    path = storage.join(layout.report(listed, UNSEEN), "_concord.json")
-    storage.write_bytes(path, json.dumps({"fingerprint": "f", "counts": {"pairs": 1}}).encode())
+    path = stores.join(layout.report(listed, UNSEEN), "_concord.json")
+    stores.write_bytes(path, json.dumps({"fingerprint": "f", "counts": {"pairs": 1}}).encode())
     front.write(listed)
     assert f"{UNSEEN} 1 comparison ·" in Outline(listing(listed)).text("")

@@ -9,11 +9,12 @@ import pytest
 
 from analysis import generations, report
 from analysis.generations import Study
-from schemas import layout, storage, tables
-from schemas.generation_table import GENERATIONS
+from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis.pages import page_of
-from tests.analysis.small_root import DATASET, SmallRoot
+from schemas.tables import GENERATIONS
+from storage import parquet, stores
+from tests.support.pages import page_of
+from tests.support.small_root import DATASET, SmallRoot
 
 
 def row(
@@ -50,7 +51,7 @@ def study(seeds: tuple[int, ...]) -> list[dict[str, Any]]:
 
 def write(root: str, rows: list[dict[str, Any]]) -> None:
     path = layout.generations_table(root, DATASET, "x")
-    tables.write(path, pa.Table.from_pylist(rows, schema=GENERATIONS), "f" * 16)
+    parquet.write(path, pa.Table.from_pylist(rows, schema=GENERATIONS), "f" * 16)
 
 
 def test_one_seed_is_shown_with_its_own_interval_and_several_by_their_mean() -> None:
@@ -109,7 +110,7 @@ def test_a_study_of_another_dataset_and_a_name_that_is_longer_are_told_apart(tmp
     assert [one.name for one in generations.find(str(tmp_path), DATASET)] == ["x"]
     assert generations.find(str(tmp_path), DATASET[:-1]) == ()
     assert generations.find(str(tmp_path / "nothing"), DATASET) == ()
-    storage.write_bytes(layout.generations_table(str(tmp_path), DATASET, "y"), b"no table")
+    stores.write_bytes(layout.generations_table(str(tmp_path), DATASET, "y"), b"no table")
     with pytest.raises(Exception, match="is damaged"):
         generations.find(str(tmp_path), DATASET)
 

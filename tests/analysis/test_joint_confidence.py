@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from analysis import joint_confidence, label_counts
+from analysis.formatting import UNDEFINED
 from analysis.tables import Pair
-from analysis.texts import UNDEFINED
-from tests.analysis.small_root import CLASSES, DATASET, SmallRoot
 from tests.analysis.test_agreement_matrix import compared, gathered
 from tests.pipelines.agree.test_agree_confidence import SETS, both
+from tests.support.small_root import CLASSES, DATASET, SmallRoot
 
 __all__ = ["compared"]
 

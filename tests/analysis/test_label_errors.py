@@ -14,12 +14,13 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from analysis import label_errors
-from schemas import cards, layout
+from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.products import ImageSet
 from schemas.queue_settings import LabelErrorSettings
-from schemas.queue_tables import LABEL_ERRORS
-from tests.small_dataset import random_pixels, write_images, write_labels
+from schemas.tables import LABEL_ERRORS
+from storage import model_cards
+from storage.products import ImageSet
+from tests.support.small_dataset import random_pixels, write_images, write_labels
 
 CLASSES = ["cat", "dog", "émeu"]
 COUNT, PLANTED = 240, 12
@@ -61,7 +62,7 @@ def write_sets(images: ImageSet, kept: bool = True, folds_of: str = "train", **c
 def write_card(root: Path, folds: bool = True, split: str = "train") -> None:
     card = {"fingerprint": "f", "settings": {"network": "cnn2", "split": split}}
     more = {"folds": 5, "members": {"fold/0": "f"}} if folds else {}
-    cards.write_card(layout.model(str(root), "small", "net"), {**card, **more})
+    model_cards.write_card(layout.model(str(root), "small", "net"), {**card, **more})
 
 
 def asked(**changed: Any) -> LabelErrorSettings:

@@ -11,15 +11,16 @@ import pytest
 from PIL import Image
 
 from analysis.report import is_current, write_report
-from schemas import cards, comparisons, layout, products, tables
+from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.hashing import image_hashes, shard_of
-from schemas.products import ShardFolder, ShardReport
 from schemas.settings import ReportSettings
-from tests.analysis.pages import Outline, page_of, section
-from tests.analysis.small_root import DAMAGED, DATASET, SHARDS, SPLIT, Row, SmallRoot, change_manifest
+from storage import comparisons, model_cards, products
+from storage.hashing import image_hashes, shard_of
+from storage.products import ShardFolder, ShardReport
 from tests.analysis.test_report_page import ranked, shown_ids
 from tests.analysis.test_thumbnails import pixels
+from tests.support.pages import Outline, page_of, section
+from tests.support.small_root import DAMAGED, DATASET, SHARDS, SPLIT, Row, SmallRoot, change_manifest
 
 COLOURS = {"cnn1": (200, 20, 40), "cnn2": (10, 60, 220)}
 
@@ -167,8 +168,8 @@ def test_explanations_of_another_state_are_left_out_and_named(
     assert items(page) == []
     assert "Not shown: where cnn1 looked on test" in Outline(page).text("looks")
     assert "run concord explain again" in Outline(page).text("looks")
-    card = cards.require_card(layout.model(small.root, DATASET, "cnn1"))
-    cards.write_card(layout.model(small.root, DATASET, "cnn1"), {**card, "weights_sha256": "former"})
+    card = model_cards.require_card(layout.model(small.root, DATASET, "cnn1"))
+    model_cards.write_card(layout.model(small.root, DATASET, "cnn1"), {**card, "weights_sha256": "former"})
     assert is_current(settings, small.root) == (changed == "images")  # by now the network is that of the pictures
 
 

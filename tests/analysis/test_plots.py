@@ -11,8 +11,8 @@ import pytest
 from analysis import plots
 from analysis import verdict_plots as drawn
 from analysis.confirmation import Row
-from analysis.texts import UNDEFINED
-from tests.analysis.small_root import HISTORY
+from analysis.formatting import UNDEFINED
+from tests.support.small_root import HISTORY
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 from analysis import query
-from pipelines.describe import every_table
-from schemas import layout, storage, tables
+from concord.docs import every_table
+from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from tests.query_root import drawn_labels
+from storage import parquet, stores
+from tests.support.query_root import drawn_labels
 
 TABLES = every_table()
 
@@ -35,7 +36,7 @@ def test_a_query_over_a_table_and_over_a_view(query_root: str) -> None:
 @pytest.mark.parametrize("place", ["s3", "gs"], indirect=True)
 def test_a_root_in_an_object_store(query_root: str, place: str) -> None:
     for path in Path(query_root).rglob("*.parquet"):
-        storage.write_bytes(storage.join(place, path.relative_to(query_root).as_posix()), path.read_bytes())
+        stores.write_bytes(stores.join(place, path.relative_to(query_root).as_posix()), path.read_bytes())
     sql = "SELECT d.image_id, sure, n FROM disagreements d JOIN summary USING (dataset, a, b, split) ORDER BY ALL"
     assert ask(place, sql) == ask(query_root, sql)
     assert len(ask(place, sql).splitlines()) > 100
@@ -99,7 +100,7 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_stops_only_queries_of_its_table(query_root: str, tmp_path: Path) -> None:
     root = str(shutil.copytree(query_root, tmp_path / "root"))
     path = layout.agreement_table(root, "summary", "svhn", ("cnn1", "cnn2"), "test")
-    tables.write(path, tables.read(path).drop_columns("kappa"), "f")
+    parquet.write(path, parquet.read(path).drop_columns("kappa"), "f")
     with pytest.raises(IncompleteError, match=f"{path} has no column 'kappa': "):
         ask(root, "SELECT a FROM summary")
     assert ask(root, "SELECT count(*) > 0 AS any FROM pairs") == "any\ntrue\n"

@@ -17,14 +17,15 @@ import pytest
 from PIL import Image
 
 from analysis import exports, queue_table
-from schemas import layout, products, tables
-from schemas.products import ImageSet
+from schemas import layout
 from schemas.queue_settings import QueueSettings
-from schemas.queue_tables import QUEUE
-from tests.analysis import queue_sets
-from tests.analysis.queue_sets import MACHINES
-from tests.analysis.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot, change_manifest
-from tests.small_dataset import Pixels, random_pixels, write_images
+from schemas.tables import QUEUE
+from storage import parquet, products
+from storage.products import ImageSet
+from tests.support import queue_sets
+from tests.support.queue_sets import MACHINES
+from tests.support.small_dataset import Pixels, random_pixels, write_images
+from tests.support.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot, change_manifest
 
 IDS = [f"img/{number:04d}" for number in range(60)]
 CLASSES = ["cat", "dog", '<"&']
@@ -52,7 +53,7 @@ def export(root: Path, tool: str, **changed: Any) -> tuple[Path, Rows, dict[str,
     queue_table.write(made)
     counts = exports.write(settings, str(root), made.fingerprint)
     assert exports.is_current(settings, str(root), made.fingerprint)
-    return Path(exports.folder_of(settings, str(root))), tables.read(made.path).to_pylist(), counts
+    return Path(exports.folder_of(settings, str(root))), parquet.read(made.path).to_pylist(), counts
 
 
 def pixels_of(content: bytes) -> Any:
@@ -228,7 +229,7 @@ def queued(small: SmallRoot, *ids: str) -> str:
         }
         for rank, image_id in enumerate(ids, start=1)
     ]
-    tables.write(layout.queue(small.root, DATASET, SPLIT), pa.Table.from_pylist(rows, schema=QUEUE), "queue")
+    parquet.write(layout.queue(small.root, DATASET, SPLIT), pa.Table.from_pylist(rows, schema=QUEUE), "queue")
     return "queue"
 
 

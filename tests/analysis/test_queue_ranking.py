@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from analysis import queue_ranking
 from analysis.queue_ranking import Rules
-from schemas.comparisons import most_confident
-from schemas.queue_tables import QUEUE
-from tests.analysis import queue_sets
-from tests.analysis.queue_sets import MACHINES, table
+from schemas.tables import QUEUE
+from storage.comparisons import most_confident
+from tests.support import queue_sets
+from tests.support.queue_sets import MACHINES, table
 
 BOUND = 0.9
 

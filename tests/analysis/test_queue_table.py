@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import queue_table
-from schemas import layout, products, storage, tables
+from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.products import ImageSet
 from schemas.queue_settings import QueueSettings
-from schemas.queue_tables import LABEL_ERRORS, QUEUE
-from tests.analysis import queue_sets
-from tests.analysis.queue_sets import MACHINES
-from tests.small_dataset import random_pixels, write_images, write_labels
+from schemas.tables import LABEL_ERRORS, QUEUE
+from storage import parquet, products, stores
+from storage.products import ImageSet
+from tests.support import queue_sets
+from tests.support.queue_sets import MACHINES
+from tests.support.small_dataset import random_pixels, write_images, write_labels
 
 IDS = [f"img/{number:04d}" for number in range(300)]
 
@@ -58,7 +59,7 @@ def write_errors(root: Path, quality: dict[str, float], made_of: dict[str, str],
     ]
     path = layout.label_errors(str(root), "small", name, "test")
     content = pa.Table.from_pylist(rows, schema=LABEL_ERRORS)
-    tables.write(path, content, f"errors of {name}", json.dumps(made_of))
+    parquet.write(path, content, f"errors of {name}", json.dumps(made_of))
 
 
 def fingerprints(root: Path, *names: str) -> list[str]:
@@ -134,7 +135,7 @@ def test_a_queue_is_made_again_where_something_changed(tmp_path: Path) -> None:
     human, x = fingerprints(tmp_path, "human", "x")
     write_errors(tmp_path, {IDS[0]: 0.1, "": 1.0}, {"labels": human, "scores": x})
     assert not queue_table.plan(asked(), str(tmp_path)).is_done
-    storage.remove(layout.label_errors(str(tmp_path), "small", "x", "test"))
+    stores.remove(layout.label_errors(str(tmp_path), "small", "x", "test"))
     assert queue_table.plan(asked(), str(tmp_path)).is_done
     queue_sets.write_sets(images, "test", {"x": frames["x"][:50]})
     assert not queue_table.plan(asked(), str(tmp_path)).is_done

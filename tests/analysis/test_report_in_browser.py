@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from analysis.formatting import UNDEFINED
 from analysis.rendering import source
-from analysis.texts import UNDEFINED
-from tests.analysis import verdict_root
-from tests.analysis.pages import page_of
-from tests.analysis.small_root import DATASET, SmallRoot
 from tests.analysis.test_generations_section import study
 from tests.analysis.test_generations_section import write as write_study
-from tests.analysis.verdict_root import VerdictRoot
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
+from tests.support import verdict_root
+from tests.support.pages import page_of
+from tests.support.small_root import DATASET, SmallRoot
+from tests.support.verdict_root import VerdictRoot
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None

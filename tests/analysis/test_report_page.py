@@ -11,15 +11,16 @@ import pyarrow as pa
 import pytest
 
 import analysis
+from analysis.formatting import UNDEFINED
 from analysis.report import headline, is_current, write_report
-from analysis.texts import UNDEFINED
-from schemas import cards, layout, storage, tables
+from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.hashing import image_hashes, shard_of
-from schemas.products import ShardFolder, ShardReport
 from schemas.settings import ReportSettings
-from tests.analysis.pages import Outline, only_script, page_of, section
-from tests.analysis.small_root import (
+from storage import model_cards, stores
+from storage.hashing import image_hashes, shard_of
+from storage.products import ShardFolder, ShardReport
+from tests.support.pages import Outline, only_script, page_of, section
+from tests.support.small_root import (
     CLASSES,
     DAMAGED,
     DATASET,
@@ -193,11 +194,11 @@ def test_report_is_current_until_something_changes(small: SmallRoot, settings: R
     assert not is_current(settings, small.root)
     change_manifest(pairs, fingerprint="pairs-cnn1-cnn2")
     assert is_current(settings, small.root)
-    card = cards.require_card(model)
-    cards.write_card(model, {**card, "fingerprint": "another"})
+    card = model_cards.require_card(model)
+    model_cards.write_card(model, {**card, "fingerprint": "another"})
     assert not is_current(settings, small.root)
-    cards.write_card(model, card)
-    storage.remove(storage.join(small.root, "report", DATASET, "index.html"))
+    model_cards.write_card(model, card)
+    stores.remove(stores.join(small.root, "report", DATASET, "index.html"))
     assert not is_current(settings, small.root)
 
 
@@ -207,7 +208,7 @@ def test_comparison_that_is_not_whole_is_named_and_left_out(small: SmallRoot, se
         pair_row(small.order[1], ("never", 1), ("plain", 1), None),
     ]
     write_pairs(small.root, "cnn1", "zebra", rows, {})
-    storage.remove(storage.join(layout.pairs(small.root, DATASET, "cnn1", "zebra", SPLIT), "_concord.json"))
+    stores.remove(stores.join(layout.pairs(small.root, DATASET, "cnn1", "zebra", SPLIT), "_concord.json"))
     assert write_report(settings, small.root)["pairs"] == 1
     text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("agreement")
     assert "Not shown: cnn1 and zebra on test: begun, but not finished." in text
@@ -255,10 +256,10 @@ def test_page_without_truth(tmp_path: Path, settings: ReportSettings) -> None:
 
 
 def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: ReportSettings) -> None:
-    storage.remove(layout.agreement_table(small.root, "summary", DATASET, ("cnn1", "cnn2"), SPLIT))
+    stores.remove(layout.agreement_table(small.root, "summary", DATASET, ("cnn1", "cnn2"), SPLIT))
     with pytest.raises(IncompleteError, match=r"no summary table of cnn1 and cnn2 .*: run concord agree first"):
         write_report(settings, small.root)
-    storage.remove(storage.join(layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT), "_concord.json"))
+    stores.remove(stores.join(layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT), "_concord.json"))
     write_report(settings, small.root)
     page = Path(small.root, "report", DATASET, "index.html").read_text()
     assert "<h1>small: what the networks learned" in page
@@ -272,7 +273,7 @@ def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: 
 def test_without_images_or_models_the_cure_is_named(small: SmallRoot, settings: ReportSettings) -> None:
     with pytest.raises(IncompleteError, match=r"no complete model in .*nobody: run concord train first"):
         write_report(ReportSettings(dataset=DATASET, models=("nobody",)), small.root)
-    storage.remove(storage.join(layout.images(small.root, DATASET, VERSION), "_concord.json"))
+    stores.remove(stores.join(layout.images(small.root, DATASET, VERSION), "_concord.json"))
     with pytest.raises(IncompleteError, match=r"run concord convert first"):
         write_report(settings, small.root)
 
@@ -293,7 +294,7 @@ def test_pairs_may_have_fewer_shards_than_their_images_or_more(
 ) -> None:
     folder = layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT)
     for shard in range(SHARDS):
-        storage.remove(storage.join(folder, layout.parquet_shard(shard, SHARDS)))
+        stores.remove(stores.join(folder, layout.parquet_shard(shard, SHARDS)))
     divided = ShardFolder(folder, shards, "pairs-cnn1-cnn2")
     places = shard_of(image_hashes([row["image_id"] for row in small.rows]), shards)
     for shard in range(shards):
@@ -305,7 +306,7 @@ def test_pairs_may_have_fewer_shards_than_their_images_or_more(
 
 def test_missing_shard_is_named(small: SmallRoot, settings: ReportSettings) -> None:
     pairs = layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT)
-    storage.remove(storage.join(pairs, layout.parquet_shard(1, 4)))
+    stores.remove(stores.join(pairs, layout.parquet_shard(1, 4)))
     with pytest.raises(IncompleteError, match=r"part-00001-of-00004.parquet is missing: run concord agree first"):
         write_report(settings, small.root)
     assert not Path(small.root, "report", DATASET, "index.html").exists()

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from analysis.formatting import UNDEFINED
 from analysis.report import headline, is_current, write_report
-from analysis.texts import UNDEFINED
-from schemas import layout, storage
+from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.settings import ReportSettings
-from tests.analysis import small_root
-from tests.analysis.pages import Outline, only_script, page_of, section
-from tests.analysis.small_root import SmallRoot, change_manifest
-from tests.analysis.verdict_root import DATASET, UNSEEN, VERSION, VerdictRoot
+from storage import stores
+from tests.support import small_root
+from tests.support.pages import Outline, only_script, page_of, section
+from tests.support.small_root import SmallRoot, change_manifest
+from tests.support.verdict_root import DATASET, UNSEEN, VERSION, VerdictRoot
 
 ANIMALS = ReportSettings(dataset=DATASET)
 
@@ -168,19 +169,19 @@ def test_pages_need_nothing_from_outside(verdict_page: str) -> None:
 
 @pytest.mark.parametrize("table", ["labels", "labels_per_image", "sources"])
 def test_missing_tables_name_the_cure(own_verdicts: VerdictRoot, table: str) -> None:
-    storage.remove(layout.statistics_table(own_verdicts.root, table, DATASET))
+    stores.remove(layout.statistics_table(own_verdicts.root, table, DATASET))
     with pytest.raises(IncompleteError, match=rf"no {table} table of dataset 'animals' .*concord confirm with --force"):
         write_report(ANIMALS, own_verdicts.root)
 
 
 def test_half_made_images_are_not_passed_over(own_verdicts: VerdictRoot) -> None:
-    storage.remove(storage.join(layout.images(own_verdicts.root, DATASET, VERSION), "_concord.json"))
+    stores.remove(stores.join(layout.images(own_verdicts.root, DATASET, VERSION), "_concord.json"))
     with pytest.raises(IncompleteError, match=r"no complete dataset 'animals' in .*: run concord convert first"):
         write_report(ANIMALS, own_verdicts.root)
 
 
 def test_half_made_verdicts_are_not_shown(own_verdicts: VerdictRoot) -> None:
-    storage.remove(storage.join(layout.confirmation(own_verdicts.root, UNSEEN), "_concord.json"))
+    stores.remove(stores.join(layout.confirmation(own_verdicts.root, UNSEEN), "_concord.json"))
     for call in (
         lambda: write_report(ReportSettings(dataset=UNSEEN), own_verdicts.root),
         lambda: headline(own_verdicts.root, UNSEEN),

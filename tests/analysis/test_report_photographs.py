@@ -9,13 +9,14 @@ import pytest
 
 from analysis import photographs, tables
 from analysis.report import write_report
-from schemas import layout, products
-from schemas.hashing import image_hashes
+from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis import verdict_root
-from tests.analysis.pages import page_of, section
+from storage import products
+from storage.hashing import image_hashes
 from tests.analysis.test_thumbnails import pixels
-from tests.analysis.verdict_root import DAMAGED, DATASET, GONE, NAMES, PNG, SIZES, UNSEEN, VerdictRoot
+from tests.support import verdict_root
+from tests.support.pages import page_of, section
+from tests.support.verdict_root import DAMAGED, DATASET, GONE, NAMES, PNG, SIZES, UNSEEN, VerdictRoot
 
 SETTINGS = ReportSettings(dataset=DATASET)
 

@@ -5,10 +5,11 @@ from collections import Counter
 
 import pyarrow as pa
 
-from analysis import quality, tables
+from analysis import tables
+from metrics import classification
 from schemas import layout
 from schemas.settings import ReportSettings
-from tests.analysis.small_root import DATASET, SPLIT, SmallRoot, change_manifest
+from tests.support.small_root import DATASET, SPLIT, SmallRoot, change_manifest
 
 
 def digest(small: SmallRoot, limit: int) -> tables.Digest:
@@ -23,7 +24,7 @@ def test_cells_count_every_row_once(pristine: SmallRoot) -> None:
     assert {(cell["label_a"], cell["label_b"], cell["truth"]): cell["n"] for cell in cells} == expected
     assert len(cells) == len(expected) < len(pristine.rows)
     known = Counter((row["truth"], row["label_b"]) for row in pristine.rows if row["truth"] is not None)
-    assert quality.against_truth(cells, "b") == known
+    assert classification.against_truth(cells, "b") == known
 
 
 def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallRoot) -> None:

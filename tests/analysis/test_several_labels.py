@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from analysis.by_image import by_image
-from pipelines.agree.stage import agree
-from pipelines.execution import Context
-from schemas.products import MULTILABEL
+from analysis.tables import group_by_image
+from pipelines.agree.driver import agree
+from pipelines.runner import Context
+from schemas.manifests import MULTILABEL
 from schemas.settings import AgreeSettings
-from tests.analysis.pages import Outline, page_of
 from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
+from tests.support.pages import Outline, page_of
 
 NAMES = ("x", "y", "human")
 Given = dict[str, set[tuple[str, str]]]
@@ -74,5 +74,5 @@ def test_an_image_shows_all_labels_that_it_was_given() -> None:
         {"image_id": "2", "label_a": "cat", "label_b": "cat", "truth": None, "correct_a": None, **told},
         {"image_id": "3", "label_a": None, "label_b": "cat", "truth": None, "correct_a": True, **told},
     ]
-    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in by_image(rows)}
+    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in group_by_image(rows)}
     assert found == {"1": ("cat, dog", "none", "cat, dog"), "2": ("cat", "cat", None), "3": ("none", "cat", "none")}

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from analysis import status
-from pipelines import cli
-from schemas import cards, jsonfile, layout, products, storage, tables
-from schemas.products import ShardFolder, ShardReport
+from concord import cli
+from schemas import layout, tables
+from storage import json_files, model_cards, products, stores
+from storage.products import ShardFolder, ShardReport
 
 ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.array([1.0], pa.float32())})
 COUNTS = {"in": 5, "out": 4, "rejected": {"record_damaged": 1}}
@@ -30,7 +31,7 @@ def run(root: str, number: int, state: str, **stage: object) -> None:
     name = f"20260101T00000{number}Z-aaaa"
     told = {"run_id": name, "command": "run", "status": state, "began": "2026-01-01T00:00:00+00:00", "seconds": 7.5}
     whole = {"stage": "label", "product": "svhn/cnn1/test", "made": True, "seconds": 3.21, **stage}
-    jsonfile.write(layout.run_manifest(root, name), {**told, "stages": [whole]})
+    json_files.write(layout.run_manifest(root, name), {**told, "stages": [whole]})
 
 
 @pytest.fixture
@@ -43,9 +44,9 @@ def root(place: str) -> str:
         index = ShardFolder(layout.index(place, "svhn", split), 4, "i")
         for shard in range(4 if split == "train" else 1):
             index.write(shard, tables.INDEX.empty_table(), ShardReport())
-    storage.write_bytes(f"{layout.model(place, 'svhn', 'cnn2')}/{cards.CHECKPOINT_FILE}", b"half")
-    cards.write_card(layout.model(place, "svhn", "cnn1"), {"files": {}})
-    storage.write_bytes(f"{layout.model(place, 'svhn', 'swept')}/run-1/{cards.CARD_FILE}", b"{}")
+    stores.write_bytes(f"{layout.model(place, 'svhn', 'cnn2')}/{model_cards.CHECKPOINT_FILE}", b"half")
+    model_cards.write_card(layout.model(place, "svhn", "cnn1"), {"files": {}})
+    stores.write_bytes(f"{layout.model(place, 'svhn', 'swept')}/run-1/{model_cards.CARD_FILE}", b"{}")
     products.write_manifest(layout.report(place, "svhn"), {"counts": {"images": 5}})
     run(place, 1, "done")
     run(place, 2, "failed", made=False)

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from analysis import thumbnails
-from schemas import layout, products, storage
+from schemas import layout
 from schemas.errors import IncompleteError
-from tests.analysis.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot
+from storage import products, stores
+from tests.support.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot
 
 
 def pixels(uri: str | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -118,6 +119,6 @@ def test_images_that_are_not_in_the_index_name_the_cure(pristine: SmallRoot) -> 
 def test_missing_shard_names_the_cure(small: SmallRoot) -> None:
     folder = Path(layout.images(small.root, DATASET, VERSION))
     for shard in range(4):
-        storage.remove(str(folder / layout.tfrecord_shard(DATASET, SPLIT, shard, 4)))
+        stores.remove(str(folder / layout.tfrecord_shard(DATASET, SPLIT, shard, 4)))
     with pytest.raises(IncompleteError, match=r"is missing: run concord convert --force"):
         load(small, BIG)

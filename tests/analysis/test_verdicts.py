@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from analysis.formatting import UNDEFINED, brief
 from analysis.report import headline
-from analysis.texts import UNDEFINED, brief
-from pipelines.confirm.stage import confirm
-from pipelines.execution import Context
+from pipelines.confirm.driver import confirm
+from pipelines.runner import Context
 from schemas.settings import ConfirmSettings
-from tests.analysis.pages import Cells, Outline, only_script, page_of, section
-from tests.analysis.verdict_root import (
+from tests.support.pages import Cells, Outline, only_script, page_of, section
+from tests.support.verdict_root import (
     DATASET,
     MALFORMED_HUMAN,
     MALFORMED_MACHINE,

@@ -33,7 +33,7 @@ class Reader:
 
 
 def _h5(path: Path) -> None:
-    from pipelines.sources.svhn_h5 import H5Source
+    from pipelines.convert.sources.svhn_h5 import H5Source
 
     for images, shape in (("g/x", (4, 4, 1)), ("soft", ())):
         source = H5Source(str(path), (("train", f"{images}:y"),), shape, (0.0, 255.0))
@@ -42,10 +42,10 @@ def _h5(path: Path) -> None:
 
 
 def _digit_struct(path: Path) -> None:
-    from pipelines.formats import digit_boxes
+    from storage.formats import digit_struct
 
-    count = digit_boxes.count_mat(str(path))
-    for entry in digit_boxes.read_mat(str(path), 0, min(count, 8)):
+    count = digit_struct.count_mat(str(path))
+    for entry in digit_struct.read_mat(str(path), 0, min(count, 8)):
         _number_of(entry)
 
 
@@ -60,14 +60,14 @@ def _number_of(entry: Any) -> None:
 
 
 def _boxes(path: Path) -> None:
-    from pipelines.formats import digit_boxes
+    from storage.formats import digit_struct
 
-    for entry in digit_boxes.read_csv(str(path)):
+    for entry in digit_struct.read_csv(str(path)):
         _number_of(entry)
 
 
 def _mat(path: Path) -> None:
-    from pipelines.sources.svhn_mat import MatSource
+    from pipelines.convert.sources.svhn_mat import MatSource
 
     source = MatSource(((str(path), "train"),))
     for slab in source.plan().slabs[:8]:
@@ -75,7 +75,7 @@ def _mat(path: Path) -> None:
 
 
 def _idx(path: Path) -> None:
-    from pipelines.formats import idx
+    from storage.formats import idx
 
     labels = path.parent / "labels"
     labels.write_bytes(seeds.idx_files()[1])
@@ -84,7 +84,7 @@ def _idx(path: Path) -> None:
 
 def _label_rows(path: Path) -> None:
     from pipelines.confirm import label_rows
-    from pipelines.formats import csv_ranges
+    from storage.formats import csv_ranges
 
     for part in csv_ranges.plan([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",)):
         for block in csv_ranges.blocks(part):
@@ -92,30 +92,29 @@ def _label_rows(path: Path) -> None:
 
 
 def _imported(path: Path) -> None:
-    from pipelines.imports import files as import_files
-    from pipelines.imports import rows as import_rows
+    from pipelines.import_labels import files, rows
 
     names = ("image_id", "label", "confidence")
-    rules = import_rows.Rules("multiclass", frozenset("ab0123456789"), names)
-    for part in import_files.plan([str(path)], names, False)[0][:8]:
-        for found, _ in import_rows.read(part):
-            import_rows.check(found, rules)
+    rules = rows.ImportRules("multiclass", frozenset("ab0123456789"), names)
+    for part in files.plan([str(path)], names, False)[0][:8]:
+        for found, _ in rows.read(part):
+            rows.check(found, rules)
 
 
 def _label_table(path: Path) -> None:
-    from pipelines.formats.label_table import read_label_table
+    from storage.formats.csv_tables import read_label_table
 
     read_label_table(str(path))
 
 
 def _run_file(path: Path) -> None:
-    from schemas import runfile
+    from schemas import run_files
 
-    runfile.load(str(path), "out", "data")
+    run_files.parse_toml(str(path), path.read_bytes(), "out", "data")
 
 
 def _image(path: Path) -> None:
-    from pipelines.pictures.photographs import Wanted, prepare
+    from storage.formats.images import Wanted, prepare
 
     for wanted in (Wanted(), Wanted(max_side=5)):
         prepare(path.read_bytes(), wanted)
@@ -129,24 +128,26 @@ def _thumbnail(path: Path) -> None:
 
 def _manifest(path: Path) -> None:
     """As the manifest of a label set and of images, and as a model's card."""
-    from schemas import cards, layout, products
+    from schemas import layout
+    from storage import model_cards, products
 
     root = path.parent / "root"
     folder = Path(layout.labels(str(root), "d", "a", "train"))
     model = Path(layout.model(str(root), "d", "m"))
-    for place in (folder / products.MANIFEST, model / cards.CARD_FILE):
+    for place in (folder / products.MANIFEST, model / model_cards.CARD_FILE):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.read_bytes())
     found = products.label_set(str(root), "d", "a", "train")
     found.path(0)
     found.done()
-    cards.require_card(str(model))
+    model_cards.require_card(str(model))
 
 
 def _label_shard(path: Path) -> None:
     """As a shard of a finished label set."""
-    from schemas import layout, products, tables
-    from schemas.products import ShardFolder
+    from schemas import layout
+    from storage import parquet, products
+    from storage.products import ShardFolder
 
     folder = ShardFolder(layout.labels(str(path.parent / "root"), "d", "s", "train"), 1, "f" * 16)
     Path(folder.folder).mkdir(parents=True, exist_ok=True)
@@ -154,16 +155,16 @@ def _label_shard(path: Path) -> None:
     folder.complete()
     found = products.label_set(str(path.parent / "root"), "d", "s", "train")
     found.done()
-    tables.read_schema(found.path(0))
+    parquet.read_schema(found.path(0))
     found.rows()
     found.read_part(0, 2)
 
 
 def _record(path: Path) -> None:
     """As a shard of one record, of which the index says what it says of the first seed."""
-    from pipelines.scoring.shards import ImageShard, read_payloads
-    from schemas import examples, tfrecord
-    from schemas.products import ShardFolder
+    from pipelines.scoring import ImageShard, read_payloads
+    from storage import tfrecord
+    from storage.products import ShardFolder
 
     length = len(seeds.payloads()[0])
     index: Any = {"offset": [tfrecord.HEADER_BYTES], "length": [length]}
@@ -172,29 +173,29 @@ def _record(path: Path) -> None:
     found, rejected = read_payloads(source, pa.table(index))
     for row, payload in enumerate(found):
         if row not in rejected:
-            examples.decode_example(payload)
+            tfrecord.decode_example(payload)
 
 
 def _payload(path: Path) -> None:
-    from schemas import examples
+    from storage import tfrecord
 
-    examples.decode_example(path.read_bytes())
+    tfrecord.decode_example(path.read_bytes())
 
 
 def _npz(path: Path) -> None:
-    from models import calibration, checkpoints
-    from schemas import cards
+    from models import calibration, fitting
+    from storage import model_cards
 
-    (path.parent / cards.CHECKPOINT_FILE).write_bytes(path.read_bytes())
-    if checkpoints.find(str(path.parent), "f" * 16) is None:
+    (path.parent / model_cards.CHECKPOINT_FILE).write_bytes(path.read_bytes())
+    if fitting.find_checkpoint(str(path.parent), "f" * 16) is None:
         calibration.unpacked(path.read_bytes())
 
 
 def _network(path: Path) -> None:
-    from models import foreign
+    from models import external_models
 
-    fit = foreign.Fit("multiclass", ["a", "b"], (4, 4, 1), (), (0, 1), "")
-    foreign.wrapped(foreign.load(str(path), trusted=False, shown=str(path)), fit, str(path))
+    fit = external_models.Fit("multiclass", ["a", "b"], (4, 4, 1), (), (0, 1), "")
+    external_models.wrapped(external_models.load(str(path), trusted=False, shown=str(path)), fit, str(path))
 
 
 _JSON = st.recursive(

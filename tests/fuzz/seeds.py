@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 import scipy.io
 from PIL import Image
 
-from schemas import cards, examples, tables, tfrecord
-from tests.pipelines import digit_struct
-from tests.pipelines.idx_files import digits, idx
+from schemas import tables
+from storage import model_cards, tfrecord
+from storage import parquet as storage_parquet
+from tests.support import digit_struct
+from tests.support.idx_files import digits, idx
 
 Bytes = Callable[[], Sequence[bytes]]
 RUN = """dataset = "d"
@@ -150,7 +152,7 @@ def label_shards() -> list[bytes]:
     none = dict.fromkeys(tables.LABELS.names[3:])
     rows = [{"image_id": f"i{n}", "label": "a", "confidence": 0.5, **none, "scores": [0.5, n / 30]} for n in range(30)]
     schema = tables.LABELS.with_metadata(
-        {tables.FINGERPRINT: b"f" * 16, tables.REPORT: b'{"in":30,"out":30,"rejected":{},"bytes":0}'}
+        {storage_parquet.FINGERPRINT: b"f" * 16, storage_parquet.REPORT: b'{"in":30,"out":30,"rejected":{},"bytes":0}'}
     )
     table = pa.Table.from_pylist(rows, schema=schema)
     return [parquet(table), parquet(table, "none", False)]
@@ -209,29 +211,29 @@ def mended_png(content: bytes) -> bytes:
 
 def payloads() -> list[bytes]:
     """Examples, as TFRecords hold them."""
-    return [examples.encode_example(images()[number], f"i{number}", number) for number in (0, 4)]
+    return [tfrecord.encode_example(images()[number], f"i{number}", number) for number in (0, 4)]
 
 
 def framed(content: bytes) -> bytes:
     """A record, its checksums right."""
-    return tfrecord.frame(content)
+    return tfrecord.frame_record(content)
 
 
 def npz() -> list[bytes]:
     """The state of a training, and what a fold said."""
-    from models import calibration, checkpoints
+    from models import calibration, fitting
 
     with tempfile.TemporaryDirectory() as folder:
-        state = checkpoints.State(1, [np.ones((3, 2), np.float32)], [np.zeros(2)], [], {"loss": [1.0]}, {"best": 0.5})
-        checkpoints.save(folder, "f" * 16, state)
-        saved = Path(folder, cards.CHECKPOINT_FILE).read_bytes()
+        state = fitting.Checkpoint(1, [np.ones((3, 2), np.float32)], [np.zeros(2)], [], {"loss": [1.0]}, {"best": 0.5})
+        fitting.save_checkpoint(folder, "f" * 16, state)
+        saved = Path(folder, model_cards.CHECKPOINT_FILE).read_bytes()
     return [saved, calibration.packed(np.arange(4)[:, None], np.full((4, 2), 0.5, np.float32))]
 
 
 @functools.cache
 def networks(suffix: str) -> list[bytes]:
     """A small network as Keras writes it."""
-    from models.quiet import keras
+    from models.tensorflow_setup import keras
 
     keras.utils.set_random_seed(1)
     entry = keras.Input((4, 4, 1))

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemas.errors import ConcordError
 from tests.fuzz.mutations import damaged
 from tests.fuzz.readers import READERS, Reader
-from tests.peaks import peak
+from tests.support.peaks import peak
 
 MOST_BYTES = 1 << 30  # that reading a file of a few kilobytes may need
 _ADDRESSES = 4 << 30  # that it may ask for

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from models import archives, foreign
-from models.quiet import keras
-from schemas import hdf5_probe
+from models import archives, external_models
+from models.tensorflow_setup import keras
 from schemas.errors import InputError
-from tests import peaks
+from storage import hdf5
+from tests.support import peaks
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -54,7 +54,7 @@ def layer(config: dict[str, Any], name: str = "Dense") -> dict[str, Any]:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_whole_networks_are_loaded(whole: Path, suffix: str) -> None:
-    network = foreign.load(str(whole / f"net{suffix}"), trusted=False, shown="theirs")
+    network = external_models.load(str(whole / f"net{suffix}"), trusted=False, shown="theirs")
     assert tuple(network.output_shape) == (None, 3)
 
 
@@ -96,7 +96,7 @@ def test_nothing_but_layers_of_keras_is_named(
     monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras was asked to load it"))
     path = rewritten(whole, tmp_path / "net.keras", ATTACKS[attack])
     with pytest.raises(InputError, match=r"^Keras cannot load theirs: .*save it without"):
-        foreign.load(str(path), trusted=False, shown="theirs")
+        external_models.load(str(path), trusted=False, shown="theirs")
     assert [found.name for found in tmp_path.iterdir()] == ["net.keras"]
 
 
@@ -135,7 +135,7 @@ def test_weights_of_another_file_are_refused(whole: Path, tmp_path: Path, suffix
             for name in given.namelist():
                 made.writestr(name, weights.read_bytes() if name == weights.name else given.read(name))
     with pytest.raises(InputError, match="lies in another file, and is not read from there"):
-        foreign.load(str(path), trusted=False, shown="theirs")
+        external_models.load(str(path), trusted=False, shown="theirs")
 
 
 def test_a_packed_archive_that_grows_too_large_is_refused(whole: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_packed_archive_that_grows_too_large_is_refused(whole: Path, tmp_path:
         made.writestr("assets/zeros", bytes(200 << 20))
     assert path.stat().st_size < 1 << 20
     with pytest.raises(InputError, match=r"theirs: it says that it has 209,\d\d\d,\d\d\d bytes, but only"):
-        foreign.load(str(path), trusted=False, shown="theirs")
+        external_models.load(str(path), trusted=False, shown="theirs")
 
 
 @pytest.mark.parametrize("name", ["../ran", "/tmp/ran", "assets/../../ran", "a\\ran"])
@@ -164,7 +164,7 @@ def test_weights_that_a_file_has_not_are_never_made(whole: Path, tmp_path: Path)
     peaks.begin_anew()
     before = peaks.peak()
     with pytest.raises(InputError, match=r"Keras cannot load theirs: .* could not be loaded"):
-        foreign.load(str(path), trusted=False, shown="theirs")
+        external_models.load(str(path), trusted=False, shown="theirs")
     with keras.StatelessScope():  # after which Keras makes the variables that have been put off
         pass
     assert peaks.peak() - before < 200 << 20
@@ -174,14 +174,14 @@ def test_a_layer_that_makes_too_much_of_an_image_is_refused(whole: Path, tmp_pat
     entry = keras.Input((8, 8, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.UpSampling2D(2)(entry))
     keras.Model(entry, pooled).save(tmp_path / "net.keras")
-    foreign.load(str(tmp_path / "net.keras"), trusted=False, shown="theirs")
+    external_models.load(str(tmp_path / "net.keras"), trusted=False, shown="theirs")
     path = rewritten(
         tmp_path,
         tmp_path / "large.keras",
         lambda config: layer(config, "UpSampling2D")["config"].update(size=[10_000, 10_000]),
     )
     with pytest.raises(InputError, match=r"makes \(None, 80000, 80000, 3\) of an image, more than 67,108,864 values"):
-        foreign.load(str(path), trusted=False, shown="theirs")
+        external_models.load(str(path), trusted=False, shown="theirs")
 
 
 def test_a_configuration_nested_without_end_is_refused(whole: Path, tmp_path: Path) -> None:
@@ -206,24 +206,24 @@ def test_a_file_that_hdf5_cannot_come_through_is_refused(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by fuzzing: where the heap of an attribute's text is damaged so, HDF5 1.14 reads it for ever."""
-    monkeypatch.setattr(hdf5_probe, "SECONDS", 2.0)
+    monkeypatch.setattr(hdf5, "SECONDS", 2.0)
     content = (whole / "net.h5").read_bytes()
     heap = content.index(b"GCOL")
     path = tmp_path / "net.h5"
     for damage in (bytes(64), b"\xff" * 64):
         path.write_bytes(content[: heap + 16] + damage + content[heap + 80 :])
         with pytest.raises(InputError, match=r"theirs is damaged: .*did not end in 2 s|theirs: cannot read"):
-            foreign.load(str(path), trusted=False, shown="theirs")
-    hdf5_probe.check(str(whole / "net.h5"), "theirs")
+            external_models.load(str(path), trusted=False, shown="theirs")
+    hdf5.probe(str(whole / "net.h5"), "theirs")
 
 
 def test_the_weights_within_an_archive_are_looked_through_apart(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, shown: str) -> None:
         raise InputError(f"{shown} is damaged: {Path(path).name}")
 
-    monkeypatch.setattr(hdf5_probe, "check", refuse)
+    monkeypatch.setattr(hdf5, "check", refuse)
     with pytest.raises(InputError, match=r"theirs is damaged: model\.weights\.h5"):
-        foreign.load(str(whole / "net.keras"), trusted=False, shown="theirs")
+        external_models.load(str(whole / "net.keras"), trusted=False, shown="theirs")
 
 
 def test_weights_alone_are_looked_at_as_well(whole: Path, tmp_path: Path) -> None:

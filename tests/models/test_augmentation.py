@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from models import augmentation
 from models.augmentation import augment, corners, projective
-from models.quiet import tensorflow as tf
+from models.tensorflow_setup import tensorflow as tf
 from schemas.train_settings import AUGMENTATIONS
 
 HEIGHT, WIDTH = 24, 32

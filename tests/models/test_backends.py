@@ -13,9 +13,9 @@ import pytest
 
 from models import networks
 from models.heads import Head
-from models.quiet import keras
+from models.tensorflow_setup import keras
 from schemas import plugins
-from tests.small_dataset import random_pixels
+from tests.support.small_dataset import random_pixels
 
 NETWORKS = plugins.names(networks)
 HEADS = {"cnn1": Head("multilabel", 4), "cnn2": Head("sequence", 10)}
@@ -52,7 +52,7 @@ for name, (shape, task, classes, options) in given.items():
     model = importlib.import_module(f"models.networks.{name}").build(tuple(shape), Head(task, classes), **options)
     model.load_weights(f"{folder}/{name}.weights.h5")
     np.save(f"{folder}/{name}.jax.npy", model.predict(np.load(f"{folder}/{name}.pixels.npy"), verbose=0))
-heavy = [module for module in ("tensorflow", "apache_beam", "models.quiet") if module in sys.modules]
+heavy = [module for module in ("tensorflow", "apache_beam", "models.tensorflow_setup") if module in sys.modules]
 print("heavy:", heavy)
 """
 

@@ -7,12 +7,12 @@ import pytest
 
 from models import building
 from models.heads import Head
-from models.quiet import keras
-from models.quiet import tensorflow as tf
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
 from models.transfer import Transfer
 from schemas.errors import InputError
-from schemas.products import ImageSet
 from schemas.train_settings import TrainSettings
+from storage.products import ImageSet
 
 HEAD = Head("multiclass", 4)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies
 from PIL import Image
 
-from models import decoding
-from models.quiet import tensorflow as tf
-from schemas import examples
+from models import inputs
+from models.tensorflow_setup import tensorflow as tf
+from storage import tfrecord
 
 
 def encoded(pixels: npt.NDArray[np.uint8], kind: str = "png", **settings: Any) -> bytes:
@@ -31,8 +31,8 @@ def smooth(height: int, width: int, channels: int = 3, seed: int = 2) -> npt.NDA
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_image_that_fits_is_left_as_it_is(channels: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 7, channels), dtype=np.uint8)
-    np.testing.assert_array_equal(decoding.decode_image(encoded(pixels), (9, 7, channels)), pixels)
-    np.testing.assert_array_equal(decoding.scaled(tf.constant(pixels), (9, 7, channels)), pixels)
+    np.testing.assert_array_equal(inputs.decode_image(encoded(pixels), (9, 7, channels)), pixels)
+    np.testing.assert_array_equal(inputs.scaled(tf.constant(pixels), (9, 7, channels)), pixels)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -40,7 +40,7 @@ def test_an_image_that_fits_is_left_as_it_is(channels: int) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_image_of_another_size_is_scaled_sides_apart(kind: str, height: int, width: int, channels: int) -> None:
     image = encoded(smooth(height, width, channels), kind)
-    found = decoding.decode_image(image, (24, 32, channels)).numpy()
+    found = inputs.decode_image(image, (24, 32, channels)).numpy()
     decoded = np.array(Image.open(io.BytesIO(image)))
     expected = Image.fromarray(decoded).resize((32, 24), Image.Resampling.BILINEAR)
     assert (found.shape, found.dtype) == ((24, 32, channels), np.uint8)
@@ -51,14 +51,14 @@ def test_an_image_of_another_size_is_scaled_sides_apart(kind: str, height: int, 
 def test_shrinking_averages_over_areas_and_does_not_skip_pixels() -> None:
     stripes = np.zeros((64, 64, 1), np.uint8)
     stripes[:, ::2] = 255
-    found = decoding.scaled(tf.constant(stripes), (8, 8, 1)).numpy()[1:-1, 1:-1]
+    found = inputs.scaled(tf.constant(stripes), (8, 8, 1)).numpy()[1:-1, 1:-1]
     area = cv2.resize(stripes, (8, 8), interpolation=cv2.INTER_AREA)[1:-1, 1:-1]
     assert np.abs(found[..., 0].astype(int) - area).max() <= 2
 
 
 def test_levels_are_rounded_and_not_cut_off() -> None:
     pixels = np.array([[[10], [11]], [[11], [12]]], np.uint8)
-    found = decoding.scaled(tf.constant(pixels), (4, 4, 1)).numpy()[..., 0]
+    found = inputs.scaled(tf.constant(pixels), (4, 4, 1)).numpy()[..., 0]
     expected = tf.image.resize(pixels.astype(np.float64), (4, 4), antialias=True).numpy()[..., 0]
     np.testing.assert_array_equal(found, np.rint(expected))
     assert (found != np.floor(expected)).any()
@@ -67,28 +67,28 @@ def test_levels_are_rounded_and_not_cut_off() -> None:
 @given(strategies.integers(1, 40), strategies.integers(1, 40), strategies.integers(0, 255))
 @settings(max_examples=20)
 def test_an_image_of_one_level_keeps_it_at_every_size(height: int, width: int, level: int) -> None:
-    found = decoding.scaled(tf.fill((height, width, 3), tf.cast(level, tf.uint8)), (16, 16, 3)).numpy()
+    found = inputs.scaled(tf.fill((height, width, 3), tf.cast(level, tf.uint8)), (16, 16, 3)).numpy()
     assert set(np.unique(found)) == {level}
 
 
 def test_grey_is_repeated_and_colour_turned_grey() -> None:
     grey = smooth(8, 8, 1)
-    np.testing.assert_array_equal(decoding.decode_image(encoded(grey), (8, 8, 3)), np.repeat(grey, 3, axis=2))
+    np.testing.assert_array_equal(inputs.decode_image(encoded(grey), (8, 8, 3)), np.repeat(grey, 3, axis=2))
     colour = smooth(8, 8, 3)
-    found = decoding.decode_image(encoded(colour), (8, 8, 1)).numpy()[..., 0].astype(int)
+    found = inputs.decode_image(encoded(colour), (8, 8, 1)).numpy()[..., 0].astype(int)
     assert np.abs(found - np.array(Image.fromarray(colour).convert("L"), int)).max() <= 1
 
 
 def test_a_batch_is_decoded_image_by_image() -> None:
     pictures = [smooth(24, 32), smooth(24, 32, 1), smooth(50, 20), smooth(24, 32, seed=3)]
     images = [encoded(one) for one in pictures]
-    found = decoding.decode_batch(tf.constant(images), (24, 32, 3)).numpy()
+    found = inputs.decode_batch(tf.constant(images), (24, 32, 3)).numpy()
     for one, image in zip(found, images, strict=True):
-        np.testing.assert_array_equal(one, decoding.decode_image(image, (24, 32, 3)))
+        np.testing.assert_array_equal(one, inputs.decode_image(image, (24, 32, 3)))
     np.testing.assert_array_equal(found[3], pictures[3])
-    assert decoding.decode_batch(tf.constant([], tf.string), (24, 32, 3)).shape == (0, 24, 32, 3)
+    assert inputs.decode_batch(tf.constant([], tf.string), (24, 32, 3)).shape == (0, 24, 32, 3)
 
 
 def test_images_are_found_in_their_payloads() -> None:
-    payloads = [examples.encode_example(b"first", "a", 3), examples.encode_example(b"", "b", [1, 2])]
-    assert decoding.images_of(tf.constant(payloads)).numpy().tolist() == [b"first", b""]
+    payloads = [tfrecord.encode_example(b"first", "a", 3), tfrecord.encode_example(b"", "b", [1, 2])]
+    assert inputs.images_of(tf.constant(payloads)).numpy().tolist() == [b"first", b""]

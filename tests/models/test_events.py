@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from models import events
+from models import fitting
 
 HISTORY = {"loss": [2.5, 1.25], "accuracy": [0.5, 0.75], "val_loss": [3.0, 2.0], "learning_rate": [0.01, 0.005]}
 
@@ -17,7 +17,7 @@ def opened(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_shows_training_and_validation_apart(tmp_path: Path) -> None:
-    events.write(str(tmp_path), HISTORY)
+    fitting.write_events(str(tmp_path), HISTORY)
     assert opened(tmp_path / "logs" / "train") == {
         "loss": [(1, 2.5), (2, 1.25)],
         "accuracy": [(1, 0.5), (2, 0.75)],
@@ -28,11 +28,11 @@ def test_tensorboard_shows_training_and_validation_apart(tmp_path: Path) -> None
 
 def test_a_resumed_training_has_one_unbroken_log(tmp_path: Path) -> None:
     for epochs in (1, 2):
-        events.write(str(tmp_path), {name: values[:epochs] for name, values in HISTORY.items()})
+        fitting.write_events(str(tmp_path), {name: values[:epochs] for name, values in HISTORY.items()})
     assert len(list(tmp_path.rglob("events.out.tfevents.*"))) == 2
     assert opened(tmp_path / "logs" / "train")["loss"] == [(1, 2.5), (2, 1.25)]
 
 
 def test_without_validation_there_is_no_log_of_it(tmp_path: Path) -> None:
-    events.write(str(tmp_path), {"loss": [1.0]})
+    fitting.write_events(str(tmp_path), {"loss": [1.0]})
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["train"]

@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import building, data, inputs, saved, trainer
+from models import building, inputs, saved_models, trainer, training_data
 from models.heads import Head
-from models.job import TrainJob
 from models.objectives import Objective
-from models.quiet import keras
+from models.tensorflow_setup import keras
+from models.training_job import TrainJob
 from models.transfer import Transfer
-from schemas import products
 from schemas.errors import InputError
-from tests import small_dataset
-from tests.models import training
+from storage import products
+from tests.support import small_dataset, training
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 FOUR = Objective("multiclass", 4)
@@ -77,14 +76,14 @@ def test_fine_tuning_that_does_harm_is_not_kept(colour: Path) -> None:
     assert told[-1]["phase"] == 1 and told[-1]["val_accuracy"] < best, "it did no harm"
     assert training.card(job)["metrics"]["val_accuracy"] == best
     pixels, classes = colour_part(colour, job)
-    scores = np.asarray(saved.load(job.folder)(pixels))
+    scores = np.asarray(saved_models.load(job.folder)(pixels))
     assert np.mean(scores.argmax(axis=1) == classes) == pytest.approx(best)
 
 
 def colour_part(root: Path, job: Any) -> tuple[Any, Any]:
     images = products.image_set(str(root), "small", "1.0.0")
-    found = data.plan(job, images).validation
-    with data.image_source(images, [found.split], (12, 12, 3)) as source:
+    found = training_data.plan_data(job, images).validation
+    with training_data.image_source(images, [found.split], (12, 12, 3)) as source:
         [(pixels, classes)] = list(inputs.validation(found.of(source), inputs.Batches(source.decode, FOUR, 99)))
     return pixels.numpy(), classes.numpy()
 
@@ -94,7 +93,7 @@ def test_fine_tuning_trains_the_layers_from_a_place_on_and_no_statistics(whole: 
     before = TINY.build((12, 12, 3), Head("multiclass", 4), dropout=0.2)
     changed = {
         layer.name
-        for layer, other in zip(before.layers, saved.load(whole.folder).layers, strict=True)
+        for layer, other in zip(before.layers, saved_models.load(whole.folder).layers, strict=True)
         if any((one != two).any() for one, two in zip(layer.get_weights(), other.get_weights(), strict=True))
     }
     assert training.card(whole)["metrics"]["best_epoch"] > 3, "no epoch of fine-tuning was the best"

@@ -13,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models import building, data, fitting, inputs
+from models import building, fitting, inputs, training_data
 from models.heads import Head
 from models.objectives import Objective
-from models.quiet import keras
-from models.quiet import tensorflow as tf
-from schemas import products
-from tests import small_dataset
-from tests.models import training
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
+from storage import products
+from tests.support import small_dataset, training
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 SHAPE = (12, 12, 1)
@@ -38,8 +37,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def part(root: Path, job: Any, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Pixels and classes of what a job learns from or is judged by, in order."""
     images = products.image_set(str(root), "small", "1.0.0")
-    found = getattr(data.plan(job, images), name)
-    with data.image_source(images, [found.split], SHAPE) as source:
+    found = getattr(training_data.plan_data(job, images), name)
+    with training_data.image_source(images, [found.split], SHAPE) as source:
         batch = inputs.Batches(source.decode, DIGITS, len(found))
         [(pixels, classes)] = list(inputs.validation(found.of(source), batch))
     return pixels.numpy(), classes.numpy()
@@ -74,8 +73,8 @@ def test_what_is_averaged_is_judged_and_saved(root: Path) -> None:
 def stream(root: Path, job: Any) -> Any:
     """The batches of all epochs of a job."""
     images = products.image_set(str(root), "small", "1.0.0")
-    learnt = data.plan(job, images).train
-    with data.image_source(images, ["train"], SHAPE) as source:
+    learnt = training_data.plan_data(job, images).train
+    with training_data.image_source(images, ["train"], SHAPE) as source:
         batches = inputs.Batches(source.decode, DIGITS, job.settings.batch_size)
         made = inputs.training(learnt.of(source), batches, job.settings.seed, job.settings.epochs)
         yield from made.take(-(-len(learnt) // job.settings.batch_size) * job.settings.epochs)
@@ -102,11 +101,11 @@ def test_images_of_rare_classes_count_more(root: Path, tmp_path: Path) -> None:
 
 MIRRORED = """
 import json, sys
-from models.quiet import tensorflow as tf
+from models.tensorflow_setup import tensorflow as tf
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 from models import fitting, trainer
-from models.job import TrainJob
+from models.training_job import TrainJob
 devices = tf.config.list_logical_devices("CPU")
 fitting.tf.config.list_logical_devices = lambda kind: devices
 job = TrainJob.from_json(sys.stdin.read())

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models import foreign, transfer
-from models.foreign import Fit
+from models import external_models, transfer
+from models.external_models import Fit
 from models.gradcam import Looker, label_places
 from models.heads import Head
 from models.networks import ann1, cnn2, logistic
-from models.quiet import keras
+from models.tensorflow_setup import keras
 from schemas.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -130,7 +130,9 @@ def test_a_network_that_is_quite_sure_still_tells(nested: bool) -> None:
     model, maps, kernel = tiny(scale=300)
     images = pixels(20)
     looked_at = (
-        foreign.wrapped(raw(model), Fit("multiclass", "abc", (SIDE, SIDE, 1), "", (0, 1), ""), "x") if nested else model
+        external_models.wrapped(raw(model), Fit("multiclass", "abc", (SIDE, SIDE, 1), "", (0, 1), ""), "x")
+        if nested
+        else model
     )
     heat, scores = Looker(looked_at, "multiclass", 3).heat(images)
     expected = by_hand(images, maps, kernel, scores.argmax(axis=1))
@@ -155,7 +157,7 @@ def test_a_foreign_network_tells_as_it_does_by_itself() -> None:
     within = keras.Sequential([keras.Input((SIDE, SIDE, 1)), raw(model)])
     fit = Fit("multiclass", ["a", "b", "c", "d"], (SIDE, SIDE, 1), ["d", "b", "a"], (0, 1), "softmax")
     images = pixels(20)
-    heat, scores = Looker(foreign.wrapped(within, fit, "x.keras"), "multiclass", 4).heat(images)
+    heat, scores = Looker(external_models.wrapped(within, fit, "x.keras"), "multiclass", 4).heat(images)
     own = np.array([{3: 0, 1: 1, 0: 2}[label] for label in scores.argmax(axis=1).tolist()])
     assert (scores[:, 2] == 0).all()
     np.testing.assert_allclose(heat, by_hand(images, maps, kernel, own), atol=1e-5)
@@ -165,7 +167,7 @@ def test_one_score_for_two_classes_tells_for_both() -> None:
     model, maps, kernel = tiny("sigmoid", classes=1)
     fit = Fit("multiclass", ["no", "yes"], (SIDE, SIDE, 1), (), (0, 1), "")
     images = pixels(30)
-    heat, scores = Looker(foreign.wrapped(raw(model), fit, "x.keras"), "multiclass", 2).heat(images)
+    heat, scores = Looker(external_models.wrapped(raw(model), fit, "x.keras"), "multiclass", 2).heat(images)
     said = scores.argmax(axis=1)
     both = by_hand(images, maps, np.concatenate([-kernel, kernel], axis=1), said)
     assert set(said.tolist()) == {0, 1}
@@ -185,7 +187,7 @@ def test_a_backbone_within_a_network_is_found(pooling: str | None) -> None:
     )
     layers = [backbone, keras.layers.Flatten(), keras.Sequential([keras.layers.Dense(3), keras.layers.Softmax()])]
     network = keras.Sequential([keras.Input((16, 16, 3)), *layers])
-    model = foreign.wrapped(network, Fit("multiclass", "abc", (16, 16, 3), "", (-1, 1), ""), "x.keras")
+    model = external_models.wrapped(network, Fit("multiclass", "abc", (16, 16, 3), "", (-1, 1), ""), "x.keras")
     images = pixels(6, (16, 16, 3))
     looker = Looker(model, "multiclass", 3)
     heat, scores = looker.heat(images)

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from models import inputs, labelled
+from models import inputs
+from models import targets as labelled
 from models.inputs import Batches, LabelledShards
 from models.objectives import Objective
-from models.quiet import tensorflow as tf
-from schemas import products
+from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import InputError
-from schemas.products import ImageSet, ShardFolder, ShardReport
+from storage import products
+from storage.products import ImageSet, ShardFolder, ShardReport
 
 SHAPE = (32, 32, 1)
 BATCH = 64

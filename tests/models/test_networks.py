@@ -13,7 +13,7 @@ import pytest
 
 from models import networks, tasks, transfer
 from models.heads import Head
-from models.quiet import keras
+from models.tensorflow_setup import keras
 from schemas import plugins
 
 NETWORKS = plugins.names(networks)

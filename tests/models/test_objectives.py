@@ -11,9 +11,9 @@ from sklearn import metrics
 from models import tasks
 from models.heads import Head
 from models.objectives import UNKNOWN, Objective
-from models.quiet import keras
-from models.quiet import tensorflow as tf
 from models.tasks import multilabel, sequence
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
 
 SEED = strategies.integers(0, 2**32 - 1)
 Floats = npt.NDArray[np.float32]

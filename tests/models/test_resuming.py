@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import checkpoints, saved, trainer
-from models.job import TrainJob
-from schemas.cards import CARD_FILE, CHECKPOINT_FILE
-from tests import small_dataset
-from tests.models import training
+from models import fitting, saved_models, trainer
+from models.training_job import TrainJob
+from storage.model_cards import CARD_FILE, CHECKPOINT_FILE
+from tests.support import small_dataset, training
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 EVERYTHING: dict[str, Any] = {
@@ -112,7 +111,7 @@ def test_killed_between_its_last_epoch_and_saving_it_has_only_to_save(
         raise KilledError
 
     with monkeypatch.context() as patched, pytest.raises(KilledError):
-        patched.setattr(saved, "save", full_disk)
+        patched.setattr(saved_models, "save", full_disk)
         training.told_by(broken)
     assert training.told_by(broken) == []
     assert len(training.told_by(whole)) == 3
@@ -146,7 +145,7 @@ def test_a_state_that_does_not_fit_is_not_gone_on_from(images: Path, tmp_path: P
     if broken_by == "a cut":
         path.write_bytes(path.read_bytes()[:-100])
     else:
-        state = checkpoints.find(broken.folder, broken.fingerprint)
+        state = fitting.find_checkpoint(broken.folder, broken.fingerprint)
         assert state is not None
-        checkpoints.save(broken.folder, "0" * 16, state)
+        fitting.save_checkpoint(broken.folder, "0" * 16, state)
     assert [said["epoch"] for said in training.told_by(broken)] == [1, 2]

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.quiet import keras
-from models.schedules import WarmedUp, optimizer
+from models.fitting import WarmedUp, optimizer
+from models.tensorflow_setup import keras
 from schemas.train_settings import TrainSettings
 
 

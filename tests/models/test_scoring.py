@@ -11,8 +11,8 @@ from PIL import Image
 
 from models.heads import Head
 from models.networks import cnn1
-from models.quiet import tensorflow as tf
 from models.scoring import Scored, Scorer
+from models.tensorflow_setup import tensorflow as tf
 from schemas.rejects import Reason
 
 COUNT = 7

@@ -11,16 +11,16 @@ import pytest
 from scipy import optimize, special
 from sklearn import metrics
 
-from models import saved, trainer
-from models.job import TrainJob
-from models.quiet import keras
-from models.quiet import tensorflow as tf
-from schemas import cards, layout, products, storage
+from models import saved_models, trainer
+from models.tensorflow_setup import keras
+from models.tensorflow_setup import tensorflow as tf
+from models.training_job import TrainJob
+from schemas import layout
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
-from tests import small_dataset
-from tests.models import training
-from tests.models.training import start
+from storage import model_cards, products, stores
+from tests.support import small_dataset, training
+from tests.support.training import start
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 
@@ -51,7 +51,7 @@ def judged(root: str, sample_h5: str) -> tuple[float, float]:
     with h5py.File(sample_h5) as file:
         pixels = np.clip(np.rint(file["X_val"][:]), 0, 255).astype(np.uint8)[..., None]
         labels = file["y_val"][:].astype(np.int64)
-    scores = saved.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0)
+    scores = saved_models.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0)
     loss = float(np.mean(-np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-37))))
     return loss, float(np.mean(scores.argmax(axis=1) == labels))
 
@@ -94,7 +94,7 @@ def test_with_nothing_held_out_the_last_epoch_counts(root: str) -> None:
 
 
 def calibration_of(root: str, name: str = "cnn1") -> dict[str, Any]:
-    found: dict[str, Any] = cards.require_card(layout.model(root, "drawn", name))["calibration"]
+    found: dict[str, Any] = model_cards.require_card(layout.model(root, "drawn", name))["calibration"]
     return found
 
 
@@ -104,7 +104,7 @@ def test_a_trained_model_has_the_temperature_of_its_validation_images(root: str,
     with h5py.File(sample_h5) as file:
         pixels = np.clip(np.rint(file["X_val"][:]), 0, 255).astype(np.uint8)[..., None]
         labels = file["y_val"][:].astype(np.int64)
-    scores = saved.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0).astype(np.float64)
+    scores = saved_models.load(layout.model(root, "drawn", "cnn1")).predict(pixels, verbose=0).astype(np.float64)
 
     def loss(degree: float) -> float:
         scaled = special.log_softmax(np.log(np.maximum(scores, np.finfo(np.float32).tiny)) / degree, axis=1)
@@ -144,7 +144,7 @@ def test_the_process_ends_when_its_input_closes(root: str) -> None:
         assert process.poll() is None
         process.stdin.close()
         assert process.wait(timeout=20) == 1
-    assert storage.stat(storage.join(endless.folder, "model.json")) is None
+    assert stores.stat(stores.join(endless.folder, "model.json")) is None
 
 
 def test_what_libraries_print_does_not_stand_among_what_the_process_says(root: str) -> None:
@@ -199,7 +199,7 @@ def judged_labels(root: Path, classes: list[str], one: TrainJob) -> tuple[Any, A
             given = {row["label"] for row in rows if row["image_id"] == image_id and row["confidence"] > 0}
             truth.append([name in given for name in classes])
             encoded.append(tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy())
-    return np.array(truth), np.asarray(saved.load(one.folder)(np.stack(encoded)))
+    return np.array(truth), np.asarray(saved_models.load(one.folder)(np.stack(encoded)))
 
 
 def test_numbers_are_learnt_and_judged_by_length_and_place(tmp_path: Path) -> None:

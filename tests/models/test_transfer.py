@@ -12,7 +12,7 @@ import pytest
 
 from models import transfer
 from models.heads import Head
-from models.quiet import keras
+from models.tensorflow_setup import keras
 from models.transfer import Transfer
 from schemas.errors import InputError
 

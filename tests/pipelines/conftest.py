@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.pictures import fetching
 from schemas.train_settings import TrainSettings
+from storage import fetching
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
 CNN2 = TrainSettings(dataset="drawn", network="cnn2", epochs=1, batch_size=8, accelerator="")
@@ -23,8 +23,8 @@ def models() -> tuple[TrainSettings, TrainSettings]:
 @pytest.fixture(scope="session")
 def trained(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root with the dataset `drawn` and two models. Read it only: a test that writes works on a copy."""
-    from pipelines.execution import Context
-    from pipelines.train.stage import train
+    from pipelines.runner import Context
+    from pipelines.train.driver import train
 
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("trained") / "root"))
     results = train([CNN1, CNN2], Context(root))

@@ -7,15 +7,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipelines import samples
+import samples
 from pipelines.draw import draw
-from pipelines.execution import Context
-from pipelines.samples import scenes
-from pipelines.samples.scenes import pictures
-from pipelines.samples.scenes.oddities import encode
-from schemas import plugins, storage
+from pipelines.runner import Context
+from samples import scenes
+from samples.scenes import images as pictures
+from samples.scenes.annotators import encode
+from schemas import plugins
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
+from storage import stores
 
 
 def settings(output: Path | str, images: int = 100, seed: int = 7) -> DrawSettings:
@@ -54,9 +55,9 @@ def s3_bucket() -> Iterator[str]:
         for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):
             patch.setenv(f"AWS_{name}", value)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        storage._remote.cache_clear()
+        stores._remote.cache_clear()
         yield "s3://pictures"
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
     server.stop()
 
 
@@ -97,16 +98,16 @@ def test_another_drawing_leaves_nothing_of_the_first(
     root = str(tmp_path) if where == "local" else request.getfixturevalue("s3_bucket")
     output, images = f"{root}/drawn", f"{root}/drawn/images"
     counts = draw(settings(output, seed=1), Context(root)).counts
-    first = storage.list_files(images)
+    first = stores.list_files(images)
     assert len(first) == counts["pictures"] == 99
     assert draw(settings(output, seed=2), Context(root)).made
     assert not draw(settings(output, seed=2), Context(root)).made
-    second = storage.list_files(images)
+    second = stores.list_files(images)
     assert len(second) == 99
     assert not first.keys() & second.keys()
     scenes.write(settings(tmp_path / "apart", seed=2), str(tmp_path / "apart"))
     for name, data in everything(tmp_path / "apart").items():
-        assert storage.read_bytes(f"{output}/{name}") == data
+        assert stores.read_bytes(f"{output}/{name}") == data
 
 
 def test_a_drawing_that_failed_is_made_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

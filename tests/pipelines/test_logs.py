@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import cli, logs, progress
-from schemas import storage
+from concord import cli
+from pipelines import progress
+from storage import stores
 
 RUN = """
 [draw]
@@ -50,7 +51,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_a_chain_tells_what_it_does_in_objects(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(logs.VARIABLE, "json")
+    monkeypatch.setenv(progress.VARIABLE, "json")
     (tmp_path / "run.toml").write_text(RUN)
     command = ["run", str(tmp_path / "run.toml"), "--root", str(tmp_path / "out")]
     cli.main(command)
@@ -91,7 +92,7 @@ def test_a_traceback_is_a_field(
     def broken(path: str) -> str:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(storage, "absolute", broken)
+    monkeypatch.setattr(stores, "absolute", broken)
     with pytest.raises(SystemExit):
         cli.main(["report", "--dataset", "x", "--log-format=json", "--verbose", "--root", str(tmp_path)])
     found = told(capsys)
@@ -103,7 +104,7 @@ def test_a_terminal_is_shown_no_bar_among_objects(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
-    logs.set_up(cli.build_parser().parse_args(["label", "--log-format=json"]))
+    progress.set_up(cli.build_parser().parse_args(["label", "--log-format=json"]))
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     committed = iter([0, *[3] * 1000])
     with progress.shown("label cnn1", 4, 400, lambda: next(committed)):

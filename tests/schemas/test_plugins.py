@@ -9,8 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from schemas import cards, layout, plugins, rejects, storage
+from schemas import layout, plugins, rejects
 from schemas.errors import IncompleteError, InputError
+from storage import model_cards, stores
 
 
 @pytest.fixture
@@ -58,19 +59,19 @@ def test_an_unknown_name_names_the_nearest(package: ModuleType, name: str, messa
 
 def test_a_model_is_whole_once_its_card_is_there(tmp_path: Path) -> None:
     folder = str(tmp_path)
-    assert cards.find_card(folder) is None
+    assert model_cards.find_card(folder) is None
     with pytest.raises(IncompleteError, match=f"no complete model in {folder}: run concord train first"):
-        cards.require_card(folder)
-    (tmp_path / cards.MODEL_FILE).write_bytes(b"weights")
-    cards.write_card(folder, {"fingerprint": "now", "files": {cards.MODEL_FILE: {"size": 7}}})
-    assert cards.require_card(folder)["fingerprint"] == "now"
-    assert cards.is_current(folder, "now")
-    assert not cards.is_current(folder, "before")
-    (tmp_path / cards.MODEL_FILE).write_bytes(b"weights cut")
-    assert not cards.is_current(folder, "now")
-    (tmp_path / cards.MODEL_FILE).unlink()
-    assert not cards.is_current(folder, "now")
-    assert json.loads((tmp_path / cards.CARD_FILE).read_text())["files"] == {"model.keras": {"size": 7}}
+        model_cards.require_card(folder)
+    (tmp_path / model_cards.MODEL_FILE).write_bytes(b"weights")
+    model_cards.write_card(folder, {"fingerprint": "now", "files": {model_cards.MODEL_FILE: {"size": 7}}})
+    assert model_cards.require_card(folder)["fingerprint"] == "now"
+    assert model_cards.is_current(folder, "now")
+    assert not model_cards.is_current(folder, "before")
+    (tmp_path / model_cards.MODEL_FILE).write_bytes(b"weights cut")
+    assert not model_cards.is_current(folder, "now")
+    (tmp_path / model_cards.MODEL_FILE).unlink()
+    assert not model_cards.is_current(folder, "now")
+    assert json.loads((tmp_path / model_cards.CARD_FILE).read_text())["files"] == {"model.keras": {"size": 7}}
 
 
 def test_every_path_lies_where_the_design_says() -> None:
@@ -89,7 +90,7 @@ def test_every_path_lies_where_the_design_says() -> None:
     assert layout.convert_rejects(root, "d", "s").startswith(f"{root}/rejects/convert/")
     assert layout.label_rejects(root, "d", "cnn2", "s").startswith(f"{root}/rejects/label/")
     assert layout.run_manifest(root, "one") == f"{root}/runs/one.json"
-    assert storage.join(layout.report(root), "index.html") == f"{root}/report/index.html"
+    assert stores.join(layout.report(root), "index.html") == f"{root}/report/index.html"
 
 
 @pytest.mark.parametrize("name", ["a", "svhn_2", "x" * 200])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas import runfile, sweeps
+from schemas import run_files, sweeps
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
 
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_named(table: dict[str, Any], message: str) -> None:
 
 
 def test_a_run_file_holds_sweeps_as_tables() -> None:
-    [train] = runfile.parse(
+    [train] = run_files.parse(
         {
             "dataset": "d",
             "train": [

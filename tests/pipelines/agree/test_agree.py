@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_fscore_support
 
-from pipelines import execution
-from pipelines.agree.stage import agree
-from pipelines.execution import Context
-from schemas import comparisons, hashing, layout, products, storage, tables
+from pipelines import runner
+from pipelines.agree.driver import agree
+from pipelines.runner import Context
+from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.products import ShardFolder, ShardReport
 from schemas.settings import AgreeSettings
+from storage import comparisons, hashing, parquet, products, stores
+from storage.products import ShardFolder, ShardReport
 
 SHARDS = 8
 
@@ -267,7 +268,7 @@ def test_a_missing_set_and_a_foreign_shard_are_refused(root: str) -> None:
     with pytest.raises(IncompleteError, match=r"no complete label set of 'z' for split 'test' of 'drawn'"):
         compare(root, "x", "z")
     shard = Path(layout.labels(root, "drawn", "y", "test"), layout.parquet_shard(3, SHARDS))
-    tables.write(str(shard), tables.read(str(shard)), "another" * 2)
+    parquet.write(str(shard), parquet.read(str(shard)), "another" * 2)
     with pytest.raises(IncompleteError, match=r"part-00003-of-00008\.parquet has fingerprint another"):
         compare(root)
 
@@ -280,7 +281,7 @@ def test_only_a_missing_shard_of_pairs_is_made_again(root: str) -> None:
     compare(root)
     before, summary = modified(root), table(root, "summary")
     (pairs_folder(root) / layout.parquet_shard(2, SHARDS)).unlink()
-    storage.remove(str(pairs_folder(root) / "_concord.json"))
+    stores.remove(str(pairs_folder(root) / "_concord.json"))
     (result,) = compare(root)
     after = modified(root)
     assert {name for name in before if after[name] != before[name]} == {layout.parquet_shard(2, SHARDS)}
@@ -293,7 +294,7 @@ def test_only_a_missing_shard_of_pairs_is_made_again(root: str) -> None:
 def test_a_missing_table_is_made_again_from_the_pairs(root: str, lost: str) -> None:
     compare(root)
     before, expected = modified(root), table(root, lost)
-    storage.remove(layout.agreement_table(root, lost, "drawn", ("x", "y"), "test"))
+    stores.remove(layout.agreement_table(root, lost, "drawn", ("x", "y"), "test"))
     assert [result.made for result in compare(root)] == [True]
     assert modified(root) == before
     pd.testing.assert_frame_equal(table(root, lost), expected)
@@ -302,7 +303,7 @@ def test_a_missing_table_is_made_again_from_the_pairs(root: str, lost: str) -> N
 def test_a_second_call_does_nothing_and_a_changed_set_all(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = compare(root)
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "run", lambda *_: pytest.fail("a pipeline was run"))
+        patch.setattr(runner, "run", lambda *_: pytest.fail("a pipeline was run"))
         (second,) = compare(root)
     assert (second.made, second.counts, second.counters) == (False, first.counts, {})
     before = modified(root)

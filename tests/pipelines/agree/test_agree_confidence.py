@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from pipelines.agree.stage import agree
-from pipelines.execution import Context
+from pipelines.agree.driver import agree
+from pipelines.runner import Context
 from schemas import layout
 from schemas.settings import AgreeSettings
 from tests.pipelines.agree.test_agree import compare, write_set

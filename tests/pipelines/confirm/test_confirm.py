@@ -6,13 +6,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.confirm import stage as confirm_stage
-from pipelines.execution import Context, StageResult
-from pipelines.formats import csv_ranges
-from schemas import layout, products, tables
+from pipelines.confirm import driver
+from pipelines.runner import Context, StageResult
+from schemas import layout, tables
 from schemas.settings import ConfirmSettings
-from tests import label_files
-from tests.label_files import SPLITS, Style
+from storage import products
+from storage.formats import csv_ranges
+from tests.support import label_files
+from tests.support.label_files import SPLITS, Style
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 CLASSES = {"/m/01", "/m/03", "a, b", 'a "b"', "/m/99"}
@@ -33,7 +34,7 @@ def settings_for(files: tuple[str, str], **more: Any) -> ConfirmSettings:
 
 def confirm(settings: ConfirmSettings, root: Path | str, *flags: str, force: bool = False) -> StageResult:
     flags = flags or ("--direct_num_workers=1",)
-    return confirm_stage.confirm(settings, Context(str(root), flags, force))
+    return driver.confirm(settings, Context(str(root), flags, force))
 
 
 def check(result: StageResult, root: Path, settings: ConfirmSettings, **narrow: set[str]) -> None:

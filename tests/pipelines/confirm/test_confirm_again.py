@@ -10,14 +10,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.confirm import stage as confirm_stage
-from pipelines.execution import Context, StageResult
-from pipelines.formats import csv_ranges
-from schemas import layout, products, storage
+from pipelines.confirm import driver
+from pipelines.runner import Context, StageResult
+from schemas import layout
 from schemas.errors import InputError, StorageError, TooManyRejectsError
 from schemas.settings import ConfirmSettings
-from tests import label_files
-from tests.label_files import SPLITS, Row
+from storage import products, stores
+from storage.formats import csv_ranges
+from tests.support import label_files
+from tests.support.label_files import SPLITS, Row
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 BAD = [("123", "machine", "/m/01", "0.5"), ("0" * 16, "machine", "", "0.5"), ("0" * 16, "machine", "/m/01", "1.5")]
@@ -42,7 +43,7 @@ def settings_for(files: tuple[str, str], **more: Any) -> ConfirmSettings:
 
 
 def confirm(settings: ConfirmSettings, root: Path | str, force: bool = False) -> StageResult:
-    return confirm_stage.confirm(settings, Context(str(root), ("--direct_num_workers=1",), force))
+    return driver.confirm(settings, Context(str(root), ("--direct_num_workers=1",), force))
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +261,7 @@ def test_a_run_that_was_stopped_anywhere_goes_on(
     files: tuple[str, str], done: Path, tmp_path: Path, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many files: while reading, joining, or telling what was found."""
-    left, write = [writes], storage.write_parts
+    left, write = [writes], stores.write_parts
 
     def stop(path: str, parts: Iterable[bytes | memoryview]) -> None:
         if not left[0]:
@@ -269,7 +270,7 @@ def test_a_run_that_was_stopped_anywhere_goes_on(
         write(path, parts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_parts", stop)
+        patch.setattr(stores, "write_parts", stop)
         with pytest.raises(StorageError, match="no space left there"):
             confirm(settings_for(files), tmp_path)
     assert products.find_manifest(layout.confirmation(str(tmp_path), "d")) is None
@@ -288,7 +289,7 @@ def test_a_stopped_remake_leaves_no_claim_that_all_is_there(
         raise StorageError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "write_parts", stop)
+        patch.setattr(stores, "write_parts", stop)
         with pytest.raises(StorageError, match="stopped"):
             confirm(settings_for(files, on_conflict="confirmed"), own)
     assert [name for name in state(own) if name.endswith("_concord.json")] == []

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.confirm.stage import confirm
-from pipelines.execution import Context
-from pipelines.formats import csv_ranges
-from schemas import layout, products
+from pipelines.confirm.driver import confirm
+from pipelines.runner import Context
+from schemas import layout
 from schemas.errors import ConcordError
 from schemas.settings import ConfirmSettings
-from tests import label_files
+from storage import products
+from storage.formats import csv_ranges
+from tests.support import label_files
 
 FLAGS = ("--direct_num_workers=1",)
 

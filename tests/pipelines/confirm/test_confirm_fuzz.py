@@ -11,15 +11,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.confirm import label_rows
-from pipelines.confirm import stage as confirm_stage
-from pipelines.execution import Context
-from pipelines.formats import csv_lines, csv_ranges
-from schemas.csvfile import BOM
+from pipelines.confirm import driver, label_rows
+from pipelines.runner import Context
 from schemas.errors import ConcordError
 from schemas.settings import ConfirmSettings
-from tests.pipelines.confirm import plain_rows
-from tests.pipelines.confirm.plain_rows import Columns
+from storage.formats import csv_lines, csv_ranges
+from storage.formats.csv_tables import BOM
+from tests.support import plain_rows
+from tests.support.plain_rows import Columns
 
 HEADER = b"ImageID,Source,LabelName,Confidence"
 STANDARD = Columns(4, 0, 2, 3, 1)
@@ -118,7 +117,7 @@ def confirm(folder: Path, machine: bytes, human: bytes, root: Path) -> dict[str,
     )
     context = Context(str(root), ("--direct_num_workers=1",), force=True)
     with small_pieces():
-        return confirm_stage.confirm(given, context).counts
+        return driver.confirm(given, context).counts
 
 
 def expected(machine: bytes, human: bytes) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.confirm import stage as confirm_stage
-from pipelines.execution import Context
-from schemas import products, storage, tables
-from schemas.examples import decode_example
+from pipelines.confirm import driver
+from pipelines.runner import Context
+from schemas import tables
 from schemas.settings import ConfirmSettings
-from tests import label_files, read_only
-from tests.label_files import SPLITS, Style
+from storage import parquet, products, stores
+from storage.tfrecord import decode_example
+from tests.support import label_files, read_only
+from tests.support.label_files import SPLITS, Style
 
 WRITE = """
 import os, pathlib
@@ -40,7 +41,7 @@ def inputs(place: str, tmp_path: Path) -> tuple[list[str], list[str]]:
         plain = label_files.write(tmp_path / "plain" / name, rows)
         zipped = name == "machine-1.csv"
         data = label_files.content(rows, Style(zipped=True)) if zipped else Path(plain).read_bytes()
-        storage.write_bytes(f"{place}/in/{name}", data)
+        stores.write_bytes(f"{place}/in/{name}", data)
     folder = tmp_path / "plain"
     return [f"{folder}/machine-0.csv", f"{folder}/machine-1.csv"], [f"{folder}/human.csv"]
 
@@ -50,7 +51,7 @@ def confirm(place: str) -> str:
     splits = ",".join(f"{split}={share}" for split, share in SPLITS.items())
     given = ["--machine", f"{place}/in/machine-?.csv", "--human", f"{place}/in/hum*.csv", "--splits", splits]
     shape = ["--dataset", "d", "--shards", "2", "--root", f"{place}/root", "--direct_num_workers=2"]
-    ended = read_only.run(["-m", "pipelines", "confirm", *given, *shape])
+    ended = read_only.run(["-m", "concord", "confirm", *given, *shape])
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "Traceback" not in ended.stderr
     return ended.stderr + ended.stdout
@@ -61,22 +62,22 @@ def test_photographs_are_converted_wherever_the_root_is(
 ) -> None:
     confirm(place)
     labelled = set()
-    for path in storage.glob(f"{place}/root/labels/dataset=d/annotator=confirmed/**/*.parquet"):
-        rows = tables.read(path)
+    for path in stores.glob(f"{place}/root/labels/dataset=d/annotator=confirmed/**/*.parquet"):
+        rows = parquet.read(path)
         labelled |= set(rows.filter(tables.present(rows))["image_id"].to_pylist())
     photos = tmp_path / "photos"
     photos.mkdir()
     for number, image_id in enumerate(sorted(labelled)):
         Image.new("RGB", (8 + number, 9), (number, 0, 0)).save(photos / f"{image_id}.jpg")
     given = ["--source", "open_images", "--dataset", "d", "--images-from", f"{photos}/{{image_id}}.jpg"]
-    ended = read_only.run(["-m", "pipelines", "convert", *given, "--root", f"{place}/root"])
+    ended = read_only.run(["-m", "concord", "convert", *given, "--root", f"{place}/root"])
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert f"{len(labelled)} in = {len(labelled)} out + 0 rejected" in ended.stderr
     images = products.image_set(f"{place}/root", "d", "1.0.0")
     found = {}
     for split in images.manifest["splits"]:
         for shard in range(images.shards):
-            content = storage.read_bytes(images.tfrecord(split, shard))
+            content = stores.read_bytes(images.tfrecord(split, shard))
             for row in images.index(split).read(shard).to_pylist():
                 found[row["image_id"]] = decode_example(content[row["offset"] : row["offset"] + row["length"]])
     assert found == {name: ((photos / f"{name}.jpg").read_bytes(), name) for name in labelled}
@@ -84,10 +85,10 @@ def test_photographs_are_converted_wherever_the_root_is(
 
 def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str], list[str]], tmp_path: Path) -> None:
     said = confirm(place)
-    for path in storage.glob(f"{place}/root/**/*"):
+    for path in stores.glob(f"{place}/root/**/*"):
         copy = tmp_path / "copy" / path.removeprefix(f"{place}/root/")
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(storage.read_bytes(path))
+        copy.write_bytes(stores.read_bytes(path))
     patterns = ((f"{place}/in/machine-*.csv",), (f"{place}/in/human.csv",))
     settings = ConfirmSettings("d", *patterns, splits=SPLITS, shards=2)
     db = label_files.oracle(*inputs, settings)
@@ -105,5 +106,5 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         "machine-1.csv",
         "human.csv",
     }
-    again = confirm_stage.confirm(settings, Context(f"{place}/root"))
+    again = driver.confirm(settings, Context(f"{place}/root"))
     assert (again.made, again.counts) == (False, manifest["stages"][0]["counts"])

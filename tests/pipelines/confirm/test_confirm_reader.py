@@ -5,21 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.batches import from_ipc
 from pipelines.confirm import bloom, label_rows
-from pipelines.confirm.join import Rules
-from pipelines.confirm.pipeline import ConfirmPlan, Narrowing, Reader, listed_images
-from pipelines.formats import csv_ranges
-from pipelines.formats.csv_ranges import Block, Layout
-from schemas import hashing
+from pipelines.confirm.join import VerdictRules
+from pipelines.confirm.transforms import ConfirmPlan, Narrowing, Reader, listed_images
 from schemas.layout import MACHINE
+from storage import hashing
+from storage.formats import csv_ranges
+from storage.formats.csv_ranges import Block, Layout
+from storage.parquet import from_ipc
 
 ALL_BITS = np.full(1 << (bloom.LEAST_BITS - 3), 255, dtype=np.uint8)  # a filter that every key passes
 
 
 def plan_for(shards: int, missing: set[int], narrowing: Narrowing | None = None) -> ConfirmPlan:
     narrowing = narrowing or Narrowing(None, None, 0)
-    rules = Rules("rejected", "", "images")
+    rules = VerdictRules("rejected", "", "images")
     return ConfirmPlan("", "d", (), (), narrowing, rules, {"train": 1.0}, shards, 13, "", frozenset(missing))
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.confirm.stage import confirm
-from pipelines.execution import Context
+from pipelines.confirm.driver import confirm
+from pipelines.runner import Context
 from schemas.errors import InputError
 from schemas.settings import ConfirmSettings
-from tests import label_files
+from tests.support import label_files
 
 FLAGS = ("--direct_num_workers=1",)
 

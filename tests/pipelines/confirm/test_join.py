@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.confirm import join
-from pipelines.confirm.join import Rules
-from schemas import hashing, tables
+from pipelines.confirm.join import VerdictRules
+from schemas import tables
+from storage import hashing
 
 LABELS = ["/m/1", "/m/2", "é"]
 RULES = st.builds(
-    Rules,
+    VerdictRules,
     st.sampled_from(["rejected", "confirmed", "majority", "first", "drop"]),
     st.sampled_from(["", "best", "first"]),
     st.sampled_from(["images", "all", "none"]),
@@ -102,7 +103,7 @@ def decile(value: float) -> int:
     return min(int(value * 10 + 1e-6), 9)
 
 
-def expect(machine: list[One], human: list[One], rules: Rules) -> Expected:
+def expect(machine: list[One], human: list[One], rules: VerdictRules) -> Expected:
     claims, votes, found = by_pair(machine), by_pair(human), Expected()
     matched = sorted(claims.keys() & votes.keys())
     verdicts = {pair: verdict(votes[pair], rules.on_conflict) for pair in matched}
@@ -143,7 +144,7 @@ def per_image(name: str, pairs: list[Pair]) -> Counter[tuple[str, str, int]]:
 
 
 def label_sets(
-    found: Expected, claims: dict[Pair, list[One]], votes: dict[Pair, list[One]], images: set[int], rules: Rules
+    found: Expected, claims: dict[Pair, list[One]], votes: dict[Pair, list[One]], images: set[int], rules: VerdictRules
 ) -> None:
     if rules.label_sets == "none":
         return
@@ -170,7 +171,7 @@ def plain(side: join.Rows, names: tuple[str, ...]) -> list[tuple[int, str, float
 
 @settings(max_examples=150)
 @given(MACHINE, HUMAN, RULES, st.integers(1, 5), st.randoms(use_true_random=False))
-def test_what_a_join_finds(machine: list[One], human: list[One], rules: Rules, size: int, random: Any) -> None:
+def test_what_a_join_finds(machine: list[One], human: list[One], rules: VerdictRules, size: int, random: Any) -> None:
     """Whatever the batches, and the order in which they arrive."""
     expected = expect(machine, human, rules)
     sides = [batches(random.sample(side, len(side)), size) for side in (machine, human)]
@@ -198,7 +199,7 @@ SETTLED = {
 def test_each_rule_for_people_who_differ(rule: str) -> None:
     for name, votes in VOTES.items():
         human = [One(5, "/m/1", value, order) for order, value in enumerate(votes)]
-        found = join.join(batches(CLAIM, 1), batches(human[::-1], 1), Rules(rule, "", "none"))
+        found = join.join(batches(CLAIM, 1), batches(human[::-1], 1), VerdictRules(rule, "", "none"))
         if rule == "drop" and name != "yes, yes":
             assert len(found.confirmed) == 0
         else:
@@ -209,12 +210,16 @@ def test_one_label_an_image_the_first_or_the_best() -> None:
     machine = [One(5, "b", 0.7, 1), One(5, "a", 0.9, 2), One(5, "c", 0.9, 0), One(5, "d", 1.0, 3), One(6, "a", 0.1, 4)]
     human = [One(one.image, one.label, float(one.label != "d"), one.order) for one in machine]
     for rule, label in (("first", "c"), ("best", "c"), ("", "abcd")):
-        found = join.join(batches(machine, 2), batches(human, 2), Rules("rejected", rule, "none"))
+        found = join.join(batches(machine, 2), batches(human, 2), VerdictRules("rejected", rule, "none"))
         assert [found.names[one] for one in found.confirmed.labels] == [*label, "a"]
 
 
 def test_nothing_at_all() -> None:
-    for rules in (Rules("rejected", "best", "images"), Rules("drop", "", "all"), Rules("first", "", "none")):
+    for rules in (
+        VerdictRules("rejected", "best", "images"),
+        VerdictRules("drop", "", "all"),
+        VerdictRules("first", "", "none"),
+    ):
         found = join.join([], [], rules)
         assert (len(found.confirmed), len(found.machine), len(found.human), len(found.tally)) == (0, 0, 0, 0)
 

@@ -10,13 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.confirm import label_rows
-from pipelines.formats import csv_lines
-from pipelines.formats.csv_ranges import Block, Layout
 from schemas import tables
-from schemas.csvfile import BOM
 from schemas.errors import InputError
-from tests.pipelines.confirm import plain_rows
-from tests.pipelines.confirm.plain_rows import Columns, Reject, Row
+from storage.formats import csv_lines
+from storage.formats.csv_ranges import Block, Layout
+from storage.formats.csv_tables import BOM
+from tests.support import plain_rows
+from tests.support.plain_rows import Columns, Reject, Row
 
 STANDARD = Columns(4, 0, 2, 3, 1)
 COLUMNS = [STANDARD, Columns(3, 2, 1, 0), Columns(6, 1, 3, 5), Columns(5, 3, 0, 1, 4)]

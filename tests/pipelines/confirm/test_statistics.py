@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipelines import intervals
+from metrics import intervals
 from pipelines.confirm import statistics
-from pipelines.confirm.statistics import Counts
+from pipelines.confirm.statistics import Tallies
 from schemas import tables
 from schemas.errors import IncompleteError
 
@@ -23,7 +23,7 @@ from schemas.errors import IncompleteError
     ("successes", "trials"), [(0, 1), (1, 1), (0, 7), (7, 7), (3, 7), (1, 1000), (999, 1000), (750_000, 1_934_243)]
 )
 def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
-    share, low, high = intervals.wilson(np.array([float(successes)]), np.array([float(trials)]))
+    share, low, high = intervals.wilson_intervals(np.array([float(successes)]), np.array([float(trials)]))
     expected = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     assert share[0] == successes / trials
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-12)
@@ -33,13 +33,13 @@ def test_the_interval_is_wilsons(successes: int, trials: int) -> None:
 @given(st.integers(0, 300), st.integers(1, 300))
 def test_the_interval_is_wilsons_for_any_counts(successes: int, more: int) -> None:
     trials = successes + more
-    _, low, high = intervals.wilson(np.array([float(successes)]), np.array([float(trials)]))
+    _, low, high = intervals.wilson_intervals(np.array([float(successes)]), np.array([float(trials)]))
     expected = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
 def test_nothing_tried_has_no_share() -> None:
-    assert np.isnan(np.stack(intervals.wilson(np.zeros(1), np.zeros(1)))).all()
+    assert np.isnan(np.stack(intervals.wilson_intervals(np.zeros(1), np.zeros(1)))).all()
 
 
 # --- Tables -------------------------------------------------------------------------------------
@@ -64,9 +64,9 @@ FROM (
 ) GROUP BY ALL ORDER BY scope, label, decile"""
 
 
-def counts_of(marks: list[tuple[str, str, int]]) -> Counts:
+def counts_of(marks: list[tuple[str, str, int]]) -> Tallies:
     """Counts of machine rows, each of which came to one end, as the reader and the join count them."""
-    counts: Counts = {}
+    counts: Tallies = {}
     for what, label, decile in marks:
         for key in {("machine_rows", label, decile), (what, label, decile)}:
             counts[key] = counts.get(key, 0) + 1
@@ -105,7 +105,7 @@ def test_each_scope_adds_up_to_all() -> None:
 
 
 def test_tables_of_images_and_sources() -> None:
-    counts: Counts = {
+    counts: Tallies = {
         ("labels_per_image", "human", 2): 5,
         ("labels_per_image", "confirmed", 1): 7,
         ("labels_per_image", "confirmed", 10): 1,
@@ -128,7 +128,7 @@ def test_tables_of_images_and_sources() -> None:
 
 # --- Where every row went -----------------------------------------------------------------------
 
-WHOLE: Counts = {
+WHOLE: Tallies = {
     ("read", "machine", 0): 100,
     ("malformed", "machine:row_malformed", 0): 3,
     ("malformed", "machine:confidence_outside", 0): 2,

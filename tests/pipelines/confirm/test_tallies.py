@@ -7,9 +7,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.batches import from_ipc
 from pipelines.confirm import tallies
 from pipelines.confirm.tallies import AddTallies, Key
+from storage.parquet import from_ipc
 
 KEYS = st.tuples(st.sampled_from(["read", "é", ""]), st.sampled_from(["machine", "a,b", ""]), st.integers(0, 3))
 COUNTERS = st.lists(st.dictionaries(KEYS, st.integers(0, 2**40), max_size=6), max_size=6)

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from pipelines.convert import stage as convert_stage
-from pipelines.execution import Context, StageResult
-from pipelines.sources import Slab, SourcePlan
-from schemas import hashing, products, storage
+from pipelines.convert import driver
+from pipelines.convert.sources import Slab, SourcePlan
+from pipelines.runner import Context, StageResult
 from schemas.settings import ConvertSettings
+from storage import hashing, products, stores
 
 KEYS = {"train": "train", "validation": "val", "test": "test"}
 COUNTS = {"train": 400, "validation": 80, "test": 160}
@@ -30,7 +30,7 @@ def settings_for(path: str, **more: Any) -> ConvertSettings:
 
 
 def convert(settings: ConvertSettings, root: Path | str, force: bool = False) -> StageResult:
-    return convert_stage.convert(settings, Context(str(root), force=force))
+    return driver.convert(settings, Context(str(root), force=force))
 
 
 def state(root: Path) -> dict[str, tuple[int, str]]:
@@ -189,7 +189,7 @@ def test_shards_hold_some_thousand_images_and_bounded_bytes(
     records: int, image_shape: tuple[int, int, int], expected: int
 ) -> None:
     found = SourcePlan(image_shape, (Slab("a", "train", "X", "y", 0, records, 1), Slab("a", "test", "X", "y", 0, 1, 1)))
-    assert convert_stage.shard_count(found) == expected
+    assert driver.shard_count(found) == expected
 
 
 def test_five_images_in_eight_shards(tmp_path: Path) -> None:
@@ -384,8 +384,8 @@ def test_the_manifest_is_removed_first_and_written_last(
 
         return act
 
-    monkeypatch.setattr(storage, "write_parts", noted("write", storage.write_parts))
-    monkeypatch.setattr(storage, "remove", noted("remove", storage.remove))
+    monkeypatch.setattr(stores, "write_parts", noted("write", stores.write_parts))
+    monkeypatch.setattr(stores, "remove", noted("remove", stores.remove))
     convert(settings_for(sample_h5, classes=tuple("abcdefghij")), own)
     manifest = "images/drawn/1.0.0/_concord.json"
     assert steps[0] == f"remove {manifest}"

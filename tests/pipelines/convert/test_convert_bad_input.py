@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from schemas import products
 from schemas.errors import InputError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from tests.pipelines.course_files import convert, course, declared, halves
+from storage import products
+from tests.support.course_files import convert, course, declared, halves
 
 COURSE = ("X_train", "y_train", "X_val", "y_val", "X_test", "y_test")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import StorageError
-from tests.pipelines.course_files import convert, course, declared, halves
+from tests.support.course_files import convert, course, declared, halves
 
 
 @pytest.mark.parametrize(

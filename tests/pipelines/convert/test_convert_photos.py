@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.convert import photos as convert_photos
-from pipelines.convert.photos import PhotoPlan
-from pipelines.pictures import fetching
-from pipelines.pictures.fetching import Patience
-from pipelines.pictures.photographs import Photograph, Wanted
-from pipelines.sources import Photo
+from pipelines.convert import transforms
+from pipelines.convert.sources import Photo
+from pipelines.convert.transforms import PhotoPlan
 from schemas.errors import TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from tests.pipelines import faulty_server, photo_runs
-from tests.pipelines.faulty_server import Fault, FaultyServer, listed, serving
-from tests.pipelines.photo_runs import convert, image_id, scene, written
+from storage import fetching
+from storage.fetching import Patience
+from storage.formats.images import Photograph, Wanted
+from tests.support import faulty_server, photo_runs
+from tests.support.faulty_server import Fault, FaultyServer, listed, serving
+from tests.support.photo_runs import convert, image_id, scene, written
 
 pytestmark = pytest.mark.usefixtures("alone")
 COUNT = 48
@@ -162,7 +162,7 @@ def test_too_many_rejects_stop_the_stage_and_allowing_them_fetches_nothing(root:
 
 def start(root: Path, server: FaultyServer) -> "subprocess.Popen[bytes]":
     given = {"root": root, "images-from": place(server), "in-flight": 2, "shards": 16, "direct_num_workers": 1}
-    command = [sys.executable, "-m", "pipelines", "convert", "--source", "open_images", "--dataset", "photos"]
+    command = [sys.executable, "-m", "concord", "convert", "--source", "open_images", "--dataset", "photos"]
     flags = [f"--{name}={value}" for name, value in given.items()]
     return subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL, start_new_session=True)
 
@@ -304,10 +304,10 @@ def test_requests_go_on_while_a_photograph_is_prepared(folder: Path, monkeypatch
         waited.append(time.monotonic() - began)
         return photograph
 
-    monkeypatch.setattr(convert_photos, "prepare", until_tried_again)
+    monkeypatch.setattr(transforms, "prepare", until_tried_again)
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.4)  # the first is being prepared by then
     with serving(faulty_server.folder(folder), listed({again.rpartition("/")[2]: [Fault.BUSY]})) as server:
         photos = [Photo("", place(server).format(image_id=image_id(n)), ("a",)) for n in range(2)]
         plan = PhotoPlan(None, None, Patience(), Wanted())  # type: ignore[arg-type]
-        assert asyncio.run(convert_photos.gather(photos, plan)) == [photograph] * 2
+        assert asyncio.run(transforms.gather(photos, plan)) == [photograph] * 2
     assert 0.05 < max(waited) < 5

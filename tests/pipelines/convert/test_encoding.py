@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.batches import to_ipc
 from pipelines.convert import encoding
-from pipelines.formats.numbers import class_indices
-from pipelines.sources import Records
-from schemas import examples, hashing, tfrecord
+from pipelines.convert.sources import Records
 from schemas.rejects import Reason
+from storage import hashing, tfrecord
+from storage.formats import class_indices
+from storage.parquet import to_ipc
 
 RANGE = (0.0, 255.0)
 DIGITS = tuple("0123456789")
@@ -46,7 +46,7 @@ def decode(record: bytes) -> npt.NDArray[np.uint8]:
     """The picture in a TFRecord record, read by Pillow."""
     payload = tfrecord.payload_at(record, 12, len(record) - 16)
     assert payload is not None
-    return np.asarray(Image.open(io.BytesIO(examples.decode_example(payload)[0])))
+    return np.asarray(Image.open(io.BytesIO(tfrecord.decode_example(payload)[0])))
 
 
 # --- Pixels -------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_rows_are_encoded_in_the_order_asked_for() -> None:
     for row, source_row in zip(rows, (5, 0, 3), strict=True):
         np.testing.assert_array_equal(decode(row["record"]), pixels[source_row, :, :, 0])
         payload = row["record"][12:-4]
-        image, image_id = examples.decode_example(payload)
+        image, image_id = tfrecord.decode_example(payload)
         assert row["sha256"] == hashlib.sha256(image).hexdigest()
         assert image_id == row["image_id"]
         assert {row[name] for name in ("source", "position", "reason", "detail")} == {None}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import cli
-from tests import label_files, small_dataset
-from tests.pipelines.course_files import halves
+from concord import cli
+from tests.support import label_files, small_dataset
+from tests.support.course_files import halves
 
 # What a process that training starts does, too: Python runs it as it begins.
 CHILD = """

@@ -12,22 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from concord import messages
 from models import trainer
-from models.job import TrainJob
-from pipelines import execution, telling
-from pipelines.agree.stage import agree
-from pipelines.execution import Context, StageResult
-from pipelines.generations import heirs, lineage_table
-from pipelines.generations import stage as generations
-from pipelines.generations.stage import Verbs
-from pipelines.scoring.label_stage import label
-from pipelines.train import pipeline as train
-from pipelines.train.stage import train as train_stage
-from schemas import cards, hashing, layout, products
+from models.training_job import TrainJob
+from pipelines import runner
+from pipelines.agree.driver import agree
+from pipelines.generations import driver, students
+from pipelines.generations import results as lineage_table
+from pipelines.generations.driver import Verbs
+from pipelines.label.driver import label
+from pipelines.runner import Context, StageResult
+from pipelines.train import transforms
+from pipelines.train.driver import train as train_stage
+from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.generation_settings import GenerationsSettings
-from schemas.generation_table import GENERATIONS
-from tests import small_dataset
+from schemas.tables import GENERATIONS
+from storage import hashing, model_cards, products
+from tests.support import small_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 CONTEXT = ("--direct_num_workers=1",)
@@ -49,7 +51,7 @@ STUDY = GenerationsSettings(
 def train_here(jobs: Sequence[TrainJob]) -> list[str]:
     """Train in this process, which has TensorFlow already."""
     for job in jobs:
-        execution.count_element("train", 1)
+        runner.count_element("train", 1)
         trainer.train(job, lambda said: None)
     return [job.folder for job in jobs]
 
@@ -57,7 +59,7 @@ def train_here(jobs: Sequence[TrainJob]) -> list[str]:
 def run(root: str, settings: GenerationsSettings, force: bool = False) -> list[StageResult]:
     context, verbs = Context(root, CONTEXT, force), Verbs(train_stage, label, agree)
     results: list[StageResult] = []
-    for step in generations.steps(settings, context, verbs):
+    for step in driver.steps(settings, context, verbs):
         found = step()
         results += found if isinstance(found, list) else [found]
     return results
@@ -74,7 +76,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[StageResu
     root = str(tmp_path_factory.mktemp("generations"))
     small_dataset.write_learnable(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "train_models", train_here)
+        patch.setattr(transforms, "train_models", train_here)
         return root, run(root, STUDY)
 
 
@@ -150,7 +152,7 @@ def test_a_cut_that_leaves_no_label_is_left_out_with_a_row(study: tuple[str, lis
     assert one[2] == "left out: its teacher line_g1_c999999_s4 was left out"
     assert found[["accuracy", "taught", "lost", "n"]].isna().all(axis=None)
     assert found["seeds"].tolist() == [0, 0, 0, 0]
-    assert telling.taught(results[-1])[3].endswith("cut 0.999999: left out, no label is so sure")
+    assert messages.taught(results[-1])[3].endswith("cut 0.999999: left out, no label is so sure")
     with pytest.raises(IncompleteError):
         products.label_set(root, "small", "line_g1_c999999_s4", "test")
 
@@ -161,11 +163,11 @@ def test_nothing_but_a_teachers_pool_is_learnt(study: tuple[str, list[StageResul
     pool = set(ids[hashing.in_pool(ids.tolist(), 0.7)])
     assert set(labels(root, "line_g1_c60_s4_pool", "train").index) == pool
     assert set(labels(root, "line_taught", "train").index) == set(ids) - pool
-    for heir in heirs.everyone(STUDY):
-        told = heirs.training(STUDY, heir)
+    for heir in students.everyone(STUDY):
+        told = students.training(STUDY, heir)
         if heir.cut == 0.999999:
             continue
-        card = cards.require_card(layout.model(root, "small", heir.annotator))
+        card = model_cards.require_card(layout.model(root, "small", heir.annotator))
         assert (card["training_labels"], card["settings"]["min_confidence"]) == (heir.label_set, heir.cut or 0.0)
         assert told.epochs == (3 if heir.generation == 0 else 2)
 
@@ -189,19 +191,19 @@ def test_a_mean_is_over_the_seeds_that_are_there_and_its_interval_students() -> 
 
 def test_each_line_of_heirs_keeps_to_its_seed_and_cut() -> None:
     told = dataclasses.replace(STUDY, seeds=(1, 2), cuts=(0.0, 0.9), generations=3)
-    by_name = {heir.annotator: heir for heir in heirs.everyone(told)}
+    by_name = {heir.annotator: heir for heir in students.everyone(told)}
     assert len(by_name) == 2 * (2 + 1 + 3 * 2)
     assert by_name["line_g3_c90_s2"].teacher == "line_g2_c90_s2"
     assert by_name["line_g1_c90_s2"].teacher == "line_g0_s2"
     assert by_name["line_g1_c90_s2"].label_set == "line_g0_s2_pool"
-    assert heirs.training(told, by_name["line_g2_c90_s2"]).seed == 2
+    assert students.training(told, by_name["line_g2_c90_s2"]).seed == 2
     alone = dataclasses.replace(told, teacher="", teacher_train={})
-    assert [heir.annotator for heir in heirs.references(alone)] == ["line_all_s1", "line_all_s2"]
-    assert heirs.training(alone, heirs.founders(alone)[0]).epochs == 2
+    assert [heir.annotator for heir in students.references(alone)] == ["line_all_s1", "line_all_s2"]
+    assert students.training(alone, students.initial_teachers(alone)[0]).epochs == 2
 
 
 def test_it_tells_a_line_a_generation(study: tuple[str, list[StageResult]]) -> None:
-    told = telling.taught(study[1][-1])
+    told = messages.taught(study[1][-1])
     starts = ["people, the taught share", "people, everything", "generation 0", "generation 1", "generation 2"]
     assert [line.partition(": ")[0] for line in told] == [f"small/line, {start}" for start in starts]
     assert told[3].count("labels of machines") == 2
@@ -214,10 +216,10 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_its_own_heirs(
     root = str(shutil.copytree(study[0], tmp_path / "root"))
     before = rows(root)
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "run", lambda *_: pytest.fail("a pipeline was run"))
+        patch.setattr(runner, "run", lambda *_: pytest.fail("a pipeline was run"))
         assert not any(result.made for result in run(root, STUDY))
     shutil.rmtree(layout.labels(root, "small", "line_g1_c60_s4_pool", "train"))
-    monkeypatch.setattr(train, "train_models", lambda jobs: pytest.fail("a network was trained again"))
+    monkeypatch.setattr(transforms, "train_models", lambda jobs: pytest.fail("a network was trained again"))
     made = [result.product for result in run(root, STUDY) if result.made]
     assert made == ["small/line_g1_c60_s4_pool"]
     pd.testing.assert_frame_equal(rows(root), before)

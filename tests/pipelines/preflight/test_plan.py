@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines import cli
+from concord import cli
 from pipelines.preflight import paces, places, sizes
-from schemas import jsonfile, layout, tables
-from tests import plans
+from schemas import layout, tables
+from storage import json_files, parquet
+from tests.support import plans
 
 CONVERT = 'dataset = "drawn"\n[convert]\nsource = "svhn_h5"\nshards = 8\ninput = "{input}"\n'
 
@@ -231,8 +232,8 @@ def test_past_runs_are_gone_by_where_the_root_has_any(sample_h5: str, tmp_path: 
         "configuration": {"convert": {"source": "svhn_h5", "input": []}, "beam_flags": ["--direct_num_workers=2"]},
         "stages": [{**result, "counts": {"in": 100, "out": 100, "rejected": {}}}],
     }
-    jsonfile.write(layout.run_manifest(root, "20260101T000000Z-0000"), run)
-    jsonfile.write(layout.run_manifest(root, "20260102T000000Z-0000"), {"stages": "damaged"})
+    json_files.write(layout.run_manifest(root, "20260101T000000Z-0000"), run)
+    json_files.write(layout.run_manifest(root, "20260102T000000Z-0000"), {"stages": "damaged"})
     found = plans.plan([run_file], root, "--direct_num_workers=4")
     step = plans.steps(found)["convert", "drawn"]
     assert step["basis"] == "past runs"
@@ -257,7 +258,7 @@ def test_tables_are_as_large_as_they_are_taken_to_be(rows: int, shards: int, tmp
             }
         )
         assert isinstance(labels, pa.Table)
-        tables.write(str(tmp_path / layout.parquet_shard(shard, shards)), labels, "f" * 16, '{"in": 1}')
+        parquet.write(str(tmp_path / layout.parquet_shard(shard, shards)), labels, "f" * 16, '{"in": 1}')
     actual = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert actual / 1.5 < sizes.label_bytes(rows, shards) < actual * 1.5
 

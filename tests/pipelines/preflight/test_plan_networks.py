@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from pipelines.preflight import paces, sizes
-from pipelines.train.stage import HEADS_A_PROCESS
+from pipelines.train.driver import HEADS_A_PROCESS
 from schemas import plugins
-from tests import plans
+from tests.support import plans
 
 HEAD = 'dataset = "drawn"\n'
 
@@ -97,7 +97,7 @@ def test_every_network_has_its_figures() -> None:
 def test_weights_are_as_many_as_keras_counts(name: str, side: int) -> None:
     from models import networks
     from models.heads import Head
-    from schemas.products import MULTICLASS
+    from schemas.manifests import MULTICLASS
 
     shape = (side, side, paces.NETWORKS[name].shape[2])
     model = plugins.load(networks, "network", name).build(shape, Head(MULTICLASS, 10))

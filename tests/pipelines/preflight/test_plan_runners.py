@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipelines.confirm import stage as confirm_stage
-from pipelines.execution import Context
+from pipelines.chain import load_run_file
+from pipelines.confirm import driver
 from pipelines.preflight import places
-from schemas import runfile, storage
-from tests import plans
+from pipelines.runner import Context
+from storage import stores
+from tests.support import plans
 
 CONVERT = 'dataset = "drawn"\n[convert]\nsource = "svhn_h5"\nshards = 8\ninput = "{input}"\n'
 DATAFLOW = ("--runner=DataflowRunner", "--project=ours", "--region=europe-west4", "--temp_location=gs://b/temp")
@@ -54,13 +55,13 @@ def test_a_root_and_inputs_in_a_store_are_fine(
     store: str, sample_h5: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     place = request.getfixturevalue(f"{store}_place")
-    storage.write_bytes(f"{place}/in/drawn.h5", Path(sample_h5).read_bytes())
+    stores.write_bytes(f"{place}/in/drawn.h5", Path(sample_h5).read_bytes())
     found = plans.plan([written(tmp_path, f"{place}/in/drawn.h5")], f"{place}/root")
     assert found["ok"], found["problems"]
     assert plans.steps(found)["convert", "drawn"]["records_in"] == 640
     assert found["free_bytes"] is None
-    assert storage.list_tree(f"{place}/root") == {}
-    assert set(storage.list_tree(place)) == {"in/drawn.h5"}
+    assert stores.list_tree(f"{place}/root") == {}
+    assert set(stores.list_tree(place)) == {"in/drawn.h5"}
 
 
 def test_a_bucket_that_is_not_there_and_an_input_that_is_not_are_told_apart(s3_place: str, tmp_path: Path) -> None:
@@ -89,12 +90,12 @@ def test_a_store_that_does_not_answer_is_told_soon(
 ) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv(variable, address)
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
     began = time.monotonic()
     by_root = plans.problems(plans.plan([written(tmp_path, sample_h5)], f"{scheme}://pictures/root"))
     by_input = plans.problems(plans.plan([written(tmp_path, f"{scheme}://pictures/in.h5")], tmp_path / "root"))
     assert time.monotonic() - began < 10
-    storage._remote.cache_clear()
+    stores._remote.cache_clear()
     assert [one.partition(":")[0] for one in (*by_root, *by_input)] == ["root", "convert"]
     for problem in (*by_root, *by_input):
         assert f"nothing answers at {address}, which {variable} names" in problem
@@ -104,7 +105,7 @@ def test_a_store_that_never_ends_answering_is_given_up(
     tmp_path: Path, sample_h5: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(storage, "list_stats", lambda _: time.sleep(30))
+    monkeypatch.setattr(stores, "list_stats", lambda _: time.sleep(30))
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     began = time.monotonic()
     [found] = plans.problems(plans.plan([written(tmp_path, sample_h5)], "s3://slow/root"))
@@ -141,12 +142,12 @@ def test_dataflow_needs_its_project_region_and_buckets(sample_h5: str, tmp_path:
     for part in ("needs --project", "needs --region", "needs --temp_location", "give --root gs://BUCKET/out"):
         assert part in found
     assert f"convert: Dataflow's workers cannot reach '{sample_h5}', which lies on this machine" in found
-    storage.write_bytes(f"{gs_place}/drawn.h5", Path(sample_h5).read_bytes())
+    stores.write_bytes(f"{gs_place}/drawn.h5", Path(sample_h5).read_bytes())
     assert plans.plan([written(tmp_path, f"{gs_place}/drawn.h5")], f"{gs_place}/root", *DATAFLOW)["ok"]
 
 
 def test_dataflow_hours_are_the_work_of_all_workers(sample_h5: str, tmp_path: Path, gs_place: str) -> None:
-    storage.write_bytes(f"{gs_place}/drawn.h5", Path(sample_h5).read_bytes())
+    stores.write_bytes(f"{gs_place}/drawn.h5", Path(sample_h5).read_bytes())
     run_file = written(tmp_path, f"{gs_place}/drawn.h5", '[[train]]\nnetwork = "cnn2"\nepochs = 9\n[label]\n')
     flags = (*DATAFLOW, "--machine_type=n1-standard-8", "--max_num_workers=4")
     found = plans.plan([run_file], f"{gs_place}/root", *flags)
@@ -176,7 +177,7 @@ def test_photographs_that_cannot_be_fetched_are_told_before_all_are_asked_for(tm
     assert found["ok"], found["problems"]  # which photographs is not known yet
     step = plans.steps(found)["confirm", "cats"]
     assert (step["state"], step["records_in"], step["exact"]) == ("to do", 80, False)
-    confirm_stage.confirm(runfile.load(str(run_file), "").confirm, Context(str(tmp_path / "root")))  # type: ignore[arg-type]
+    driver.confirm(load_run_file(str(run_file), "").confirm, Context(str(tmp_path / "root")))  # type: ignore[arg-type]
     found = plans.plan([run_file], tmp_path / "root")
     assert plans.steps(found)["confirm", "cats"]["state"] == "done"
     [problem] = plans.problems(found)

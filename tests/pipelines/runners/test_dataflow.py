@@ -1,7 +1,7 @@
 """Whole chains on a Dataflow service on loopback: what every stage's job holds, and that it runs with nothing local.
 
 The command line runs as a user runs it, Beam's own DataflowRunner stages into an emulator of Google Cloud Storage and
-hands its jobs in; the service runs them with the staged package alone (`tests/dataflow_service.py`).
+hands its jobs in; the service runs them with the staged package alone (`tests/support/dataflow_service.py`).
 """
 
 import base64
@@ -27,10 +27,10 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.resources import AcceleratorHint, MinRamHint
 
-from schemas import storage
 from schemas.fields import GPU_HINT
-from tests import dataflow_service, read_only, servers
-from tests.dataflow_service import Job, Service
+from storage import stores
+from tests.support import dataflow_service, read_only, servers
+from tests.support.dataflow_service import Job, Service
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
 
@@ -104,7 +104,7 @@ DRIVER = """
 import time, types
 import apache_beam.runners.dataflow.dataflow_runner as runner
 runner.time = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.2))  # it looks every 5 seconds
-from pipelines.cli import entry
+from concord.cli import entry
 entry()
 """
 
@@ -150,16 +150,16 @@ def cloud(google_server: dict[str, str], tmp_path_factory: pytest.TempPathFactor
         key = {"GOOGLE_APPLICATION_CREDENTIALS": dataflow_service.credentials(scratch, service.url)}
         service.environment = {**google_server, **key}
         patch.setenv("STORAGE_EMULATOR_HOST", google_server["STORAGE_EMULATOR_HOST"])
-        storage._remote.cache_clear()
+        stores._remote.cache_clear()
         yield Cloud(service, service.environment, scratch)
-        storage._remote.cache_clear()
+        stores._remote.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def ran(cloud: Cloud) -> str:
     """What `concord run` of both chains printed."""
     files = []
-    storage.write_bytes(f"{ROOT}/sample/vendor.csv", b"image_id,label\ntest-0000001,3\n")
+    stores.write_bytes(f"{ROOT}/sample/vendor.csv", b"image_id,label\ntest-0000001,3\n")
     for name, text in {"chain": CHAIN, "scenes": SCENES}.items():
         (cloud.scratch / f"{name}.toml").write_text(text)
         files.append(str(cloud.scratch / f"{name}.toml"))
@@ -171,7 +171,7 @@ def ran(cloud: Cloud) -> str:
 
 def staged(job: Job) -> beam_runner_api_pb2.Pipeline:
     options = job.asked["environment"]["sdkPipelineOptions"]["options"]
-    return beam_runner_api_pb2.Pipeline.FromString(storage.read_bytes(options["pipelineUrl"]))
+    return beam_runner_api_pb2.Pipeline.FromString(stores.read_bytes(options["pipelineUrl"]))
 
 
 def texts(message: Any) -> Iterator[bytes]:
@@ -220,7 +220,7 @@ def test_a_job_is_called_and_staged_as_asked(cloud: Cloud, ran: str, stage: str)
     assert set(packages) == {"concord-0.1.0.tar.gz", "extra_packages.txt"}
     for location in packages.values():
         assert location.startswith(f"storage.googleapis.com/{servers.BUCKET}/temp/staging/{name}")
-        assert storage.stat(location.replace("storage.googleapis.com/", "gs://")) is not None
+        assert stores.stat(location.replace("storage.googleapis.com/", "gs://")) is not None
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -279,13 +279,13 @@ def test_every_environment_is_the_asked_image_with_our_package(cloud: Cloud, ran
 def test_the_staged_package_is_the_code_with_its_data_and_no_tests(cloud: Cloud, ran: str) -> None:
     packages = cloud.job("agree-drawn").asked["environment"]["workerPools"][0]["packages"]
     (location,) = [package["location"] for package in packages if package["name"].startswith("concord")]
-    data = storage.read_bytes(location.replace("storage.googleapis.com/", "gs://"))
+    data = stores.read_bytes(location.replace("storage.googleapis.com/", "gs://"))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"setup.py", "pyproject.toml", "schemas/storage.py", "models/trainer.py", "analysis/joined.sql"} <= names
-    assert {"pipelines/runs/scenes.toml", "analysis/templates/report.css"} <= names
+    assert {"setup.py", "pyproject.toml", "storage/stores.py", "models/trainer.py", "analysis/joined.sql"} <= names
+    assert {"samples/scenes.toml", "analysis/templates/report.css"} <= names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "studies")) or "__pycache__" in name]
-    assert len(storage.list_tree(f"{TEMP}/packages")) == 1, "the same package is uploaded once"
+    assert len(stores.list_tree(f"{TEMP}/packages")) == 1, "the same package is uploaded once"
 
 
 def test_the_driver_waits_for_every_job_and_keeps_its_counters(cloud: Cloud, ran: str) -> None:
@@ -297,8 +297,8 @@ def test_the_driver_waits_for_every_job_and_keeps_its_counters(cloud: Cloud, ran
     assert "144 in = 144 out + 0 rejected" in ran
     (manifest,) = [
         found
-        for name in storage.list_files(f"{ROOT}/runs")
-        if (found := json.loads(storage.read_bytes(f"{ROOT}/runs/{name}")))["configuration"].get("train")
+        for name in stores.list_files(f"{ROOT}/runs")
+        if (found := json.loads(stores.read_bytes(f"{ROOT}/runs/{name}")))["configuration"].get("train")
     ]
     counters = {stage["stage"]: stage["counters"] for stage in manifest["stages"]}
     assert counters["convert"]["convert.read.elements"] >= 3
@@ -307,7 +307,7 @@ def test_the_driver_waits_for_every_job_and_keeps_its_counters(cloud: Cloud, ran
 
 
 def test_what_the_jobs_have_made_is_whole(cloud: Cloud, ran: str) -> None:
-    done = cloud.run("-m", "pipelines", "verify", "--root", ROOT)
+    done = cloud.run("-m", "concord", "verify", "--root", ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -321,7 +321,7 @@ def test_a_second_run_starts_no_job(cloud: Cloud, ran: str) -> None:
 
 def test_a_worker_s_error_comes_back_as_itself(cloud: Cloud, ran: str) -> None:
     bad = f"{ROOT}/sample/bad.csv"
-    storage.write_bytes(bad, b"image_id,label\n" + b"nobody,4\n" * 20)
+    stores.write_bytes(bad, b"image_id,label\n" + b"nobody,4\n" * 20)
     flags = ["--dataset=drawn", "--annotator=bad", "--split=test", f"--input={bad}", f"--root={ROOT}"]
     done = cloud.run("-c", DRIVER, "import", *flags, *cloud.flags)
     assert done.returncode == 1
@@ -330,15 +330,15 @@ def test_a_worker_s_error_comes_back_as_itself(cloud: Cloud, ran: str) -> None:
 
 def test_a_flex_template_launches_a_chain_whose_driver_runs_on_a_worker(cloud: Cloud, ran: str) -> None:
     run_file, job_file = f"{ROOT}/again.toml", f"{TEMP}/launch/job_object"
-    storage.write_bytes(run_file, b'dataset = "drawn"\n[agree]\nannotators = ["vendor", "human"]\n')
+    stores.write_bytes(run_file, b'dataset = "drawn"\n[agree]\nannotators = ["vendor", "human"]\n')
     launched = cloud.run(
-        str(read_only.ROOT / "dataflow/launch.py"),
+        str(read_only.ROOT / "deploy/dataflow/launch.py"),
         *(f"--run_file={run_file}", f"--root={ROOT}", "--accelerator=none", f"--template_location={job_file}"),
         *("--job_name=launched", *cloud.flags),
     )
     assert launched.returncode == 0, launched.stderr[-2000:]
     before = len(cloud.service.jobs)
-    asked = json.loads(storage.read_bytes(job_file))
+    asked = json.loads(stores.read_bytes(job_file))
     assert (asked["name"], before) == ("launched", len(cloud.service.jobs))
     (pool,) = asked["environment"]["workerPools"]
     assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (1, 1)
@@ -352,4 +352,4 @@ def test_a_flex_template_launches_a_chain_whose_driver_runs_on_a_worker(cloud: C
     started = list(cloud.service.jobs.values())[-1].asked
     assert started["name"].startswith("concord-agree-drawn-")
     assert started["environment"]["workerPools"][0]["numWorkers"] == 3
-    assert storage.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/a=vendor")
+    assert stores.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/a=vendor")

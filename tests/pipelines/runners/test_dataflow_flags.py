@@ -19,12 +19,14 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
 from google.cloud.dataflow import JobState
 
-from pipelines import cli, execution
+from concord import cli
+from pipelines import runner
+from pipelines.chain import load_run_file
 from pipelines.runners import dataflow, worker_package
-from schemas import runfile
+from schemas import run_files
 from schemas.errors import InputError
 from schemas.fields import GPU_HINT, accelerator_hint
-from schemas.runfile import RunFile
+from schemas.run_files import RunFile
 from schemas.settings import ExplainSettings, LabelSettings
 from schemas.train_settings import FeatureSettings, TrainSettings
 
@@ -46,7 +48,7 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def chain(**content: Any) -> RunFile:
-    return runfile.parse({"dataset": "drawn", **content})
+    return run_files.parse({"dataset": "drawn", **content})
 
 
 @pytest.mark.parametrize("name", ["DataflowRunner", "dataflow", "dataflowrunner"])
@@ -58,13 +60,13 @@ def test_it_is_known_by_each_of_its_names(name: str) -> None:
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner=FlinkRunner", "--project=dataflow"]])
 def test_no_other_runner_is_taken_for_it(flags: list[str], staged: list[str]) -> None:
     assert not dataflow.is_asked(flags)
-    options = execution.pipeline_options(tuple(flags), "concord train drawn")
+    options = runner.pipeline_options(tuple(flags), "concord train drawn")
     assert options.view_as(SetupOptions).extra_packages is None
     assert staged == []
 
 
 def test_options_are_completed(staged: list[str]) -> None:
-    options = execution.pipeline_options((*CLOUD, "--extra_package=theirs.tar.gz"), "concord train house_numbers_")
+    options = runner.pipeline_options((*CLOUD, "--extra_package=theirs.tar.gz"), "concord train house_numbers_")
     cloud = options.view_as(GoogleCloudOptions)
     assert options.view_as(StandardOptions).runner == "DataflowRunner"
     assert cloud.staging_location == "gs://bucket/temp/staging"
@@ -74,7 +76,7 @@ def test_options_are_completed(staged: list[str]) -> None:
 
 
 def test_a_setup_file_of_the_user_s_own_is_taken_instead(staged: list[str]) -> None:
-    options = execution.pipeline_options((*CLOUD, "--setup_file=./setup.py", "--staging_location=gs://b/s"), "concord")
+    options = runner.pipeline_options((*CLOUD, "--setup_file=./setup.py", "--staging_location=gs://b/s"), "concord")
     assert options.view_as(SetupOptions).extra_packages is None
     assert options.view_as(GoogleCloudOptions).staging_location == "gs://b/s"
     assert staged == []
@@ -93,19 +95,19 @@ def test_job_names_are_such_as_the_service_takes_and_differ(asked: str) -> None:
 def test_what_is_missing_is_named(left_out: str) -> None:
     flags = tuple(flag for flag in CLOUD if not flag.startswith(f"--{left_out}"))
     with pytest.raises(InputError, match=rf"DataflowRunner needs --{left_out}: give .*BUCKET="):
-        execution.pipeline_options(flags, "concord")
+        runner.pipeline_options(flags, "concord")
 
 
 @pytest.mark.parametrize("flag", ["--template_location=gs://b/t", "--dry_run=True"])
 def test_what_makes_no_job_is_refused(flag: str) -> None:
     with pytest.raises(InputError, match=r"makes no job, .* flex template"):
-        execution.pipeline_options((*CLOUD, flag), "concord")
+        runner.pipeline_options((*CLOUD, flag), "concord")
 
 
 @pytest.mark.parametrize("flag", ["--temp_location=/tmp/x", "--staging_location=out"])
 def test_local_places_for_staging_are_refused(flag: str) -> None:
     with pytest.raises(InputError, match=rf"{flag.partition('=')[0]} must lie in a bucket"):
-        execution.pipeline_options((*CLOUD, flag), "concord")
+        runner.pipeline_options((*CLOUD, flag), "concord")
 
 
 @pytest.mark.parametrize("root", ["out", "./out", "/data/out"])
@@ -148,8 +150,8 @@ def test_what_the_driver_reads_may_be_local() -> None:
 
 
 def test_both_samples_and_every_study_could_run_there() -> None:
-    for path in [*(ROOT / "pipelines/runs").glob("*.toml"), *(ROOT / "studies").glob("*.toml")]:
-        dataflow.check_places("gs://b/out", runfile.load(str(path), "gs://b/out", "gs://b/data"))
+    for path in [*(ROOT / "samples").glob("*.toml"), *(ROOT / "studies").glob("*.toml")]:
+        dataflow.check_places("gs://b/out", load_run_file(str(path), "gs://b/out", "gs://b/data"))
 
 
 HINTS = {
@@ -194,7 +196,7 @@ def test_one_flag_changes_what_every_network_of_a_chain_runs_on() -> None:
         agree={"annotators": ["a", "b"]},
         generations={"network": "cnn1", "train": {"epochs": 2}, "teacher": "ann1"},
     )
-    changed = runfile.hinted(whole, {"accelerator": "none", "min_ram": "8GB"})
+    changed = run_files.hinted(whole, {"accelerator": "none", "min_ram": "8GB"})
     for one in (*changed.train, changed.features, changed.label, changed.explain):
         assert one is not None
         assert (one.accelerator, one.min_ram) == ("", "8GB")
@@ -204,7 +206,7 @@ def test_one_flag_changes_what_every_network_of_a_chain_runs_on() -> None:
     assert study.teacher_train == {"accelerator": "none", "min_ram": "8GB"}
     assert whole.generations is not None
     assert study.identity() == whole.generations.identity()
-    assert runfile.hinted(whole, {}) is whole
+    assert run_files.hinted(whole, {}) is whole
 
 
 def asking(hint: str, flags: tuple[str, ...]) -> list[str]:
@@ -239,7 +241,7 @@ def test_an_interrupted_driver_cancels_its_job(monkeypatch: pytest.MonkeyPatch) 
         return True
 
     client = SimpleNamespace(get_job=lambda _: job, modify_job_state=modify)
-    options = execution.pipeline_options(CLOUD, "concord")
+    options = runner.pipeline_options(CLOUD, "concord")
     result = DataflowPipelineResult(job, SimpleNamespace(dataflow_client=client), options)
     with dataflow.watched(result):
         pass

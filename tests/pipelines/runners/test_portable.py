@@ -11,7 +11,7 @@ import grpc
 import pytest
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions, PortableOptions
 
-from pipelines import execution
+from pipelines import runner as execution
 from pipelines.runners import portable
 from schemas.errors import InputError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runners import worker_package
-from schemas import storage
+from storage import stores
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,7 +26,11 @@ def wheel(data: bytes, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     package = folder / "concord-0.1.0.tar.gz"
     package.write_bytes(data)
-    environment = {**os.environ, "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_CACHE_DIR": "1"}  # as in dataflow/Dockerfile
+    environment = {
+        **os.environ,
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_NO_CACHE_DIR": "1",
+    }  # as in deploy/dataflow/Dockerfile
     command = [
         sys.executable,
         "-m",
@@ -84,11 +88,11 @@ def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(tmp_path: 
     installed = wheel(data, tmp_path / "installed")
     code = {name: content for name, content in cloned.items() if ".dist-info/" not in name}
     assert {name: content for name, content in installed.items() if ".dist-info/" not in name} == code
-    assert {"pipelines/cli.py", "pipelines/runs/scenes.toml", "analysis/joined.sql"} <= code.keys()
+    assert {"concord/cli.py", "samples/scenes.toml", "analysis/joined.sql"} <= code.keys()
     assert not [name for name in code if name.split("/")[0] not in worker_package.PACKAGES]
     about = "concord-0.1.0.dist-info"
     for made in (cloned, installed):
-        assert b"concord = pipelines.cli:entry" in made[f"{about}/entry_points.txt"]
+        assert b"concord = concord.cli:entry" in made[f"{about}/entry_points.txt"]
     needed = [set(made[f"{about}/METADATA"].decode().split("\n\n")[0].splitlines()) for made in (cloned, installed)]
     of_both = [
         {line for line in lines if line.startswith("Requires-Dist") and "extra ==" not in line} for lines in needed
@@ -102,4 +106,4 @@ def test_it_is_put_once_where_its_content_says(tmp_path: Path) -> None:
     written = os.stat(path).st_mtime_ns
     assert worker_package.stage(str(tmp_path)) == path
     assert os.stat(path).st_mtime_ns == written
-    assert storage.read_bytes(path) == worker_package.source_distribution()
+    assert stores.read_bytes(path) == worker_package.source_distribution()

@@ -8,44 +8,44 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.train import gpus
+from pipelines.train import transforms
 
 
 @pytest.fixture(autouse=True)
 def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(gpus, "_WAIT", 0.02)
+    monkeypatch.setattr(transforms, "_WAIT", 0.02)
 
 
 def hold(count: int, seconds: float, told: "multiprocessing.Queue[tuple[list[int], float, float]]") -> None:
-    with gpus.claimed(count) as found:
+    with transforms.claim_gpus(count) as found:
         began = time.monotonic()
         time.sleep(seconds)
         told.put((found, began, time.monotonic()))
 
 
 def test_gpus_are_those_that_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert gpus.available() == [3, 5]
+    assert transforms.available() == [3, 5]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpus.available() == []
+    assert transforms.available() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "none")
-    assert gpus.available() == []
+    monkeypatch.setattr(transforms, "_DRIVER", tmp_path / "none")
+    assert transforms.available() == []
     for name in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / "driver" / name).mkdir(parents=True)
-    monkeypatch.setattr(gpus, "_DRIVER", tmp_path / "driver")
-    assert gpus.available() == [0, 1]
+    monkeypatch.setattr(transforms, "_DRIVER", tmp_path / "driver")
+    assert transforms.available() == [0, 1]
 
 
 def test_where_there_are_none_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with gpus.claimed(1) as first, gpus.claimed(2) as second:
+    with transforms.claim_gpus(1) as first, transforms.claim_gpus(2) as second:
         assert (first, second) == ([], [])
 
 
 def test_more_than_there_are_means_all() -> None:
-    with gpus.claimed(4) as found, gpus.claimed(0) as none:
+    with transforms.claim_gpus(4) as found, transforms.claim_gpus(0) as none:
         assert (found, none) == ([3, 5], [])
 
 
@@ -70,12 +70,12 @@ def test_no_two_trainings_have_one_gpu_at_a_time() -> None:
 
 def free(number: int) -> bool:
     with ExitStack() as held:
-        return gpus._lock(number, held)
+        return transforms._lock(number, held)
 
 
 def wait_until(wanted: bool) -> None:
     until = time.monotonic() + 10
-    while [free(number) for number in gpus.available()] != [wanted, wanted]:
+    while [free(number) for number in transforms.available()] != [wanted, wanted]:
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -88,5 +88,5 @@ def test_a_process_that_is_killed_lets_go() -> None:
     os.kill(process.pid or 0, 9)
     process.join()
     wait_until(True)
-    with gpus.claimed(2) as found:
+    with transforms.claim_gpus(2) as found:
         assert found == [3, 5]

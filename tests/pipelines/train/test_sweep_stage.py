@@ -9,17 +9,18 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from models import saved, trainer
-from models.job import TrainJob
-from pipelines import execution
-from pipelines.execution import Context, StageResult
-from pipelines.train import pipeline as train
-from pipelines.train.stage import plan
-from pipelines.train.stage import train as train_stage
-from schemas import cards, layout, products
+from models import saved_models, trainer
+from models.training_job import TrainJob
+from pipelines import runner
+from pipelines.runner import Context, StageResult
+from pipelines.train import transforms
+from pipelines.train.driver import plan
+from pipelines.train.driver import train as train_stage
+from schemas import layout
 from schemas.errors import ConcordError, InputError
 from schemas.train_settings import TrainSettings
-from tests import small_dataset
+from storage import model_cards, products
+from tests.support import small_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 ONE_WORKER = ("--direct_num_workers=1",)
@@ -39,7 +40,7 @@ failing: set[str] = set()
 def train_here(jobs: Sequence[TrainJob]) -> list[str]:
     """Train in this process, which has TensorFlow already."""
     [job] = jobs
-    execution.count_element("train", 1)
+    runner.count_element("train", 1)
     if job.member in failing:
         raise ConcordError(f"{job.title} was killed")
     trainer.train(job, lambda said: None)
@@ -49,7 +50,7 @@ def train_here(jobs: Sequence[TrainJob]) -> list[str]:
 def pretend(jobs: Sequence[TrainJob]) -> list[str]:
     """Write what a training writes, without training."""
     [job] = jobs
-    execution.count_element("train", 1)
+    runner.count_element("train", 1)
     if job.member in failing:
         raise ConcordError(f"{job.title} was killed")
     images = products.image_set(job.root, "small", "1.0.0")
@@ -59,14 +60,14 @@ def pretend(jobs: Sequence[TrainJob]) -> list[str]:
     metrics = {"loss": 1.0, "val_accuracy": job.settings.learning_rate, "epochs": 1, "best_epoch": 1}
     files = {"files": {"model.keras": {"size": len(job.fingerprint)}}, "parameters": 1, "weights_sha256": "w"}
     evaluation = {"evaluation": {"test": {"images": 1, "accuracy": 0.5}}, "history": {"loss": [1.0]}}
-    cards.write_card(job.folder, {**facts, "metrics": metrics, **evaluation, **files})
+    model_cards.write_card(job.folder, {**facts, "metrics": metrics, **evaluation, **files})
     return [job.folder]
 
 
 @pytest.fixture
 def pretended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root with the dataset `small`, where trainings are only pretended."""
-    monkeypatch.setattr(train, "train_models", pretend)
+    monkeypatch.setattr(transforms, "train_models", pretend)
     failing.clear()
     small_dataset.write_learnable(tmp_path, sizes={"train": 10, "validation": 10, "test": 10})
     return tmp_path
@@ -77,7 +78,7 @@ def run(root: Path, *trainings: TrainSettings, force: bool = False) -> list[Stag
 
 
 def card(root: Path, name: str, member: str = "") -> dict[str, Any]:
-    return cards.require_card(str(Path(layout.model(str(root), "small", name), member)))
+    return model_cards.require_card(str(Path(layout.model(str(root), "small", name), member)))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[StageR
     failing.clear()
     small_dataset.write_learnable(root)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train, "train_models", train_here)
+        patched.setattr(transforms, "train_models", train_here)
         return root, run(root, SWEEP, FOLDS)
 
 
@@ -112,7 +113,7 @@ def test_a_sweep_fans_out_and_its_best_run_is_kept(trained: tuple[Path, list[Sta
 
 
 def weights(root: Path, name: str) -> Sequence[Any]:
-    found: Sequence[Any] = saved.load(layout.model(str(root), "small", name)).get_weights()
+    found: Sequence[Any] = saved_models.load(layout.model(str(root), "small", name)).get_weights()
     return found
 
 
@@ -135,7 +136,7 @@ def test_a_second_call_does_nothing(trained: tuple[Path, list[StageResult]], mon
     def no_pipeline(*_: object) -> None:
         raise RuntimeError("a pipeline was run")
 
-    monkeypatch.setattr(execution, "run", no_pipeline)
+    monkeypatch.setattr(runner, "run", no_pipeline)
     root, before = trained
     results = run(root, SWEEP, FOLDS)
     assert [(result.made, result.counts) for result in results] == [(False, result.counts) for result in before]
@@ -145,7 +146,7 @@ def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) ->
     failing.add("sweep/003")
     with pytest.raises(ConcordError, match="swept/sweep/003 was killed"):
         run(pretended, SWEEP)
-    assert cards.find_card(layout.model(str(pretended), "small", "swept")) is None
+    assert model_cards.find_card(layout.model(str(pretended), "small", "swept")) is None
     done = sorted(path.parent.name for path in Path(pretended, "models").rglob("model.json"))
     assert 0 < len(done) < 6 and "003" not in done
     before = {path: path.stat().st_mtime_ns for path in Path(pretended, "models").rglob("model.json")}
@@ -217,14 +218,14 @@ def test_weights_in_a_file_are_found_from_any_working_directory(
 def test_a_members_checkpoint_is_dropped_only_if_forced(pretended: Path) -> None:
     run(pretended, FOLDS)
     member = Path(layout.model(str(pretended), "small", "folded"), "fold", "1")
-    (member / cards.CHECKPOINT_FILE).write_bytes(b"state")
-    (member / cards.CARD_FILE).unlink()
-    Path(layout.model(str(pretended), "small", "folded"), cards.CARD_FILE).unlink()
+    (member / model_cards.CHECKPOINT_FILE).write_bytes(b"state")
+    (member / model_cards.CARD_FILE).unlink()
+    Path(layout.model(str(pretended), "small", "folded"), model_cards.CARD_FILE).unlink()
     [result] = run(pretended, FOLDS)
     assert result.counters["train.elements"] == 1
-    assert (member / cards.CHECKPOINT_FILE).exists()
+    assert (member / model_cards.CHECKPOINT_FILE).exists()
     run(pretended, FOLDS, force=True)
-    assert not (member / cards.CHECKPOINT_FILE).exists()
+    assert not (member / model_cards.CHECKPOINT_FILE).exists()
 
 
 def test_a_run_that_cannot_be_is_named_before_anything_is_trained(pretended: Path) -> None:

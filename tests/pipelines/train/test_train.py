@@ -14,18 +14,20 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from models import saved
-from models.job import TrainJob
-from models.quiet import tensorflow as tf
-from pipelines import execution, telling
-from pipelines.execution import Context
-from pipelines.train.pipeline import TrainModels, epoch_line, train_models
-from pipelines.train.stage import train
-from schemas import cards, layout, products, tables
+from concord import messages
+from models import saved_models
+from models.tensorflow_setup import tensorflow as tf
+from models.training_job import TrainJob
+from pipelines import runner
+from pipelines.runner import Context
+from pipelines.train.driver import train
+from pipelines.train.transforms import TrainModels, epoch_line, train_models
+from schemas import layout
 from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
 from schemas.fields import GPU_HINT
 from schemas.rejects import REMEDIES, Reason
 from schemas.train_settings import TrainSettings
+from storage import model_cards, parquet, products
 
 Models = tuple[TrainSettings, TrainSettings]
 
@@ -36,7 +38,7 @@ def card(root: str, name: str) -> dict[str, Any]:
 
 
 def weights(root: str, name: str) -> list[Any]:
-    found: list[Any] = saved.load(layout.model(root, "drawn", name)).get_weights()
+    found: list[Any] = saved_models.load(layout.model(root, "drawn", name)).get_weights()
     return found
 
 
@@ -65,7 +67,7 @@ def test_serving_gives_the_scores_of_the_model(trained: str, name: str) -> None:
     pixels = np.stack([tf.io.decode_png(image).numpy() for image in encoded])
     serve = tf.saved_model.load(f"{folder}/serving").signatures["serving_default"]
     found = serve(image=tf.stack(encoded))["scores"].numpy()
-    np.testing.assert_allclose(found, saved.load(folder).predict(pixels, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(found, saved_models.load(folder).predict(pixels, verbose=0), atol=1e-5)
     assert len(encoded) > 5
     assert np.ptp(found, axis=0).max() > 0.01
 
@@ -86,7 +88,7 @@ def test_training_is_repeatable_and_follows_the_seed(
 
 
 def test_a_second_call_does_nothing(trained: str, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "run", no_pipeline)
+    monkeypatch.setattr(runner, "run", no_pipeline)
     before = {path: path.stat().st_mtime_ns for path in Path(trained).rglob("*")}
     results = train(models, Context(trained))
     assert [(result.made, result.seconds, result.counters) for result in results] == [(False, 0.0, {})] * 2
@@ -113,11 +115,11 @@ def no_pipeline(*_: object) -> dict[str, int]:
 
 def retrained(root: str, models: Sequence[TrainSettings], monkeypatch: pytest.MonkeyPatch, force: bool = False) -> str:
     """The models that would be trained: from that moment until they are done they have no card."""
-    monkeypatch.setattr(execution, "run", no_pipeline)
+    monkeypatch.setattr(runner, "run", no_pipeline)
     with pytest.raises(RuntimeError, match="a pipeline was run"):
         train(models, Context(root, force=force))
-    cards = {name: Path(root, "models", "drawn", name, "model.json") for name in ("cnn1", "cnn2")}
-    return " ".join(name for name, path in cards.items() if not path.exists())
+    model_cards = {name: Path(root, "models", "drawn", name, "model.json") for name in ("cnn1", "cnn2")}
+    return " ".join(name for name, path in model_cards.items() if not path.exists())
 
 
 @pytest.mark.parametrize("file", ["model.json", "model.keras", "serving/saved_model.pb"])
@@ -258,7 +260,7 @@ def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> No
     [result] = train([dataclasses.replace(models[0], name="damaged", epochs=1)], Context(root))
     assert result.counts["left_out"] == {"images": 3, "damaged": named}
     assert result.counts["train_images"] == images.images_in("train") - 3
-    assert f"3 images left out, which cannot be read, the first {named[0]}: run convert" in telling.trained(
+    assert f"3 images left out, which cannot be read, the first {named[0]}: run convert" in messages.trained(
         result.counts
     )
     assert shard.read_bytes() == bytes(content[:-1])  # nothing is mended where it lies
@@ -275,15 +277,15 @@ def test_a_training_without_damaged_records_is_that_on_the_other_images(root: st
     labels = products.label_set(root, "drawn", "human", "train")
     rows = labels.read(5)
     kept = rows.filter(pc.not_equal(rows["image_id"], gone["image_id"]))
-    tables.write(labels.path(5), kept, labels.fingerprint)
+    parquet.write(labels.path(5), kept, labels.fingerprint)
     twin = dataclasses.replace(models[0], epochs=1)
     train([dataclasses.replace(twin, name="unlabelled")], Context(root))
-    tables.write(labels.path(5), rows, labels.fingerprint)
+    parquet.write(labels.path(5), rows, labels.fingerprint)
     shard = Path(images.tfrecord("train", 5))
     content = bytearray(shard.read_bytes())
     content[gone["offset"] + 20] ^= 1
     shard.write_bytes(content)
     train([dataclasses.replace(twin, name="damaged")], Context(root))
-    found = [cards.require_card(layout.model(root, "drawn", name)) for name in ("unlabelled", "damaged")]
+    found = [model_cards.require_card(layout.model(root, "drawn", name)) for name in ("unlabelled", "damaged")]
     assert found[0]["weights_sha256"] == found[1]["weights_sha256"]
     assert found[0]["history"] == found[1]["history"]

@@ -1,0 +1,6 @@
+"""`python -m pipelines` is the command `concord`."""
+
+from concord.cli import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,386 @@
+"""Counts of two annotators: one label an image, one label against the rest, or one string an image."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from metrics.cross_tables import (
+    CONFIDENCE_UNIT,
+    NOT_GIVEN,
+    CrossTable,
+    IntArray,
+    Patterns,
+    coded,
+    distinct,
+    fixed_point,
+    summed,
+)
+
+CELLS = pa.schema(
+    [
+        ("label_a", pa.string()),
+        ("label_b", pa.string()),
+        ("truth", pa.string()),
+        ("n", pa.int64()),
+        ("confidence_a", pa.int64()),
+        ("confidence_b", pa.int64()),
+    ]
+)
+_KEYS, _SUMS = CELLS.names[:3], CELLS.names[3:]
+ABSENT, PRESENT, UNKNOWN = 0, 1, 2
+
+
+class Hits(NamedTuple):
+    """How an annotator did at one label, of what is known of it: right, wrongly given, and missed."""
+
+    right: int
+    wrong: int
+    missed: int
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """How often two annotators gave which labels: a row a combination that occurs, of schema `CELLS`, in order."""
+
+    cells: pa.Table
+
+    @classmethod
+    def merged(cls, parts: Iterable[Self]) -> Self:
+        """The sum of counts."""
+        return cls(_sum_parts(pa.concat_tables([CELLS.empty_table(), *(part.cells for part in parts)])))
+
+    @property
+    def n(self) -> int:
+        """Images that both labelled."""
+        return self.table.n
+
+    @property
+    def n_agree(self) -> int:
+        """Images that both gave the same label."""
+        return self.table.n_agree
+
+    @cached_property
+    def codes(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        """Of each cell the labels of a, of b and the truth's as numbers in order of `labels`, and its images."""
+        a, b, truth = self._coded[0]
+        return a, b, truth, self.cells["n"].to_numpy()
+
+    @property
+    def labels(self) -> list[str]:
+        """Every label that a, b or the truth gave, in order."""
+        return self._coded[1]
+
+    @cached_property
+    def _coded(self) -> tuple[list[IntArray], list[str]]:
+        return coded([self.cells[name] for name in _KEYS])
+
+    @cached_property
+    def table(self) -> CrossTable:
+        """The cross table of the labels that a or b gave."""
+        a, b, _, images = self.codes
+        _, (a, b) = _renumbered(a, b)
+        size = int(max(a.max(initial=-1), b.max(initial=-1))) + 1
+        pairs, place = np.unique(a * size + b, return_inverse=True)
+        return CrossTable(pairs // max(size, 1), pairs % max(size, 1), summed(place, images, len(pairs)), size)
+
+    @property
+    def patterns(self) -> Patterns:
+        """The same table without saying who gave which label."""
+        return self.table.patterns
+
+    def marginal(self, annotator: str) -> dict[str, int]:
+        """How often an annotator (`a` or `b`) gave each label."""
+        codes = self.codes["ab".index(annotator)]
+        given = summed(codes, self.codes[3], len(self.labels)).tolist()
+        return {label: n for label, n in zip(self.labels, given, strict=True) if n}
+
+    def correct(self, annotator: str) -> tuple[int, int]:
+        """Of the images whose truth is known: how many an annotator labelled so, and how many there are."""
+        given, (_, _, truth, images) = self.codes["ab".index(annotator)], self.codes
+        return int(images[given == truth].sum()), int(images[truth != NOT_GIVEN].sum())
+
+    def hits(self, annotator: str) -> dict[str, Hits]:
+        """How an annotator did at each label that it or the truth gave, of the images whose truth is known."""
+        _, _, truth, images = self.codes
+        known = truth != NOT_GIVEN
+        given, true, n = self.codes["ab".index(annotator)][known], truth[known], images[known]
+        said, has = (summed(codes, n, len(self.labels)) for codes in (given, true))
+        right = summed(given[given == true], n[given == true], len(self.labels))
+        found = zip(self.labels, right.tolist(), (said - right).tolist(), (has - right).tolist(), strict=True)
+        return {label: Hits(*numbers) for label, *numbers in found if any(numbers)}
+
+    def pooled_hits(self, annotator: str) -> Hits:
+        """The sum of the hits at all labels."""
+        right, known = self.correct(annotator)
+        return Hits(right, known - right, known - right)
+
+    def confidence(self, annotator: str, agree: bool) -> tuple[int, int]:
+        """Fixed-point sum of an annotator's confidences, and of how many, where they agree or where they do not."""
+        a, b, _, images = self.codes
+        of = (a == b) == agree
+        return int(self.cells[f"confidence_{annotator}"].to_numpy()[of].sum()), int(images[of].sum())
+
+    def by_label(self) -> Iterator[tuple[str, "BinaryCounts"]]:
+        """Every label against the rest."""
+        codes = list(self.codes[:3])
+        sums = [self.cells[name].to_numpy() for name in _SUMS]
+        known = codes[2] != NOT_GIVEN
+        of_label = _one_against_rest(codes, sums, len(self.labels))
+        totals = np.array([[one[~known].sum(), one[known].sum()] for one in sums], dtype=np.int64)
+        for label, found in zip(self.labels, of_label, strict=True):
+            yield label, _with_rest(found, totals)
+
+
+class SequenceCounts(LabelCounts):
+    """Counts of two annotators who give each image a string of digits."""
+
+
+@dataclass(frozen=True)
+class BinaryCounts:
+    """How often two annotators gave one label, or image-class decisions in all.
+
+    Attributes:
+        sums: (3, 2, 2, 3) images, and the fixed-point sums of both's confidences, by whether a gave the label, whether
+            b did, and whether the truth has it (ABSENT, PRESENT, UNKNOWN).
+    """
+
+    sums: IntArray
+
+    @property
+    def n(self) -> int:
+        """Images, or decisions."""
+        return self.table.n
+
+    @property
+    def n_agree(self) -> int:
+        """Those on which they agree."""
+        return self.table.n_agree
+
+    @cached_property
+    def cells(self) -> tuple[int, int, int, int]:
+        """How often both gave the label, only a did, only b did, and neither did."""
+        images = self.sums[0].sum(axis=-1)
+        return int(images[1, 1]), int(images[1, 0]), int(images[0, 1]), int(images[0, 0])
+
+    @cached_property
+    def table(self) -> CrossTable:
+        """The 2x2 table; two categories, whether both occur or not."""
+        images = self.sums[0].sum(axis=-1).ravel()
+        there = np.flatnonzero(images)
+        return CrossTable(there // 2, there % 2, images[there], 2)
+
+    @property
+    def patterns(self) -> Patterns:
+        """The same table without saying who gave which label."""
+        return self.table.patterns
+
+    def correct(self, annotator: str) -> tuple[int, int]:
+        """Of what is known: how often an annotator is right, and how much there is."""
+        of = self._of(annotator, 0)
+        return int(of[ABSENT, ABSENT] + of[PRESENT, PRESENT]), int(of[:, :UNKNOWN].sum())
+
+    def pooled_hits(self, annotator: str) -> Hits:
+        """How an annotator did, of what is known."""
+        of = self._of(annotator, 0)
+        return Hits(int(of[PRESENT, PRESENT]), int(of[PRESENT, ABSENT]), int(of[ABSENT, PRESENT]))
+
+    def confidence(self, annotator: str, agree: bool) -> tuple[int, int]:
+        """Fixed-point sum of an annotator's confidences in the label, and of how many, by what the other says."""
+        place = "ab".index(annotator)
+        other = PRESENT if agree else ABSENT
+        at = (PRESENT, other) if annotator == "a" else (other, PRESENT)
+        return int(self.sums[1 + place][at].sum()), int(self.sums[0][at].sum())
+
+    def _of(self, annotator: str, what: int) -> IntArray:
+        """Sums by what an annotator gave, and by the truth, (2, 3)."""
+        return np.asarray(self.sums[what].sum(axis=1 if annotator == "a" else 0))
+
+
+def count_labels(pairs: pa.Table) -> LabelCounts:
+    """The counts of a table of pairs, with one label or string an image."""
+    (a, b, truth), labels = coded([pairs[name] for name in _KEYS])
+    size = len(labels) + 1
+    both, of_both = distinct(a * size + b, size * size)  # in two steps: three codes may not fit 64 bits
+    keys, place = distinct(of_both * size + truth + 1, len(both) * size)
+    sums = (np.ones(len(a), dtype=np.int64), fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))
+    names = pa.array([*labels, None], pa.string())
+    codes = (both[keys // size] // size, both[keys // size] % size, keys % size - 1)
+    columns = [names.take(pa.array(np.where(code < 0, len(labels), code))) for code in codes]
+    columns += [pa.array(summed(place, values, len(keys))) for values in sums]
+    return LabelCounts(_ordered(pa.table(columns, schema=CELLS)))
+
+
+def mean_confidence(total: int, images: int) -> float | None:
+    """The mean of confidences from their fixed-point sum, rounded once."""
+    return total / (CONFIDENCE_UNIT * images) if images else None
+
+
+def _renumbered(*codes: IntArray) -> tuple[IntArray, list[IntArray]]:
+    """Codes without those that none of these columns has."""
+    used, numbers = np.unique(np.concatenate(codes), return_inverse=True)
+    return used, np.split(numbers, np.cumsum([len(one) for one in codes])[:-1])
+
+
+def _one_against_rest(codes: list[IntArray], sums: list[IntArray], labels: int) -> IntArray:
+    """Sums by label and by who gave it, (labels, 3, 2, 2, 3), without the images of which nobody gave it."""
+    found = np.zeros((labels, len(sums), 2, 2, 3), dtype=np.int64)
+    a, b, truth = codes
+    for place, code in enumerate(codes):  # a label that two of them gave is counted once
+        new = (code != NOT_GIVEN) & np.all([code != before for before in codes[:place]], axis=0)
+        label = code[new]
+        state = np.where(truth[new] == NOT_GIVEN, UNKNOWN, truth[new] == label)
+        at = (label, (a[new] == label).astype(np.int64), (b[new] == label).astype(np.int64), state)
+        for what, values in enumerate(sums):
+            np.add.at(found[:, what], at, values[new])
+    return found
+
+
+def _with_rest(found: IntArray, totals: IntArray) -> BinaryCounts:
+    """The counts of one label, with the images of which nobody gave it: all but those of which somebody did."""
+    sums = found.copy()
+    sums[:, ABSENT, ABSENT, UNKNOWN] += totals[:, 0] - found[..., UNKNOWN].sum(axis=(1, 2))
+    sums[:, ABSENT, ABSENT, ABSENT] += totals[:, 1] - found[..., :UNKNOWN].sum(axis=(1, 2, 3))
+    return BinaryCounts(sums)
+
+
+def _sum_parts(cells: pa.Table) -> pa.Table:
+    grouped = cells.group_by(_KEYS).aggregate([(name, "sum") for name in _SUMS])
+    return _ordered(grouped.rename_columns({f"{name}_sum": name for name in _SUMS}).select(CELLS.names).cast(CELLS))
+
+
+def _ordered(cells: pa.Table) -> pa.Table:
+    return cells.take(pc.sort_indices(cells, [(key, "ascending") for key in _KEYS]))
+
+
+# Counts of two annotators who give each image a set of labels.
+
+SHAPE = (3, 2, 2, 3)
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """Of how many of the images that both annotators have seen the truth tells whether they have a label.
+
+    Attributes:
+        images: of which it tells anything at all.
+        every_label: of which it tells so of every label: what it does not give, they have not.
+        by_label: of the others, by label.
+    """
+
+    images: int = 0
+    every_label: int = 0
+    by_label: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "LabelSets") -> "LabelSets":
+        """The sum of two parts."""
+        labels = sorted({*self.by_label, *other.by_label})
+        by_label = {label: self.by_label.get(label, 0) + other.by_label.get(label, 0) for label in labels}
+        return LabelSets(self.images + other.images, self.every_label + other.every_label, by_label)
+
+
+NOTHING_TOLD = LabelSets()
+
+
+@dataclass(frozen=True)
+class MultilabelCounts:
+    """How often two annotators gave which labels to the same images.
+
+    Attributes:
+        sums: by label, in order: as those of `BinaryCounts`, of the rows of pairs alone.
+        n: images that both have seen.
+        n_agree: images that both gave the same set of labels.
+        told: of how many images the truth is known.
+        right_a: images on which a is right about all that the truth tells of them, of `told.images`.
+        right_b: the same of b.
+    """
+
+    sums: Mapping[str, IntArray]
+    n: int = 0
+    n_agree: int = 0
+    told: LabelSets = NOTHING_TOLD
+    right_a: int = 0
+    right_b: int = 0
+
+    @classmethod
+    def merged(cls, parts: Iterable[Self]) -> Self:
+        """The sum of counts; every image is to be in one part, whole."""
+        parts = list(parts)
+        labels = sorted({label for part in parts for label in part.sums})
+        zero = np.zeros(SHAPE, dtype=np.int64)
+        sums = {label: np.asarray(sum((part.sums.get(label, zero) for part in parts), zero)) for label in labels}
+        told = sum((part.told for part in parts), NOTHING_TOLD)
+        n, n_agree = sum(part.n for part in parts), sum(part.n_agree for part in parts)
+        return cls(sums, n, n_agree, told, sum(part.right_a for part in parts), sum(part.right_b for part in parts))
+
+    def by_label(self) -> Iterator[tuple[str, BinaryCounts]]:
+        """Every label that anybody gave, or the truth tells of, against its absence."""
+        yield from self._by_label.items()
+
+    @cached_property
+    def _by_label(self) -> dict[str, BinaryCounts]:
+        zero = np.zeros(SHAPE, dtype=np.int64)
+        labels = sorted({*self.sums, *self.told.by_label})
+        return {label: self._whole(label, self.sums.get(label, zero)) for label in labels}
+
+    def _whole(self, label: str, found: IntArray) -> BinaryCounts:
+        """The counts of a label, with the images to which nobody gave it."""
+        sums, images = found.copy(), found[0]
+        told = self.told.every_label + self.told.by_label.get(label, 0)
+        sums[0, ABSENT, ABSENT, ABSENT] += told - images[..., :UNKNOWN].sum()
+        sums[0, ABSENT, ABSENT, UNKNOWN] += self.n - told - images[..., UNKNOWN].sum()
+        if sums.min() < 0:
+            raise ValueError(
+                f"label {label!r} has more rows than there are images ({self.n:,}, the truth known of {told:,})"
+            )
+        return BinaryCounts(sums)
+
+    @cached_property
+    def pooled(self) -> BinaryCounts:
+        """All image-class decisions together: every image and every label that occurs."""
+        zero = np.zeros(SHAPE, dtype=np.int64)
+        return BinaryCounts(np.asarray(sum((one.sums for one in self._by_label.values()), zero)))
+
+    def hits(self, annotator: str) -> dict[str, Hits]:
+        """How an annotator did at each label that it or the truth gave, of what is known."""
+        found = {label: one.pooled_hits(annotator) for label, one in self._by_label.items()}
+        return {label: hits for label, hits in found.items() if any(hits)}
+
+    def right(self, annotator: str) -> int:
+        """Images on which an annotator is right about all that the truth tells of them."""
+        return {"a": self.right_a, "b": self.right_b}[annotator]
+
+
+def count_label_sets(pairs: pa.Table, images: int, told: LabelSets = NOTHING_TOLD) -> MultilabelCounts:
+    """The counts of a table of pairs, with a row an image and label; all rows of an image are to be in it.
+
+    Args:
+        pairs: of schema `PAIRS`, the labels null where they were not given.
+        images: how many images both annotators have seen.
+        told: of how many of them the truth is known.
+    """
+    (a, b, truth), labels = coded([pairs[name] for name in ("label_a", "label_b", "truth")])
+    code = np.maximum(np.maximum(a, b), truth)
+    if (code == NOT_GIVEN).any():
+        row = int(np.argmax(code == NOT_GIVEN))
+        raise ValueError(f"row {row} of the pairs has no label at all (image {pairs['image_id'][row].as_py()!r})")
+    known = pc.is_valid(pairs["correct_a"]).to_numpy()
+    state = np.where(known, np.where(truth == NOT_GIVEN, ABSENT, PRESENT), UNKNOWN)
+    found = np.zeros((len(labels), *SHAPE), dtype=np.int64)
+    at = (code, (a != NOT_GIVEN).astype(np.int64), (b != NOT_GIVEN).astype(np.int64), state)
+    ones = np.ones(len(a), dtype=np.int64)
+    for what, values in enumerate((ones, fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))):
+        np.add.at(found[:, what], at, values)
+    differ = _images(pairs, a != b)
+    wrong = [_images(pairs, (state != UNKNOWN) & (given != truth)) for given in (a, b)]
+    by_label = dict(zip(labels, found, strict=True))
+    return MultilabelCounts(by_label, images, images - differ, told, *(told.images - one for one in wrong))
+
+
+def _images(pairs: pa.Table, of: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:
+    """How many images some rows speak of."""
+    return int(pc.count_distinct(pairs["image_id"].filter(pa.array(of))).as_py())

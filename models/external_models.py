@@ -1,0 +1,229 @@
+"""Take a network that Concord did not train as an annotator: fit its input and its scores to a dataset.
+
+What it is told in, and what it says, differ from network to network: pixels from 0 to 1 or from -1 to 1, flat or as an
+image, classes in another order, logits. All that is wrapped around it once, so that from then on it is a model like any
+other. `.keras` and legacy `.h5` files are loaded in Keras' safe mode; a SavedModel can run code of its own, and is
+loaded only if it is trusted.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import archives, tasks
+from models.tensorflow_setup import keras
+from schemas.errors import IncompleteError, InputError
+from schemas.manifests import MULTICLASS, SEQUENCE
+from storage import stores
+from storage.sandbox import check_bytes
+
+FOLDER = "foreign"  # of a SavedModel, within the model folder
+MOST_VALUES = 1 << 26  # that a layer may make of one image
+_CLOSE = 0.01
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a foreign network fits a dataset.
+
+    Attributes:
+        task: of the dataset.
+        classes: of the dataset.
+        image_shape: of the dataset's images; None where they differ.
+        given: the classes in the order of the network's scores; empty: the dataset's own order.
+        value_range: what black and white are to it.
+        activation: softmax or sigmoid, where its scores are logits; otherwise empty.
+    """
+
+    task: str
+    classes: Sequence[str]
+    image_shape: tuple[int | None, int | None, int]
+    given: Sequence[str]
+    value_range: Sequence[float]
+    activation: str
+
+    @staticmethod
+    def of(card: Mapping[str, Any], image_shape: Sequence[int | None]) -> "Fit":
+        """As the card of an adopted model says."""
+        height, width, channels = image_shape
+        told = card["foreign"]
+        shape = (height, width, channels or 3)
+        return Fit(card["task"], card["classes"], shape, told["classes"], told["value_range"], told["activation"])
+
+
+def reload(folder: str, card: Mapping[str, Any], trusted: bool) -> keras.Model:
+    """The network of a model folder that keeps a SavedModel; that it was trusted once, it says itself.
+
+    Raises:
+        IncompleteError: a file is not the one that the card speaks of.
+        InputError: it is not trusted.
+    """
+    if not trusted:
+        raise InputError(f"{folder} keeps a SavedModel, which can run code of its own: trust it with --trust-model")
+    with stores.scratch_folder() as scratch:
+        for name, stated in card["files"].items():
+            content = stores.read_bytes(stores.join(folder, name))
+            if hashlib.sha256(content).hexdigest() != stated["sha256"]:
+                raise IncompleteError(f"{stores.join(folder, name)} is not the file that was adopted: adopt it again")
+            stores.write_bytes(stores.join(scratch, name), content)
+        path = stores.join(scratch, FOLDER)
+        return wrapped(load(path, trusted=True, shown=folder), Fit.of(card, card["image_shape"]), folder)
+
+
+def load(path: str, trusted: bool, shown: str) -> keras.Model:
+    """A network from a local `.keras` or `.h5` file, or a SavedModel's folder.
+
+    Raises:
+        InputError: Keras cannot load it, or refuses to; or it is a SavedModel, and not trusted.
+    """
+    try:
+        if Path(path, "saved_model.pb").exists():
+            if not trusted:
+                raise InputError(f"{shown} is a SavedModel, which can run code of its own: trust it with --trust-model")
+            return _saved_model(path)
+        archives.check(path, shown, apart=True)
+        with ThreadPoolExecutor(1) as apart:  # Keras keeps the variables for later, of each thread its own
+            apart.submit(_check_size, path, shown).result()
+        loaded: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
+    except Exception as error:  # on damaged files, Keras raises a dozen types of error
+        raise InputError(f"Keras cannot load {shown}: {_first_line(error)}") from error
+    return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _check_size(path: str, shown: str) -> None:
+    """Make sure that a network has the weights that its file stores, and that one image fits in memory.
+
+    It is built once without setting any memory aside: variables of a stateless scope have but a shape.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        wanted = 4 * sum(math.prod(one.shape) for one in network.variables)
+        check_bytes(shown, "its network", wanted, Path(path).stat().st_size, archives.RATIO)
+        for layer in network._flatten_layers():
+            for shape in [output.shape for node in layer._inbound_nodes for output in node.outputs]:
+                if math.prod(side or 1 for side in shape) > MOST_VALUES:
+                    raise InputError(
+                        f"{shown}: layer {layer.name!r} makes {shape} of an image, more than {MOST_VALUES:,} values"
+                    )
+
+
+def _saved_model(path: str) -> keras.Model:
+    """A SavedModel's `serving_default` as a network of one input and one output."""
+    layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
+    signature = layer._reloaded_obj.signatures["serving_default"]
+    (_, given), outputs = signature.structured_input_signature, signature.structured_outputs
+    if len(given) != 1 or len(outputs) != 1:
+        raise InputError(f"{path} has {len(given)} inputs and {len(outputs)} outputs, but must have one of each")
+    (spec,), (name,) = given.values(), outputs
+    entry = keras.Input(tuple(spec.shape[1:]), dtype=spec.dtype.name)
+    return keras.Model(entry, layer(entry)[name])
+
+
+def wrapped(network: keras.Model, fit: Fit, path: str) -> keras.Model:
+    """A model from uint8 pixels to the dataset's scores.
+
+    Raises:
+        InputError: its input or output does not fit the dataset; the message says what it has.
+    """
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        raise InputError(
+            f"{path} has {len(network.inputs)} inputs and {len(network.outputs)} outputs, but must have one of each"
+        )
+    shape = pixel_shape(tuple(network.inputs[0].shape[1:]), fit.image_shape, path)
+    pixels = keras.Input(shape, dtype="uint8", name="pixels")
+    scores = _scores(network(_told(pixels, network, fit)), fit, path)
+    model = keras.Model(pixels, keras.layers.Activation("linear", dtype="float32", name="scores")(scores))
+    _check_scores(model, shape, fit, path)
+    return model
+
+
+def pixel_shape(taken: tuple[int | None, ...], images: tuple[int | None, int | None, int], path: str) -> Shape:
+    """Height, width and channels of the images that a network takes, from its input's shape.
+
+    Raises:
+        InputError: it takes no images, or images of any size, which the dataset does not settle.
+    """
+    height, width, channels = images
+    if len(taken) == 1 and taken[0]:  # flat: the dataset's own size, grey or colour, or else a square
+        for depth in (channels, 1, 3):
+            if height and width and taken[0] == height * width * depth:
+                return height, width, depth
+        for depth in (1, 3):
+            side = math.isqrt(taken[0] // depth)
+            if side * side * depth == taken[0]:
+                return side, side, depth
+    if len(taken) == 2:
+        taken = (*taken, 1)
+    if len(taken) == 3 and taken[2] in (1, 3):
+        found = (taken[0] or height, taken[1] or width)
+        if found[0] and found[1]:
+            return found[0], found[1], taken[2]
+        raise InputError(
+            f"{path} takes images of any size, and the dataset's differ: scale them with convert --max-side"
+        )
+    raise InputError(f"{path} takes {list(taken)}, which is no image: flat, or height, width and 1 or 3 channels")
+
+
+def _told(pixels: Any, network: keras.Model, fit: Fit) -> Any:
+    """The pixels as the network wants them told."""
+    low, high = fit.value_range
+    entry = network.inputs[0]
+    scaled = keras.layers.Rescaling((high - low) / 255, offset=low, dtype="float32")(pixels)
+    if len(entry.shape) != 4:
+        scaled = keras.layers.Reshape(entry.shape[1:] if None not in entry.shape[1:] else (-1,))(scaled)
+    return keras.ops.cast(scaled, entry.dtype)
+
+
+def _scores(given: Any, fit: Fit, path: str) -> Any:
+    """What the network says, as the scores of the dataset's classes in their order."""
+    ops = keras.ops
+    names = list(fit.given or fit.classes)
+    unknown = sorted(set(names) - set(fit.classes))
+    if unknown or len(set(names)) < len(names):
+        problem = repr(unknown[0]) if unknown else "a class twice"
+        raise InputError(f"--classes names {problem}; the dataset has: {', '.join(fit.classes)}")
+    if fit.task == SEQUENCE and names != list(fit.classes):
+        raise InputError(
+            "--classes: the scores of a number (task sequence) are of its length and of 0 to 9, in that order"
+        )
+    if fit.activation:
+        given = keras.layers.Activation(fit.activation, dtype="float32")(given)
+    if given.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class
+        given = ops.concatenate([1 - given, given], axis=-1)
+    wanted = tasks.load(fit.task).scores(len(names))
+    if given.shape[1:] != (wanted,):
+        raise InputError(
+            f"{path} gives scores of shape {list(given.shape[1:])}, but {len(names)} classes need [{wanted}]: name the "
+            "classes that it knows, in its order, with --classes"
+        )
+    if names == list(fit.classes):
+        return given
+    nothing = ops.zeros_like(given[:, :1])  # the score of a class that it does not know
+    places = [names.index(name) if name in names else len(names) for name in fit.classes]
+    return ops.take(ops.concatenate([given, nothing], axis=-1), np.array(places), axis=-1)
+
+
+def _check_scores(model: keras.Model, shape: Shape, fit: Fit, path: str) -> None:
+    """Make sure, on some noise, that scores are probabilities."""
+    noise = np.random.default_rng(1).integers(0, 256, (8, *shape), dtype=np.uint8)
+    scores = np.asarray(model(noise, training=False))
+    inside = np.isfinite(scores).all() and scores.min() >= -_CLOSE and scores.max() <= 1 + _CLOSE
+    if not inside or (fit.task == MULTICLASS and np.abs(scores.sum(axis=1) - 1).max() > _CLOSE):
+        found = f"from {scores.min():.3g} to {scores.max():.3g}, with sums from {scores.sum(axis=1).min():.3g}"
+        raise InputError(
+            f"{path} gives scores {found}, which are no probabilities: if they are logits, say --activation softmax "
+            "(one label an image) or sigmoid (several)"
+        )

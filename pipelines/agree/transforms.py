@@ -1,0 +1,239 @@
+"""Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
+
+    concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
+
+Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
+side by side, writes a shard of `pairs` for every two annotators (or none), and yields the counts from which the figures
+are computed last.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from metrics import confidence_counts, measures, ratings
+from metrics import counts as label_counts
+from metrics import counts as multilabel
+from metrics.confidence_counts import ConfidenceCounts
+from metrics.counts import LabelSets
+from metrics.pairing import AnnotatorView, pair_by_image, pair_labels, side_by_side
+from pipelines import runner
+from schemas import layout
+from schemas.manifests import MULTILABEL, SEQUENCE
+from storage import products
+from storage.products import ShardFolder, ShardReport
+
+Names = tuple[str, ...]
+_IDS = ("image_id",)
+_READ = ("image_id", "label", "confidence", "confidence_calibrated", "verdict")
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One annotator's labels of a split.
+
+    Attributes:
+        index: of the images, where it has seen all of them but its rejects; None where it has seen those of its rows.
+    """
+
+    name: str
+    labels: ShardFolder
+    index: ShardFolder | None = None
+    rejects: ShardFolder | None = None
+
+    def sighted(self, shard: int, shards: int, rows: pa.Table) -> AnnotatorView:
+        """What it says of the images of a shard of so many, where they have several labels."""
+        if self.index is None:
+            return AnnotatorView.of(rows)
+        gone = self.rejects.read_part(shard, shards, _IDS) if self.rejects else None
+        return AnnotatorView.of(rows, self.index.read_part(shard, shards, _IDS), gone)
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """Two annotators to be compared on one split.
+
+    Attributes:
+        kept: whether the row of each image is written, and not only what follows from all of them.
+        done: shards whose rows are written already, and only to be counted.
+    """
+
+    root: str
+    dataset: str
+    split: str
+    a: str
+    b: str
+    shards: int
+    fingerprint: str
+    kept: bool = True
+    done: frozenset[int] = frozenset()
+
+    @property
+    def pairs(self) -> ShardFolder:
+        """Where their pairs go."""
+        folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
+        return ShardFolder(folder, self.shards, self.fingerprint)
+
+    def table(self, name: str) -> str:
+        """Path of an aggregated table."""
+        return layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """One annotator by itself, or three and more together, on one split.
+
+    Attributes:
+        labels: the fingerprint of each one's label set; their tables carry them.
+    """
+
+    root: str
+    dataset: str
+    split: str
+    names: tuple[str, ...]
+    fingerprint: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def table(self, name: str) -> str:
+        """Path of a table of theirs."""
+        return layout.agreement_table(self.root, name, self.dataset, self.names, self.split)
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """The annotators of one split, and what is to be made of them.
+
+    Attributes:
+        task: of the dataset.
+        truth: the annotator taken as truth, or None.
+        whole_truth: of several labels: whether the truth says by silence, too, that an image has not a label.
+        pairs: the comparisons that are to be made.
+        groups: the annotators that are to be judged alone, or many together.
+        shards: elements; label sets of fewer shards are read in parts.
+        judged: whether any table is made; if not, thresholds are chosen on this split, and no more.
+    """
+
+    root: str
+    dataset: str
+    split: str
+    task: str
+    annotators: tuple[LabelSet, ...]
+    truth: LabelSet | None
+    whole_truth: bool
+    pairs: tuple[PairPlan, ...]
+    groups: tuple[GroupPlan, ...]
+    shards: int
+    judged: bool = True
+
+
+@dataclass(frozen=True)
+class SplitShard:
+    """What one Beam element stands for."""
+
+    plan: SplitPlan
+    shard: int
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What is known of some shards of two annotators: how they agree, how sure they are, and what went in and out."""
+
+    counts: Any
+    sure: ConfidenceCounts | None
+    report: ShardReport
+
+    @classmethod
+    def merged(cls, parts: Iterable["Compared"]) -> "Compared":
+        """The sum of counts."""
+        found = list(parts)
+        sure = [one.sure for one in found if one.sure is not None]
+        whole = ConfidenceCounts.merged(sure) if sure else None
+        return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
+
+
+@dataclass(eq=False)
+class CompareLabels(beam.PTransform):  # type: ignore[misc]
+    """Compare every shard, and sum up the counts of all."""
+
+    plans: tuple[SplitPlan, ...]
+
+    def expand(self, begin: beam.Pipeline) -> beam.PCollection:
+        """A pair of (split, annotators) and counts for each two annotators of a split, for one alone, and for many."""
+        shards = [SplitShard(plan, shard) for plan in self.plans for shard in range(plan.shards)]
+        return (
+            begin
+            | "Shards" >> beam.Create(shards)
+            | "Compare" >> beam.FlatMap(compare_shard)
+            | "Count" >> beam.CombinePerKey(merged)
+        )
+
+
+def merged(parts: Iterable[Any]) -> Any:
+    """The sum of counts of one kind, as Beam combines them."""
+    found = list(parts)
+    return type(found[0]).merged(found) if found else None
+
+
+class _Shard:
+    """The label sets of one shard, read once."""
+
+    def __init__(self, source: SplitShard) -> None:
+        self.plan, self._part = source.plan, (source.shard, source.plan.shards)
+        self.rows = {one.name: one.labels.read_part(*self._part, _READ) for one in self.plan.annotators}
+        truth = self.plan.truth
+        self.truth = truth.labels.read_part(*self._part, _READ) if truth else None
+        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.truth] if truth else [])))
+
+    @cached_property
+    def sighted(self) -> dict[str, AnnotatorView]:
+        """What each annotator says of images with several labels."""
+        return {one.name: one.sighted(*self._part, self.rows[one.name]) for one in self.plan.annotators}
+
+    @cached_property
+    def sighted_truth(self) -> AnnotatorView | None:
+        """The same of the truth."""
+        return self.plan.truth.sighted(*self._part, self.truth) if self.plan.truth else None
+
+    def compare(self, a: str, b: str) -> tuple[pa.Table, Any, ShardReport]:
+        """The pairs of two annotators, their counts, and how many images went in (that one has seen) and came out."""
+        if self.plan.task == MULTILABEL:
+            one, other = self.sighted[a], self.sighted[b]
+            found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
+            told = LabelSets(found.told, found.told_every, found.told_labels)
+            counts = multilabel.count_label_sets(found.rows, found.images, told)
+            return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
+        pairs = pair_by_image(self.rows[a], self.rows[b], self.truth)
+        cells = label_counts.count_labels(pairs)
+        whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
+        return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
+
+
+def _report(a: int, b: int, both: int) -> ShardReport:
+    unpaired = {name: n for name, n in (("only_a", a - both), ("only_b", b - both)) if n}
+    return ShardReport(both + sum(unpaired.values()), both, unpaired)
+
+
+def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]:
+    """Pair the labels of each two annotators in one shard, write the pairs, and count them, and each alone, and all."""
+    plan, labels = source.plan, _Shard(source)
+    runner.count_element("agree", labels.bytes)
+    for one in plan.pairs:
+        pairs, counts, report = labels.compare(one.a, one.b)
+        if one.kept and source.shard not in one.done:
+            one.pairs.write(source.shard, pairs, report)
+        runner.count_records("agree", report, "unpaired")
+        sure = confidence_counts.count_confidence(pairs, plan.truth is not None and plan.task != MULTILABEL)
+        yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
+    for group in plan.groups:
+        rows = {name: labels.rows[name] for name in group.names}
+        if len(rows) > 1:
+            yield (plan.split, group.names), ratings.count_ratings(side_by_side(rows))
+        else:
+            yield (
+                (plan.split, group.names),
+                confidence_counts.count_annotator_confidence(rows[group.names[0]], labels.truth),
+            )

@@ -1,0 +1,99 @@
+"""Source `open_images`: the photographs of a label set, fetched by their ids.
+
+    concord confirm --machine machine.csv --human human.csv --dataset open_images --root out
+    concord convert --source open_images --dataset open_images --root out
+
+Which photographs, their splits and their labels are those of a label set that `concord confirm` wrote; where the bytes
+come from is a pattern such as `s3://open-images-dataset/train/{image_id}.jpg`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.convert.sources import Photo, PhotoSourcePlan
+from schemas import layout, tables
+from schemas.errors import InputError
+from schemas.manifests import MULTICLASS, MULTILABEL
+from schemas.settings import ConvertSettings
+from storage import fetching, products, stores
+
+PLACE = "{image_id}"
+
+
+def make(settings: ConvertSettings) -> "OpenImages":
+    """The source that the settings describe."""
+    if settings.input:
+        raise InputError("open_images reads the label sets that concord confirm wrote: leave out --input")
+    if settings.splits or settings.split:
+        raise InputError("open_images keeps the splits of its label set: give --splits to concord confirm")
+    if PLACE not in settings.images_from:
+        raise InputError(f"--images-from must hold {PLACE}, got {settings.images_from!r}")
+    fetching.check_location(settings.images_from)
+    return OpenImages(settings.dataset, settings.label_set, settings.images_from, settings.one_label, settings.classes)
+
+
+@dataclass(frozen=True)
+class OpenImages:
+    """The photographs of one label set of a dataset; `pattern` says where each lies."""
+
+    dataset: str
+    label_set: str
+    pattern: str
+    one_label: str
+    classes: tuple[str, ...]
+
+    def inputs(self, root: str) -> list[dict[str, Any]]:
+        """What the label set holds, and the pattern (of a folder, only its last part: it may be moved)."""
+        where = self.pattern if stores.is_remote(self.pattern) else self.pattern.rsplit("/", 1)[-1]
+        facts = self._facts(root)
+        contents = {split: self._about(root, split)["content"] for split in facts["splits"]}
+        return [{"label_set": contents, "task": self._task(facts), "from": where}]
+
+    def plan_photos(self, root: str) -> PhotoSourcePlan:
+        """Count the photographs that have a label."""
+        facts = self._facts(root)
+        counts = {split: self._about(root, split)["labelled_images"] for split in facts["splits"]}
+        classes = self.classes or tuple(facts["label_sets"][self.label_set])
+        if not sum(counts.values()):
+            raise InputError(f"the label set {self.label_set!r} of {self.dataset!r} gives no image a label")
+        task, names = self._task(facts), facts["display_names"]
+        return PhotoSourcePlan(counts, task, classes, names, least_shards=facts["shards"])
+
+    def listed(self, split: str, shard: int, shards: int) -> tuple[Photo, ...]:
+        """None: a worker reads its part of the label set itself."""
+        return ()
+
+    def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
+        """The photographs of a shard that have a label, with all that are wanted, or the most confident one."""
+        rows = products.label_set(root, self.dataset, self.label_set, split).read_part(shard, shards)
+        rows = rows.filter(tables.present(rows))
+        ids = rows["image_id"].to_pylist()
+        labels, confidences = rows["label"].to_pylist(), rows["confidence"].to_pylist()
+        photos: dict[str, list[tuple[float, str]]] = {}
+        for image_id, label, confidence in zip(ids, labels, confidences, strict=True):
+            photos.setdefault(image_id, []).append((-confidence, label))
+        return [self._photo(image_id, found) for image_id, found in photos.items()]
+
+    def _photo(self, image_id: str, found: list[tuple[float, str]]) -> Photo:
+        layout.check_inside(f"label set {self.label_set!r} of {self.dataset!r}", image_id)
+        known = [pair for pair in found if not self.classes or pair[1] in self.classes]
+        labels = [label for _, label in sorted(known)[:1]] if self.one_label else sorted(label for _, label in known)
+        return Photo(image_id, self.pattern.replace(PLACE, image_id), tuple(labels) or None)
+
+    def _task(self, facts: dict[str, Any]) -> str:
+        """One label each where it is asked for here, or was by `concord confirm`, which means the confirmed set."""
+        confirmed_one = self.label_set == layout.CONFIRMED and facts["task"] == MULTICLASS
+        return MULTICLASS if self.one_label or confirmed_one else MULTILABEL
+
+    def _about(self, root: str, split: str) -> dict[str, Any]:
+        folder = layout.labels(root, self.dataset, self.label_set, split)
+        remedy = f"run concord confirm, with --label-sets=images if {self.label_set!r} is to be written as well"
+        manifest = products.require_manifest(folder, f"label set {self.label_set!r}", remedy)
+        if "content" not in manifest:
+            known = ", ".join(sorted(self._facts(root)["label_sets"]))
+            raise InputError(f"label set {self.label_set!r} is none that concord confirm wrote; those are {known}")
+        return manifest
+
+    def _facts(self, root: str) -> dict[str, Any]:
+        home = layout.confirmation(root, self.dataset)
+        return products.require_manifest(home, f"confirmed label set of {self.dataset!r}", "run concord confirm first")

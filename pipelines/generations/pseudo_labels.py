@@ -1,0 +1,85 @@
+"""Label sets of what one teaches another: a share of the labels that there are, drawn by the image's hash.
+
+A shard of them is a part of the same shard of the labels that they are drawn from, rows in the same order.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas import layout, tables
+from storage import hashing, products
+from storage.products import ShardFolder, ShardReport
+
+REMEDY = "run concord convert (people's labels) or concord label (a model's)"
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """A label set that is drawn from another.
+
+    Attributes:
+        annotator: whose labels it is drawn from.
+        name: of the label set that is made.
+        split: of which some images are left out.
+        share: of the images of that split that are in the pool.
+        pool: whether the images of the pool are kept; otherwise those outside it.
+        whole: splits that are kept as they are.
+    """
+
+    root: str
+    dataset: str
+    annotator: str
+    name: str
+    split: str
+    share: float
+    pool: bool
+    whole: tuple[str, ...]
+
+    def make(self, afresh: bool = False) -> dict[str, int]:
+        """Write what is missing of it; returns how many labels of each split it holds, by what was made anew alone."""
+        made = {}
+        for split in (self.split, *self.whole):
+            source = products.label_set(self.root, self.dataset, self.annotator, split)
+            target = self._target(source, split)
+            if afresh or not products.is_current(target.folder, target.fingerprint):
+                made[split] = self._write(source, target, split, afresh)
+        return made
+
+    def _target(self, source: ShardFolder, split: str) -> ShardFolder:
+        drawn = {"share": self.share, "pool": self.pool} if split == self.split else {}
+        fingerprint = products.fingerprint("teach", labels=source.fingerprint, split=split, **drawn)
+        return ShardFolder(layout.labels(self.root, self.dataset, self.name, split), source.shards, fingerprint)
+
+    def _write(self, source: ShardFolder, target: ShardFolder, split: str, afresh: bool) -> int:
+        done = target.prepare(afresh=afresh)
+        for shard in range(source.shards):
+            if shard not in done:
+                rows = source.read(shard)
+                kept = self.kept(rows) if split == self.split else rows
+                left = rows.num_rows - kept.num_rows
+                target.write(shard, kept, ShardReport(rows.num_rows, kept.num_rows, {"left_out": left} if left else {}))
+        report = products.total(list(target.done().values()))
+        images = products.require_manifest(source.folder, "label set", REMEDY)["images"]
+        facts = {"annotator": self.name, "split": split, "images": images, "drawn_from": self.annotator}
+        counts = {"in": report.records_in, "out": report.records_out, "left_out": sum(report.rejected.values())}
+        target.complete(**facts, rows=report.records_out, counts=counts)
+        return report.records_out
+
+    def kept(self, rows: pa.Table) -> pa.Table:
+        """The rows of the images that are drawn."""
+        drawn = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
+        return rows.filter(pa.array(drawn if self.pool else ~drawn))
+
+
+def count_pseudo_labels(root: str, dataset: str, annotator: str, split: str, least: float) -> int:
+    """How many labels of a label set are learnt where those less confident than `least` are not."""
+    labels = products.label_set(root, dataset, annotator, split)
+    confidence = pa.scalar(least, pa.float32())  # as training takes it
+    total = 0
+    for shard in range(labels.shards):
+        rows = labels.read(shard)
+        sure = pc.and_(tables.present(rows), pc.greater_equal(rows["confidence"], confidence))
+        total += pc.sum(sure).as_py() or 0
+    return total

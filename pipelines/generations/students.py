@@ -1,0 +1,122 @@
+"""Who is taught by whom in a study of generations: every network by name, and how each is trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from schemas import run_files
+from schemas.generation_settings import GenerationsSettings, cut_name
+from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
+from schemas.train_settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Student:
+    """One network of a study.
+
+    Attributes:
+        kind: of its row in the table.
+        generation: 0 is taught by people; None for a reference.
+        cut: labels less confident do not teach it; None where people teach.
+        annotator: its name, that of its model and of its label set.
+        teacher: whose labels teach it.
+        label_set: the label set that those labels stand in.
+    """
+
+    kind: str
+    generation: int | None
+    cut: float | None
+    seed: int
+    network: str
+    annotator: str
+    teacher: str
+    label_set: str
+
+    @property
+    def is_taught_by_people(self) -> bool:
+        """Whether people teach it."""
+        return self.cut is None
+
+
+def taught_set(settings: GenerationsSettings) -> str:
+    """Name of the label set of what people teach: their labels of the images outside the pool."""
+    return f"{settings.name}_taught"
+
+
+def pool_set(annotator: str) -> str:
+    """Name of the label set of what a network teaches: its labels of the pool."""
+    return f"{annotator}_pool"
+
+
+def supervised_baseline(settings: GenerationsSettings, seed: int) -> str:
+    """Name of the network that people taught everything."""
+    return f"{settings.name}_all_s{seed}"
+
+
+def initial_teachers(settings: GenerationsSettings) -> list[Student]:
+    """Generation 0: what people teach of their labels of the taught share, a network a seed."""
+    return [
+        Student(
+            GENERATION,
+            0,
+            None,
+            seed,
+            settings.first,
+            _annotator(settings, 0, None, seed),
+            settings.labels,
+            taught_set(settings),
+        )
+        for seed in settings.seeds
+    ]
+
+
+def references(settings: GenerationsSettings) -> list[Student]:
+    """What the heirs are held against, all of the network that is taught.
+
+    Where no other teacher is named, generation 0 is by itself what people taught by the taught share.
+    """
+    found = []
+    for seed in settings.seeds:
+        rest = (None, None, seed, settings.network)
+        if settings.teacher:
+            name = f"{settings.name}_share_s{seed}"
+            found.append(Student(TAUGHT_SHARE, *rest, name, settings.labels, taught_set(settings)))
+        found.append(Student(EVERYTHING, *rest, supervised_baseline(settings, seed), settings.labels, settings.labels))
+    return found
+
+
+def students(settings: GenerationsSettings, generation: int) -> Iterator[Student]:
+    """The networks of a generation from 1 on: one for each cut and seed."""
+    for cut in settings.cuts:
+        for seed in settings.seeds:
+            teacher = _annotator(settings, generation - 1, cut if generation > 1 else None, seed)
+            name = _annotator(settings, generation, cut, seed)
+            yield Student(GENERATION, generation, cut, seed, settings.network, name, teacher, pool_set(teacher))
+
+
+def everyone(settings: GenerationsSettings) -> list[Student]:
+    """Every network of a study: the references, and each generation."""
+    later = [one for number in range(1, settings.generations + 1) for one in students(settings, number)]
+    return [*references(settings), *initial_teachers(settings), *later]
+
+
+def training(settings: GenerationsSettings, heir: Student) -> TrainSettings:
+    """How one of them is trained."""
+    is_teacher = heir.generation == 0 and settings.teacher
+    key = "teacher_train" if is_teacher else "train"
+    told = {
+        "dataset": settings.dataset,
+        "version": settings.version,
+        "network": heir.network,
+        "name": heir.annotator,
+        "labels": heir.label_set,
+        "min_confidence": heir.cut or 0.0,
+        "split": settings.split,
+        "validation": settings.validation,
+        "seed": heir.seed,
+    }
+    return run_files.make(TrainSettings, {**(getattr(settings, key) or {}), **told}, f"generations.{key}")
+
+
+def _annotator(settings: GenerationsSettings, generation: int, cut: float | None, seed: int) -> str:
+    line = "" if cut is None else f"_{cut_name(cut)}"
+    return f"{settings.name}_g{generation}{line}_s{seed}"

@@ -1,0 +1,168 @@
+"""Label images with a trained model: what its scores mean, and the rows that a label set has of them.
+
+concord label --models cnn1,cnn2 --dataset svhn --splits test --root out
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models import calibration, tasks
+from pipelines import scoring
+from pipelines.label.import_model import import_model
+from pipelines.runner import Context, StageResult
+from pipelines.scoring import ScorePlan, Scores
+from schemas import layout, tables
+from schemas.settings import LabelSettings
+from storage import hashing, model_cards, products
+from storage.products import ImageSet, ShardFolder
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the scores of a model mean.
+
+    Attributes:
+        classes: names, in the order of the scores.
+        thresholds: of several labels, the score at or above which an image has each class.
+        keep_scores: whether a label set holds the scores as well.
+        temperatures: by which confidence is calibrated, as `models.calibration` names them: none, those of all images,
+            or those of each fold, where an image has those of the fold that did not see it.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...] | None = None
+    keep_scores: bool = False
+    temperatures: tuple[Mapping[str, float] | None, ...] = ()
+
+
+def load_model(folder: str, batch: int, trusted: bool = False) -> Any:
+    """The network of a model folder, ready to score so many images at once; a SavedModel only if it is trusted."""
+    from models import scoring  # TensorFlow is imported where it is needed: on the workers that label
+
+    return scoring.load(folder, batch, trusted)
+
+
+def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Table:
+    """The labels that scores stand for, a row each.
+
+    Args:
+        ids: of the images.
+        scores: (n, k), in [0, 1].
+        answers: what they mean.
+    """
+    task = tasks.load(answers.task)
+    reading = task.read(scores, answers.classes, answers.thresholds)
+    columns: dict[str, Any] = {
+        "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
+        "label": pa.array(reading.labels, pa.string()),
+        "confidence": reading.confidences,
+    }
+    if any(answers.temperatures):
+        alike = len(answers.temperatures) == 1
+        folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
+        found = calibration.of_images(answers.temperatures, folds)
+        calibrated = task.calibrated(scores, reading, answers.classes, found)
+        columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
+    kept = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
+    return tables.label_rows(columns | kept)
+
+
+# The driver's side of `label`: what each model's label set is made from, and with what.
+
+
+def label(settings: LabelSettings, context: Context) -> list[StageResult]:
+    """Make a label set for each model and split; only the shards that are missing.
+
+    Raises:
+        IncompleteError: the images or a model are not there.
+        InputError: a model does not fit the dataset, or there is no such split.
+        TooManyRejectsError: more images were turned away than the settings allow.
+    """
+    images = products.image_set(context.root, settings.dataset, settings.version)
+    if settings.model_file:
+        import_model(settings, context.root, images, context.force)
+    models = (*settings.models, *([settings.annotator] if settings.annotator else []))
+    found = {model: model_cards.fitting_card(images, model) for model in models}
+    plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
+    facts = {model: {**label_facts(model, card), **origin(card)} for model, card in found.items()}
+    return scoring.make_scores(plans, facts, settings.max_reject_fraction, context)
+
+
+def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a label set says of its making."""
+    known: dict[str, Any] = {"annotator": model, "seen_all": True}
+    if "calibration" in card:
+        known["calibration"] = card["calibration"]
+    if "thresholds" in card:
+        known["thresholds"] = dict(zip(card["classes"], card["thresholds"], strict=True))
+    return known
+
+
+def temperatures(card: dict[str, Any], split: str) -> tuple[dict[str, float] | None, ...]:
+    """By which the labels of a split are calibrated, as `Answers` takes them; none for models that have none.
+
+    Of a model of folds, each image of the divided split is labelled by one fold, and has that fold's own; images of
+    other splits get the mean of all folds' scores, which has temperatures of its own.
+    """
+    found = card.get("calibration", {})
+    if "folds" in found and split == card["settings"]["split"]:
+        return tuple(fold["temperatures"] for fold in found["folds"])
+    return (found["temperatures"],) if found.get("temperatures") else ()
+
+
+def plan_labels(
+    settings: LabelSettings, context: Context, images: ImageSet, model: str, card: dict[str, Any]
+) -> ScorePlan:
+    """What one model has still to label; whatever stands in the way of it is swept away."""
+    outputs, rejects, answers = label_sets(settings, context.root, images, model, card)
+    return ScorePlan(
+        stage="label",
+        name=model,
+        images=images,
+        outputs=outputs,
+        rejects=rejects,
+        missing=scoring.find_missing(images, outputs, rejects, context.force),
+        load=partial(
+            load_model, layout.model(context.root, images.dataset, model), settings.batch_size, settings.trust_model
+        ),
+        table={split: partial(label_table, answers=one) for split, one in answers.items()},
+        accelerator=settings.accelerator,
+        one_model=settings.one_model,
+        min_ram=settings.min_ram,
+    )
+
+
+def label_sets(
+    settings: LabelSettings, root: str, images: ImageSet, model: str, card: dict[str, Any]
+) -> tuple[dict[str, ShardFolder], dict[str, ShardFolder], dict[str, Answers]]:
+    """Of each split: where one model's labels go, where the rejects go, and how its scores are turned into labels."""
+    recipe = {
+        "model": card["fingerprint"],
+        "weights": card["weights_sha256"],
+        "images": images.fingerprint,
+        "settings": (settings.scores, settings.batch_size),
+    }
+    limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    recipe |= {"thresholds": limits} if limits else {}
+    outputs, rejects, answers = {}, {}, {}
+    for split in settings.splits:
+        name = (root, images.dataset, model, split)
+        degrees = temperatures(card, split)
+        answers[split] = Answers(card["task"], tuple(images.classes), limits, settings.scores, degrees)
+        followed = {**recipe, "temperatures": degrees} if any(degrees) else recipe
+        rest = (images.shards, products.fingerprint("label", split=split, **followed))
+        outputs[split] = ShardFolder(layout.labels(*name), *rest)
+        rejects[split] = ShardFolder(layout.label_rejects(*name), *rest)
+    return outputs, rejects, answers
+
+
+def origin(card: dict[str, Any]) -> dict[str, Any]:
+    """Which state of a model labelled; of folds, the split of whose images each was scored by a network without it."""
+    known = {"model": card["fingerprint"], "weights": card["weights_sha256"]}
+    return {**known, "folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else known

@@ -1,0 +1,92 @@
+"""How much a file that came from outside may ask for: memory in proportion to what there is of it."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from schemas.errors import ConcordError, InputError
+
+SMALL = 64 << 20  # bytes that need no reason
+PACKED = 1032  # bytes that zlib packs into one at the most (https://zlib.net/zlib_tech.html)
+MOST_NESTED = 64  # groups in groups, folders in folders
+
+
+def check_bytes(path: str, what: str, asked: int, stored: int, ratio: int = PACKED) -> None:
+    """Raise InputError where so many bytes cannot have come from those that are stored.
+
+    Args:
+        path: of the file.
+        what: which part of it, for people.
+        asked: bytes that it says it has.
+        stored: bytes that there are of it.
+        ratio: how many of the first can come from one of the second.
+    """
+    if asked > max(SMALL, ratio * stored):
+        raise InputError(
+            f"{path}: {what} says that it has {asked:,} bytes, but only {stored:,} are stored: the file is damaged, or "
+            "made to exhaust memory; copy it again, or leave it out"
+        )
+
+
+# Read a file from outside in a process of its own: a library may break down on it, not end, or ask for all memory.
+
+MEMORY = 1 << 30  # bytes that reading may ask for, beside what the process has when it begins
+_REFUSED = 3  # the status of a process that says what is wrong
+_STATM = Path("/proc/self/statm")
+
+
+def run_module(module: str, arguments: Sequence[str], shown: str, seconds: float) -> str:
+    """What `python -m module arguments`, whose `__main__` is `answer`, prints.
+
+    Args:
+        module: that reads the file.
+        arguments: for it, the file's path among them.
+        shown: what to call the file.
+        seconds: that it may take.
+
+    Raises:
+        InputError: it found something wrong, broke down, did not end, or asked for more than `MEMORY`.
+    """
+    home = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-P", "-m", module, *arguments]  # -P: nothing of the folder that it runs in
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=seconds, check=False, env={**os.environ, "PYTHONPATH": paths}
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(
+            f"{shown} is damaged: looking through it did not end in {seconds:g} s; copy it again"
+        ) from error
+    if done.returncode == _REFUSED:
+        raise InputError(done.stdout.decode(errors="replace").strip())
+    if done.returncode:
+        raise InputError(f"{shown} is damaged: the library broke down on it ({_end(done)}); copy it again")
+    return done.stdout.decode()
+
+
+def _end(done: "subprocess.CompletedProcess[bytes]") -> str:
+    """What ended a process: a signal, or an error that it prints in its last line."""
+    if done.returncode < 0:
+        return signal.Signals(-done.returncode).name
+    last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return ascii(last[:200])[1:-1] or f"status {done.returncode}"
+
+
+def report_answer(read: Callable[..., str]) -> None:
+    """Print what reading gives, or what is wrong; called with the arguments of this process, in its `__main__`."""
+    if _STATM.exists():
+        used = int(_STATM.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+    try:
+        print(read(*sys.argv[1:]))
+    except ConcordError as error:
+        print(error)
+        sys.exit(_REFUSED)
+    except MemoryError:
+        print(f"{sys.argv[1]} asks for more than {MEMORY:,} bytes of memory: it is damaged; copy it again")
+        sys.exit(_REFUSED)

@@ -1,0 +1,87 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from analysis import formatting
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.0, "0.0 %"),
+        (1.0, "100.0 %"),
+        (0.99999, "99.9 %"),
+        (0.00001, "0.1 %"),
+        (0.8165, "81.7 %"),
+        (None, formatting.UNDEFINED),
+    ],
+)
+def test_percent_never_rounds_to_all_or_nothing(share: float | None, expected: str) -> None:
+    assert formatting.percent(share) == expected
+
+
+def test_other_figures() -> None:
+    assert formatting.count(1234567) == "1,234,567"
+    assert (formatting.decimal(0.79147), formatting.decimal(None), formatting.decimal(0.8, 2)) == (
+        "0.791",
+        formatting.UNDEFINED,
+        "0.80",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, formatting.UNDEFINED),
+        ("", formatting.UNDEFINED),
+        (0, "0"),
+        (False, "False"),
+        (["a", 1], "a, 1"),
+        ({"k": 2}, "k: 2"),
+        ("x", "x"),
+    ],
+)
+def test_setting(value: object, expected: str) -> None:
+    assert formatting.setting(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (0, "0"),
+        (950, "950"),
+        (999.4, "999"),
+        (999.6, "1 k"),
+        (1000, "1 k"),
+        (9599, "9.6 k"),
+        (12_345, "12.3 k"),
+        (999_499, "999 k"),
+        (999_500, "1 M"),
+        (1_934_243, "1.93 M"),
+        (78_977_695, "79 M"),
+        (1_234_000_000, "1.23 bn"),
+    ],
+)
+def test_brief(number: float, expected: str) -> None:
+    assert formatting.brief(number) == expected
+
+
+def test_several() -> None:
+    assert (formatting.several(1, "image"), formatting.several(0, "image")) == ("1 image", "0 images")
+    assert formatting.several(1200, "class", "classes") == "1,200 classes"
+
+
+def test_tenths_and_intervals() -> None:
+    assert [formatting.tenth(decile).split(formatting.UNDEFINED) for decile in (0, 9)] == [
+        ["0.0", "0.1"],
+        ["0.9", "1.0"],
+    ]
+    assert formatting.interval(0.39678, 0.89221).split(formatting.UNDEFINED) == ["0.397", "0.892"]
+    assert formatting.interval(0.39678, 0.89221, 1).split(formatting.UNDEFINED) == ["0.4", "0.9"]
+    assert formatting.interval(None, None) == formatting.UNDEFINED
+
+
+def test_moment() -> None:
+    assert formatting.moment("2026-03-07T23:05:59+00:00") == "7 March 2026, 23:05 UTC"
+    assert formatting.moment("2026-03-07T23:05:59-02:00") == "8 March 2026, 01:05 UTC"
+    assert formatting.moment("") == formatting.UNDEFINED

@@ -1,0 +1,203 @@
+"""A small root as the stages would leave it, with the quirks that real ones have."""
+
+import io
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from sklearn.metrics import accuracy_score, cohen_kappa_score
+
+from schemas import layout, tables
+from storage import model_cards, parquet, products, stores, tfrecord
+from storage.hashing import image_hashes, shard_of
+from storage.products import ShardFolder, ShardReport
+from storage.tfrecord import encode_example
+
+DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
+CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")
+SHARDS = 4
+IMAGES = 60
+DAMAGED, BIG, PHOTO, UNLABELLED = "000&", "001&", "002&", "037&"  # UNLABELLED: b has no label for it
+HISTORY = {
+    "accuracy": [0.3, 0.6, 0.9],
+    "val_accuracy": [0.4, 0.7, 0.5],
+    "loss": [2.0, 1.0, 0.5],
+    "val_loss": [1.9, 1.1, 1.4],
+}
+
+Row = dict[str, Any]
+
+
+@dataclass
+class SmallRoot:
+    """The root, and what it was made from.
+
+    Attributes:
+        rows: the pairs of cnn1 and cnn2, in shard order.
+        encoded: the image files by id.
+    """
+
+    root: str
+    rows: list[Row]
+    encoded: dict[str, bytes]
+    order: list[str] = field(default_factory=list)
+
+
+def build(root: str, truth: bool = True) -> SmallRoot:
+    """Write a root with images, people's labels, two models, their labels and their comparison."""
+    ids = [f"{number:03d}&" for number in range(IMAGES)]
+    hashes = image_hashes(ids)
+    order = [ids[position] for position in np.argsort(hashes)]
+    made = SmallRoot(root, [], _draw(ids), order)
+    _write_images(made)
+    _write_pairs(made, truth)
+    for name in ("cnn1", "cnn2"):
+        _write_model(root, name)
+    stores.write_bytes(stores.join(layout.model(root, DATASET, "halfway"), "model.keras"), b"weights without a card")
+    return made
+
+
+def by_shard(order: list[str]) -> list[list[str]]:
+    """Ids of each shard, in their order."""
+    shards = shard_of(image_hashes(order), SHARDS)
+    return [[image_id for image_id, at in zip(order, shards, strict=True) if at == shard] for shard in range(SHARDS)]
+
+
+def _draw(ids: list[str]) -> dict[str, bytes]:
+    generator = np.random.default_rng(5)
+    encoded = {}
+    for image_id in ids:
+        shape = {BIG: (100, 200, 3), PHOTO: (30, 40, 3)}.get(image_id, (12, 10))
+        pixels = generator.integers(0, 256, shape, dtype=np.uint8)
+        sink = io.BytesIO()
+        Image.fromarray(pixels).save(sink, format="JPEG" if image_id == PHOTO else "PNG")
+        encoded[image_id] = sink.getvalue()
+    return encoded
+
+
+def _write_images(made: SmallRoot) -> None:
+    folder = layout.images(made.root, DATASET, VERSION)
+    index = ShardFolder(layout.index(made.root, DATASET, SPLIT), SHARDS, "images0")
+    for shard, ids in enumerate(by_shard(made.order)):
+        content, places = b"", []
+        for image_id in ids:
+            payload = encode_example(made.encoded[image_id], image_id, 0)
+            offset = len(content) + tfrecord.HEADER_BYTES
+            record = tfrecord.frame_record(payload)
+            if image_id == DAMAGED:
+                record = record[:40] + bytes([record[40] ^ 1]) + record[41:]
+            content += record
+            size = {"sha256": "", "format": "png", "height": 1, "width": 1, "channels": 1}
+            places.append({"image_id": image_id, "shard": shard, "offset": offset, "length": len(payload), **size})
+        stores.write_bytes(stores.join(folder, layout.tfrecord_shard(DATASET, SPLIT, shard, SHARDS)), content)
+        index.write(shard, pa.Table.from_pylist(places, schema=tables.INDEX), ShardReport(len(ids), len(ids)))
+    rejected = ShardFolder(layout.convert_rejects(made.root, DATASET, SPLIT), SHARDS, "images0")
+    turned_away = [_reject("bad<1>", "label <b>nan</b>"), _reject("bad<0>", "label nan")]
+    for shard in range(SHARDS):
+        rows = turned_away if shard == 2 else []
+        rejected.write(shard, pa.Table.from_pylist(rows, schema=tables.REJECTS), ShardReport())
+    counts = {"in": IMAGES + 2, "out": IMAGES, "rejected": {"label_missing": 2}}
+    facts = {"dataset": DATASET, "version": VERSION, "shards": SHARDS, "fingerprint": "images0", "counts": counts}
+    products.write_manifest(folder, {**facts, "classes": list(CLASSES), "splits": {SPLIT: counts}, "settings": {}})
+
+
+def _reject(image_id: str, detail: str) -> Row:
+    return {"image_id": image_id, "source": "in.h5", "position": "row 7", "reason": "label_missing", "detail": detail}
+
+
+def _write_pairs(made: SmallRoot, truth: bool) -> None:
+    """Random labels with coarse confidences, so that ranks tie; b never says `never`, some truths are not known."""
+    chance = random.Random(11)
+    for image_id in made.order:
+        true = chance.choice(CLASSES) if truth and chance.random() > 0.1 else None
+        a = chance.choice(CLASSES) if image_id != DAMAGED else CLASSES[0]
+        b = chance.choice(CLASSES[:3]) if image_id != DAMAGED else CLASSES[1]
+        sure = (1.0, 1.0) if image_id == DAMAGED else (chance.randint(1, 8) / 8, chance.randint(1, 8) / 8)
+        made.rows.append(pair_row(image_id, (a, sure[0]), (b, sure[1]), true))
+    made.rows = [row for row in made.rows if row["image_id"] != UNLABELLED]
+    write_pairs(made.root, "cnn1", "cnn2", made.rows, {"truth": "human"} if truth else {})
+    for annotator in ("cnn1", "cnn2"):
+        rejected = {"record_damaged": 1} if annotator == "cnn2" else {}
+        folder = ShardFolder(layout.labels(made.root, DATASET, annotator, SPLIT), SHARDS, f"labels-{annotator}")
+        folder.complete(annotator=annotator, split=SPLIT, images="images0", rows=59, counts={"rejected": rejected})
+    turned_away = ShardFolder(layout.label_rejects(made.root, DATASET, "cnn2", SPLIT), SHARDS, "labels-cnn2")
+    for shard, ids in enumerate(by_shard(made.order)):
+        row = {
+            "image_id": UNLABELLED,
+            "source": "shard",
+            "position": "record 3",
+            "reason": "record_damaged",
+            "detail": "crc",
+        }
+        rows = [row] if UNLABELLED in ids else []
+        turned_away.write(shard, pa.Table.from_pylist(rows, schema=tables.REJECTS), ShardReport())
+
+
+def pair_row(image_id: str, a: tuple[str, float], b: tuple[str, float], truth: str | None) -> Row:
+    """A row of the pairs table."""
+    right = (
+        {"correct_a": None, "correct_b": None}
+        if truth is None
+        else {"correct_a": a[0] == truth, "correct_b": b[0] == truth}
+    )
+    said = {"label_a": a[0], "confidence_a": a[1], "label_b": b[0], "confidence_b": b[1], "agree": a[0] == b[0]}
+    said |= {"confidence_calibrated_a": None, "confidence_calibrated_b": None}
+    return {"image_id": image_id, **said, "truth": truth, **right}
+
+
+def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
+    """A comparison with its tables, their figures worked out from the rows themselves."""
+    folder = ShardFolder(layout.pairs(root, DATASET, a, b, SPLIT), SHARDS, f"pairs-{a}-{b}")
+    known_ids = {row["image_id"]: row for row in rows}
+    for shard, ids in enumerate(by_shard(list(known_ids))):
+        table = pa.Table.from_pylist([known_ids[image_id] for image_id in ids], schema=tables.PAIRS)
+        folder.write(shard, table, ShardReport(len(ids), len(ids)))
+    keys = {"dataset": DATASET, "split": SPLIT, "a": a, "b": b}
+    path = layout.agreement_table(root, "summary", DATASET, (a, b), SPLIT)
+    kinds = [("n_truth", pa.int64()), *((name, pa.float64()) for name in ("accuracy_a", "accuracy_b"))]
+    kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa", "kappa_low", "kappa_high", "ac1")]
+    schema = tables.summary([pa.field(name, kind) for name, kind in kinds])
+    parquet.write(path, pa.Table.from_pylist([{**keys, **figures(rows)}], schema=schema), folder.fingerprint)
+    cells: dict[tuple[str, str], int] = {}
+    for row in rows:
+        cells[row["label_a"], row["label_b"]] = cells.get((row["label_a"], row["label_b"]), 0) + 1
+    unsure = {"mean_confidence_a": 0.5, "mean_confidence_b": 0.5}
+    counted = [{**keys, "label_a": left, "label_b": right, "n": n, **unsure} for (left, right), n in cells.items()]
+    path = layout.agreement_table(root, "confusion", DATASET, (a, b), SPLIT)
+    parquet.write(path, pa.Table.from_pylist(counted, schema=tables.CONFUSION), folder.fingerprint)
+    folder.complete(a=a, b=b, split=SPLIT, dataset=DATASET, rows=len(rows), counts={"unpaired": {"only_a": 1}}, **facts)
+
+
+def figures(rows: list[Row]) -> Row:
+    """The summary of some pairs, by scikit-learn."""
+    known = [row for row in rows if row["truth"] is not None]
+    truth = [row["truth"] for row in known]
+    scores = {
+        f"accuracy_{side}": accuracy_score(truth, [row[f"label_{side}"] for row in known]) for side in "ab" if known
+    }
+    a, b = ([row[f"label_{side}"] for row in rows] for side in "ab")
+    observed = accuracy_score(a, b)
+    kappa = cohen_kappa_score(a, b)
+    n_agree = sum(row["agree"] for row in rows)
+    counts = {"scope": "all", "label": None, "n": len(rows), "n_agree": n_agree, "n_truth": len(known)}
+    chance = {"observed": observed, "expected": (observed - kappa) / (1 - kappa), "kappa": kappa}
+    return {**counts, **scores, **chance, "kappa_low": kappa - 0.1, "kappa_high": kappa + 0.1, "ac1": 0.123}
+
+
+def _write_model(root: str, name: str) -> None:
+    metrics = {"best_epoch": 2, "val_accuracy": 0.7, "epochs": 3}
+    card = {"name": name, "fingerprint": f"model-{name}", "history": HISTORY, "metrics": metrics, "files": {}}
+    model_cards.write_card(
+        layout.model(root, DATASET, name), {**card, "settings": {"seed": 1, "name": name}, "parameters": 1234}
+    )
+
+
+def change_manifest(folder: str, **facts: Any) -> None:
+    """Change some facts of a product's manifest."""
+    path = stores.join(folder, products.MANIFEST)
+    manifest = json.loads(stores.read_bytes(path))
+    products.write_manifest(folder, {**manifest, **facts})
