@@ -11,38 +11,23 @@ import dataclasses
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import schemas
 from concord import flags, messages, readers
 from pipelines import progress
-from pipelines.preflight import command as preflight
-from schemas import run_files, settings
+from pipelines.stages import STAGES
+from schemas import layout, run_files
 from schemas.errors import ConcordError
-from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
-from schemas.queue_settings import LabelErrorSettings, QueueSettings
-from schemas.run_files import RunFile
-from schemas.train_settings import FeatureSettings, TrainSettings
-from storage import stores
+from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP, make
+from schemas.run_files import Chain
+from schemas.stage import Context
 
 _log = logging.getLogger("concord")
-VERBS: dict[str, type] = {
-    "draw": settings.DrawSettings,
-    "confirm": settings.ConfirmSettings,
-    "convert": settings.ConvertSettings,
-    "import": settings.ImportSettings,
-    "train": TrainSettings,
-    "features": FeatureSettings,
-    "label": settings.LabelSettings,
-    "agree": settings.AgreeSettings,
-    "explain": settings.ExplainSettings,
-    "label_errors": LabelErrorSettings,
-    "queue": QueueSettings,
-    "report": settings.ReportSettings,
-}
+VERBS: dict[str, type] = {stage.name: stage.settings for stage in STAGES if stage.name != "generations"}
 REQUIRED = {
     "draw": ("output",),
     "confirm": ("dataset", "machine", "human"),
@@ -76,7 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_argument("files", nargs="+", metavar="FILE.toml", help="run files")
     _add_chain_flags(study)
     plan = _add_verb(verbs, "plan", "Check and estimate what a run would take, before anything is started.")
-    preflight.add(plan)
+    plan.add_argument("files", nargs="*", metavar="FILE.toml", help="run files (default: the project's own samples)")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON, for machines")
+    plan.add_argument("--no-write", action="store_true", help="skip the write test of the root")
     _add_chain_flags(plan)
     for verb, kind in VERBS.items():
         flags.add(_add_verb(verbs, spelt(verb), str(kind.__doc__)), kind, REQUIRED[verb])
@@ -119,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         own = parser._subparsers._group_actions[0].choices[given.verb]  # type: ignore[union-attr, index, call-overload]
         beam_flags = flags.check_beam_flags(rest, own) if rest else ()
         if given.verb == "plan":
-            sys.exit(preflight.run(given, beam_flags, _IS_DONE))
+            sys.exit(_plan(given, beam_flags))
         _run(given, beam_flags)
     except ConcordError as error:
         _fail(given, str(error))
@@ -159,65 +146,59 @@ def _fail(given: argparse.Namespace, message: str, unexpected: bool = False) -> 
 
 
 def _run(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> None:
-    from pipelines.runner import Context
+    from pipelines.chain import run_chain
     from pipelines.runners import dataflow
 
-    chains = _chains(given)
+    chains = list(_chains(given).values())
     for chain in chains if dataflow.is_asked(beam_flags) else ():
         dataflow.check_places(given.root, chain)
-    context = Context(stores.absolute(given.root), beam_flags, given.force)
-    runs = [(chain, *_run_chain(given, chain, context)) for chain in map(run_files.placed, chains)]
+    context = Context(layout.absolute(given.root), beam_flags, given.force)
+    runs = [run_chain(given.verb, chain, context, messages.print_result) for chain in chains]
     messages.print_summary(given.root, runs, _headline)
 
 
-def _run_chain(given: argparse.Namespace, chain: RunFile, context: Any) -> tuple[Any, str]:
-    """Run one chain; return the run, and the path of its manifest."""
-    from pipelines.chain import Run, stages
+def _plan(given: argparse.Namespace, beam_flags: tuple[str, ...]) -> int:
+    """Print the plan, and return the exit status: 1 where a run would fail, else 0."""
+    from pipelines import plan
+    from pipelines.checks import Problems
 
-    configuration = {name: value for name, value in dataclasses.asdict(chain).items() if value}
-    run = Run(given.root, given.verb, {**configuration, "beam_flags": Run.shown(context.beam_flags)})
-    progress.name_run(run.run_id)
-    _log.debug("run %s", run.run_id, extra=progress.fields("run_started", root=given.root))
-    try:
-        for stage in stages(chain, context, _READERS):
-            for result in run.add(stage):
-                messages.print_result(result)
-    except BaseException:
-        with_manifest = os.path.isdir(given.root) or "://" in given.root
-        if with_manifest:
-            _try_manifest(run)
-        raise
-    manifest, seconds = run.write_manifest("done"), round(time.time() - run.began, 3)
-    _log.debug("run %s: done", run.run_id, extra=progress.fields("run_done", manifest=manifest, seconds=seconds))
-    return run, manifest
+    problems, chains = Problems(), {}
+    for file in given.files or _sample_files():
+        try:
+            chains[file] = _load(file, given)
+        except ConcordError as error:
+            problems.add("run file", str(error))
+    context = Context(given.root, beam_flags, given.force)
+    planned = plan.plan_run(chains, context, problems, write=not given.no_write)
+    print(plan.as_json(planned) if given.json else plan.as_text(planned))
+    return 1 if planned.fails else 0
 
 
-def _try_manifest(run: Any) -> None:
-    """Say in the run's manifest that it failed, if that can still be written; the error itself matters more."""
-    try:
-        run.write_manifest("failed")
-    except ConcordError as error:
-        _log.info("the run's manifest could not be written: %s", error)
+def _chains(given: argparse.Namespace) -> dict[str, Chain]:
+    """The chains that the command line states: those of run files, or one stage by its flags."""
+    if given.verb.replace("-", "_") in VERBS:
+        return {"": _stage(given)}
+    chains = {file: _load(file, given) for file in given.files or _sample_files()}
+    without = [file for file, chain in chains.items() if given.verb == "generations" and "generations" not in chain]
+    if without:
+        raise ConcordError(f"{without[0]} has no [generations]: name there the network that is taught; see README.md")
+    return chains
 
 
-def _chains(given: argparse.Namespace) -> list[RunFile]:
-    """The chains that the command line asks for: those of run files, or one stage by its flags."""
+def _load(file: str, given: argparse.Namespace) -> Chain:
     from pipelines.chain import load_run_file
 
-    if given.verb.replace("-", "_") in VERBS:
-        return [_stage(given)]
     hints = {name: value for name in HINTS if (value := getattr(given, name)) is not None}
-    if given.files:
-        chains = {path: run_files.hinted(load_run_file(path, given.root, given.data), hints) for path in given.files}
-        without = [path for path, chain in chains.items() if given.verb == "generations" and not chain.generations]
-        if without:
-            raise ConcordError(f"{without[0]} has no [generations]: say there which network is taught; see README.md")
-        return list(chains.values())
-    with resources.as_file(resources.files("samples")) as folder:
-        return [run_files.hinted(load_run_file(str(path), given.root), hints) for path in sorted(folder.glob("*.toml"))]
+    return run_files.with_hints(load_run_file(file, given.root, given.data), hints)
 
 
-def _stage(given: argparse.Namespace) -> RunFile:
+def _sample_files() -> list[str]:
+    """The run files of the samples that the project draws by itself."""
+    folder = Path(str(resources.files("samples")))
+    return [str(path) for path in sorted(folder.glob("*.toml"))]
+
+
+def _stage(given: argparse.Namespace) -> Chain:
     """A chain of one stage, by its flags."""
     verb = given.verb.replace("-", "_")
     kind = VERBS[verb]
@@ -226,83 +207,10 @@ def _stage(given: argparse.Namespace) -> RunFile:
     absent = ["--" + name for name in REQUIRED[verb] if name not in values]
     if absent:
         raise ConcordError(f"needs {', '.join(absent)}; see concord {given.verb} --help")
-    made: Any = run_files.make(kind, values, verb)
-    stages: dict[str, Any] = {entry.name: None for entry in dataclasses.fields(RunFile)} | {"train": (), "imports": ()}
-    field = run_files.field(verb)
-    return RunFile(**{**stages, field: made if stages[field] is None else (made,)})
+    return {verb: (make(kind, values, verb),)}
 
 
 def _headline(root: str, dataset: str) -> list[str]:
     from analysis import report as page
 
     return page.headline(root, dataset)
-
-
-def _write_report(report: settings.ReportSettings, context: Any) -> Any:
-    from analysis import report as page
-    from pipelines.runner import StageResult
-
-    if page.is_current(report, context.root) and not context.force:
-        return StageResult("report", report.dataset, made=False)
-    began = time.monotonic()
-    counts = page.write_report(report, context.root)
-    return StageResult("report", report.dataset, True, time.monotonic() - began, counts)
-
-
-def _find_label_errors(asked: LabelErrorSettings, context: Any) -> Any:
-    from analysis import label_errors
-    from pipelines.runner import StageResult
-
-    plan = label_errors.plan(asked, context.root)
-    product = f"{asked.dataset}/{asked.annotator}/{asked.split}"
-    if plan.is_done and not context.force:
-        return StageResult("label_errors", product, made=False)
-    began = time.monotonic()
-    counts = label_errors.write(plan)
-    return StageResult("label_errors", product, True, time.monotonic() - began, counts)
-
-
-def _write_queue(asked: QueueSettings, context: Any) -> list[Any]:
-    from analysis import exports, queue_table
-    from pipelines.runner import StageResult
-
-    plan = queue_table.plan(asked, context.root)
-    product, began = f"{asked.dataset}/{asked.split}", time.monotonic()
-    done = plan.is_done and not context.force
-    counts = {} if done else queue_table.write(plan)
-    results = [StageResult("queue", product, not done, time.monotonic() - began, counts)]
-    if asked.export:
-        began = time.monotonic()
-        done = exports.is_current(asked, context.root, plan.fingerprint) and not context.force
-        counts = {} if done else exports.write(asked, context.root, plan.fingerprint)
-        results.append(StageResult("queue", f"{product}/{asked.export}", not done, time.monotonic() - began, counts))
-    return results
-
-
-_READERS: dict[str, Callable[..., Any]] = {  # the stages that run no Beam
-    "label_errors": _find_label_errors,
-    "queue": _write_queue,
-    "report": _write_report,
-}
-
-
-def _is_drawn(report: settings.ReportSettings, root: str) -> bool:
-    from analysis import report as page
-
-    return page.is_current(report, root)
-
-
-def _is_judged(asked: LabelErrorSettings, root: str) -> bool:
-    from analysis import label_errors
-
-    return label_errors.plan(asked, root).is_done
-
-
-def _is_queued(asked: QueueSettings, root: str) -> bool:
-    from analysis import exports, queue_table
-
-    plan = queue_table.plan(asked, root)
-    return plan.is_done and (not asked.export or exports.is_current(asked, root, plan.fingerprint))
-
-
-_IS_DONE: dict[str, Callable[[Any, str], bool]] = {"label_errors": _is_judged, "queue": _is_queued, "report": _is_drawn}

@@ -4,7 +4,8 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from schemas import layout, run_files
+from schemas import layout
+from schemas.fields import make
 from schemas.train_settings import TrainSettings
 from storage import stores
 
@@ -46,4 +47,4 @@ class TrainJob:
         """The job that `to_json` wrote."""
         parts = json.loads(text)
         given = {key: value for key, value in parts["settings"].items() if value is not None}
-        return TrainJob(**{**parts, "settings": run_files.make(TrainSettings, given, "train")})
+        return TrainJob(**{**parts, "settings": make(TrainSettings, given, "train")})

@@ -1,16 +1,18 @@
 """What all settings are made of: fields with their help, and the checks that several stages share."""
 
 import dataclasses
+import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from schemas.errors import InputError
-from schemas.layout import check_address, check_name, check_split
+from schemas.layout import IMAGENET, absolute, check_address, check_name, check_split
 
+Settings = TypeVar("Settings")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}")  # as tensorflow_datasets wants it
 GPU_HINT = "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver"
 ACCELERATOR_HELP = "GPU of this step's workers on Dataflow: a kind such as nvidia-tesla-t4, a whole Beam hint, or none"
@@ -32,6 +34,7 @@ _NO_PART_OF_THE_RESULT = (
     "signed",
 )
 
+_DRIVER_PATHS = ("model_file", "classes", "output")  # what is in them is handed to the workers
 _AT_LEAST_ONE = (
     *("epochs", "fine_tune_epochs", "patience", "batch_size", "threads", "gpus"),
     *("in_flight", "attempts", "max_pixels"),
@@ -82,6 +85,42 @@ class Checked:
 
     def check(self) -> None:
         """What only this stage's settings have to hold."""
+
+    def passes_on(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """What later stages of a run file take from this one, where they do not say it themselves.
+
+        Args:
+            shared: what the stages before have passed on.
+        """
+        return {}
+
+    def with_hints(self, hints: Mapping[str, Any]) -> Any:
+        """The same settings, with this accelerator and memory where they are a step's that computes with a network."""
+        own = {entry.name for entry in dataclasses.fields(self)} & set(hints)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **{key: hints[key] for key in own}) if own else self  # type: ignore[type-var]
+
+    def paths(self) -> Iterator[tuple[str, str]]:
+        """Every path that it names, with its field; neither empty ones nor the names of weights."""
+        for entry in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, shape = getattr(self, entry.name), entry.metadata["flag"]
+            if shape in ("path", "paths"):
+                values = value if isinstance(value, tuple) else (value,)
+                yield from ((entry.name, path) for path in values if path not in ("", IMAGENET))
+
+    def worker_paths(self) -> Iterator[tuple[str, str]]:
+        """Those of its paths that workers read, with their fields; the others are read by the driver alone."""
+        yield from ((name, path) for name, path in self.paths() if name not in _DRIVER_PATHS)
+
+    def with_resolved_paths(self) -> Any:
+        """The same settings, every local path absolute."""
+        changed: dict[str, Any] = {}
+        for entry in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, shape = getattr(self, entry.name), entry.metadata["flag"]
+            if shape == "path" and value not in ("", IMAGENET):
+                changed[entry.name] = absolute(value)
+            elif shape == "paths":
+                changed[entry.name] = tuple(map(absolute, value))
+        return dataclasses.replace(self, **changed) if changed else self  # type: ignore[type-var]
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result, fit for a fingerprint.
@@ -146,3 +185,42 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise InputError where a value is none of those that there are."""
     if value not in choices:
         raise InputError(f"{key} must be one of {', '.join(filter(None, choices))}; got {value!r}")
+
+
+def make(kind: type[Settings], values: Mapping[str, Any], where: str) -> Settings:
+    """Settings from plain values, each checked against the field's type.
+
+    Raises:
+        InputError: a key is unknown, or a value has the wrong type.
+    """
+    hints = get_type_hints(kind)
+    check_keys(f"[{where}]", values, list(hints))
+    return kind(**{key: _fit(f"{where}.{key}", value, hints[key]) for key, value in values.items()})
+
+
+def check_keys(where: str, values: Mapping[str, Any], known: list[str]) -> None:
+    """Raise InputError at a key that is unknown, and name the nearest known one."""
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise InputError(f"{where} has an unknown key {key!r}; {hint}")
+
+
+def _fit(where: str, value: Any, hint: Any) -> Any:
+    """The value as its field's type wants it: lists become tuples, whole numbers may stand for fractions."""
+    name = str(hint)
+    if hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if name.startswith("tuple"):
+        items = value if isinstance(value, list | tuple) else [value]
+        inner = hint.__args__[0]
+        return tuple(_fit(where, item, inner) for item in items)
+    expected = dict if "Mapping" in name else hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise InputError(f"{where} must be {expected.__name__}, got {value!r}")
+    if expected is dict:
+        return {key: _fit(where, item, hint.__args__[1]) for key, item in value.items()}
+    return value

@@ -3,13 +3,14 @@
 concord generations studies/generations.toml --data DATA --root out/generations
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.errors import InputError
-from schemas.fields import HINTS, Checked, setting
-from schemas.layout import HUMAN, check_name, check_split
+from schemas.fields import HINTS, Checked, make, setting
+from schemas.layout import HUMAN, IMAGENET, check_name, check_split
+from schemas.train_settings import TrainSettings
 
 _OWN = (  # what the study itself says of each training
     *("dataset", "version", "network", "name", "labels", "min_confidence", "split", "validation"),
@@ -69,6 +70,9 @@ class GenerationsSettings(Checked):
             raise InputError(f"split, validation and test must be three splits, got {', '.join(splits)}")
         check_name("labels", self.labels)
         self._check_tables()
+        for key, network in (("train", self.network), ("teacher_train", self.first)):
+            training = {**(getattr(self, key) or {}), "dataset": self.dataset, "network": network}
+            make(TrainSettings, training, f"generations.{key}")
 
     def _check_tables(self) -> None:
         if self.teacher_train and not self.teacher:
@@ -77,6 +81,19 @@ class GenerationsSettings(Checked):
             for key in getattr(self, name) or {}:
                 if key in _OWN:
                     raise InputError(f"generations.{name} has {key!r}, which the study itself says of each training")
+
+    def worker_paths(self) -> Iterator[tuple[str, str]]:
+        """Files of weights that its trainings name."""
+        for key in ("train", "teacher_train"):
+            weights = (getattr(self, key) or {}).get("weights", "")
+            if weights not in ("", IMAGENET):
+                yield f"{key}.weights", weights
+
+    def with_hints(self, hints: Mapping[str, Any]) -> "GenerationsSettings":
+        """The same study, each of its trainings with this accelerator and memory."""
+        tables = {"train": self.train, **({"teacher_train": self.teacher_train} if self.teacher else {})}
+        changed: dict[str, Any] = {key: {**(table or {}), **hints} for key, table in tables.items()}
+        return replace(self, **changed) if hints else self
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result: not what its networks are trained on."""

@@ -6,6 +6,7 @@ Those of `train` and `features` stand in `train_settings.py`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from schemas.errors import InputError
 from schemas.fields import (
@@ -191,6 +192,10 @@ class ImportSettings(Checked):
             check_choice("columns", key, IMPORTED)
         check_distinct("columns", self.column_names, 0)
 
+    def passes_on(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """Its annotator, to be compared with others."""
+        return {"annotators": tuple(dict.fromkeys((*shared.get("annotators", ()), self.annotator)))}
+
     @property
     def column_names(self) -> tuple[str, ...]:
         """What the files call image_id, label and confidence."""
@@ -232,6 +237,11 @@ class LabelSettings(Checked):
             )
         check_value_range(self.value_range)
         check_choice("activation", self.activation, ("", "softmax", "sigmoid"))
+
+    def passes_on(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """The networks that label, to be compared and explained."""
+        networks = (*self.models, *([self.annotator] if self.annotator else []))
+        return {"models": networks, "annotators": tuple(dict.fromkeys((*shared.get("annotators", ()), *networks)))}
 
 
 @dataclass(frozen=True)

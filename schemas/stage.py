@@ -7,7 +7,7 @@ The command line, run files, `plan`, `status`, `verify`, the generated docs and 
 
 import importlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -129,9 +129,10 @@ class Driver(Generic[S]):
         """Check that every record of a product is accounted for, write its manifest, and return its counts."""
         raise NotImplementedError
 
-    def run(self, stage: str, plans: Sequence[Plan], context: Context) -> list[StageResult]:
-        """Make what each plan found missing; those of one verb that can share a job override this."""
-        return [result for plan in plans for result in self.run_one(stage, plan, context)]
+    def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
+        """Make what each plan found missing, and report on each product; verbs that can share a job override this."""
+        for plan in plans:
+            yield from self.run_one(stage, plan, context)
 
     def run_one(self, stage: str, plan: Plan, context: Context) -> list[StageResult]:
         """Make what one plan found missing, and report on all of its products."""
@@ -169,14 +170,19 @@ class Stage:
         driver: Driver[Any] = importlib.import_module(self.module).DRIVER
         return driver
 
+    def label(self, settings: Any) -> str:
+        """What its products are called before they are planned."""
+        names = [getattr(settings, key, "") for key in ("dataset", "name", "annotator", "split", "output")]
+        return "/".join(name for name in names if name) or self.name
+
     def plan(self, settings: Any, context: Context) -> Plan:
         """What it will make of these settings, and what of it is there; see `Driver.plan`."""
         return self.driver.plan(settings, context)
 
-    def run(self, plans: Sequence[Plan], context: Context) -> list[StageResult]:
-        """Make what the plans found missing."""
+    def run(self, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
+        """Make what the plans found missing, and report on each product as it is there."""
         return self.driver.run(self.name, plans, context)
 
     def execute(self, settings: Any, context: Context) -> list[StageResult]:
         """Plan and run some settings."""
-        return self.run([self.plan(settings, context)], context)
+        return list(self.run([self.plan(settings, context)], context))

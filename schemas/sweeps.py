@@ -11,8 +11,8 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
-from schemas import run_files
 from schemas.errors import InputError
+from schemas.fields import make
 from schemas.train_settings import TrainSettings
 
 _FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator", "min_ram")
@@ -30,7 +30,7 @@ def members(settings: TrainSettings) -> list[TrainSettings]:
         where = f"train.sweep {number}"
         for values in _values(table, settings.seed, where):
             given = {key: value for key, value in {**plain, **values}.items() if value is not None}
-            found.append(run_files.make(TrainSettings, given, where))
+            found.append(make(TrainSettings, given, where))
     for place, one in enumerate(found):
         if one in found[:place]:
             raise InputError(f"train.sweep: runs {found.index(one)} and {place} are the same; change or remove one")

@@ -115,6 +115,10 @@ class TrainSettings(Checked):
         check_distinct("evaluate", self.evaluate, 0)
         self._check_augmentation()
 
+    def passes_on(self, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """The model, to label with."""
+        return {"models": tuple(dict.fromkeys((*shared.get("models", ()), self.name)))}
+
     def _check_augmentation(self) -> None:
         for key, amount in (self.augment or {}).items():
             check_choice("augment", key, tuple(AUGMENTATIONS))

@@ -12,14 +12,11 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
 from analysis import report
-from pipelines.agree.driver import agree
-from pipelines.convert.driver import convert
-from pipelines.label.driver import label
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from schemas import layout
 from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, ReportSettings
+from schemas.stage import Context
 from schemas.train_settings import TrainSettings
+from tests.support.stages import agree, convert, label, train
 
 pytestmark = pytest.mark.chains
 

@@ -8,15 +8,15 @@ import numpy.typing as npt
 import pytest
 
 import samples
-from pipelines.draw import draw
-from pipelines.runner import Context
 from samples import scenes
 from samples.scenes import images as pictures
 from samples.scenes.annotators import encode
 from schemas import plugins
 from schemas.errors import InputError
 from schemas.settings import DrawSettings
+from schemas.stage import Context
 from storage import stores
+from tests.support.stages import draw
 
 
 def settings(output: Path | str, images: int = 100, seed: int = 7) -> DrawSettings:

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.confirm import driver
-from pipelines.runner import Context
 from schemas import tables
 from schemas.settings import ConfirmSettings
+from schemas.stage import Context
 from storage import parquet, products, stores
 from storage.tfrecord import decode_example
-from tests.support import label_files, read_only
+from tests.support import label_files, read_only, stages
 from tests.support.label_files import SPLITS, Style
 
 WRITE = """
@@ -106,5 +105,5 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         "machine-1.csv",
         "human.csv",
     }
-    again = driver.confirm(settings, Context(f"{place}/root"))
+    again = stages.confirm(settings, Context(f"{place}/root"))
     assert (again.made, again.counts) == (False, manifest["stages"][0]["counts"])
