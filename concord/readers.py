@@ -91,8 +91,9 @@ def _verify(given: argparse.Namespace) -> None:
 
 def _status(given: argparse.Namespace) -> None:
     from analysis import status
+    from pipelines.stages import STAGES
 
-    found = status.take(given.root)
+    found = status.read_status(given.root, [stage.name for stage in STAGES])
     print(status.as_json(found) if given.json else status.as_text(found, given.root))
 
 
