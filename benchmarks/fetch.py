@@ -28,7 +28,8 @@ from pipelines.confirm.driver import confirm
 from pipelines.runner import Context
 from samples import scenes
 from schemas import layout
-from schemas.settings import ConfirmSettings, DrawSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.draw import DrawSettings
 from storage import hashing
 
 PEER = "img2dataset>=1.47,<2"

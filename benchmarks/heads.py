@@ -20,8 +20,8 @@ from pipelines.convert.driver import convert
 from pipelines.runner import Context
 from pipelines.train.driver import train
 from samples import house_numbers
-from schemas.settings import ConvertSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.train import TrainSettings
 
 HEADS = 5
 WANTED = 1.3

@@ -18,7 +18,7 @@ from pipelines import runner
 from pipelines.label.driver import Answers, label_table
 from pipelines.runner import Context
 from schemas import layout, tables
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import parquet, products
 from storage.products import ImageSet
 

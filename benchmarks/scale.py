@@ -20,7 +20,7 @@ from deploy import flink, processes, tools
 from deploy.flink import Cluster, Plan, Ports
 from pipelines.label.driver import label
 from pipelines.runner import Context
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage.products import ImageSet
 
 WANTED = 1.7  # of two; the rest is start-up, which does not shrink

@@ -22,10 +22,12 @@ from pipelines import progress
 from pipelines.preflight import command as preflight
 from schemas import run_files, settings
 from schemas.errors import ConcordError
-from schemas.fields import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
-from schemas.queue_settings import LabelErrorSettings, QueueSettings
 from schemas.run_files import RunFile
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.base import ACCELERATOR_HELP, HINTS, MIN_RAM_HELP
+from schemas.settings.features import FeatureSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.queue import QueueSettings
+from schemas.settings.train import TrainSettings
 from storage import stores
 
 _log = logging.getLogger("concord")

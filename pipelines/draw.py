@@ -10,7 +10,7 @@ import samples
 from pipelines.runner import Context, StageResult
 from schemas import plugins
 from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import json_files, products, stores
 
 
@@ -18,11 +18,9 @@ def draw(settings: DrawSettings, context: Context) -> StageResult:
     """Draw the sample, unless just this one is there.
 
     Raises:
-        InputError: no output is named, or there is no such sample.
+        InputError: there is no such sample.
     """
     output = settings.output.rstrip("/")
-    if not output:
-        raise InputError("draw needs the path of the file or folder to write: give --output")
     sample = plugins.load(samples, "sample", settings.sample)
     fingerprint = products.fingerprint("draw", settings=settings.identity())
     note = f"{output}.json"

@@ -6,7 +6,6 @@
 share a backbone share its features.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +18,7 @@ from pipelines import scoring as shard_sets
 from pipelines.runner import Context, StageResult
 from pipelines.scoring import ScorePlan, Scores
 from schemas import layout, plugins, tables
-from schemas.train_settings import FeatureSettings
+from schemas.settings.features import FeatureSettings
 from storage import products
 from storage.products import ImageSet, ShardFolder
 
@@ -36,7 +35,7 @@ def features(wanted: Sequence[FeatureSettings], context: Context) -> list[StageR
     for settings in wanted:
         key = (settings.dataset, backbone_key(settings))
         splits = (*(merged[key].splits if key in merged else ()), *settings.splits)
-        merged[key] = dataclasses.replace(settings, splits=tuple(dict.fromkeys(splits)))
+        merged[key] = settings.changed(splits=tuple(dict.fromkeys(splits)))
     plans = [plan_features(settings, context) for settings in merged.values()]
     facts = {plan.name: {"backbone": plan.name} for plan in plans}
     allowed = max(settings.max_reject_fraction for settings in wanted)
@@ -75,7 +74,7 @@ def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
         load=partial(load_backbone, settings),
         table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 SIDE = 32

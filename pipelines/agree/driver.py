@@ -19,7 +19,7 @@ from pipelines.runner import Context, StageResult
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from storage import parquet, products, stores
 from storage.products import ShardFolder, ShardReport
 
@@ -52,7 +52,7 @@ def agree(settings: AgreeSettings, context: Context) -> list[StageResult]:
 
 def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan | None = None) -> SplitPlan:
     """The comparisons of every two annotators on one split; where thresholds are chosen on another one, `tuning`."""
-    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, split) for name in names}
     facts = {name: products.require_manifest(labels.folder, "label set", "") for name, labels in sets.items()}
     homes = _homes(root, settings.dataset)
@@ -65,7 +65,7 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
     prints = {name: labels.fingerprint for name, labels in sets.items()}
     recipe = partial(_fingerprint, settings, split, prints, tuning)
     groups: list[tuple[str, ...]] = [
-        (name,) for name in settings.annotators if settings.truth and name != settings.truth
+        (name,) for name in settings.annotators if settings.reference and name != settings.reference
     ]
     groups += [settings.annotators] if len(settings.annotators) > 2 else []
     pairs = tuple(
@@ -78,8 +78,8 @@ def plan_split(settings: AgreeSettings, root: str, split: str, tuning: SplitPlan
         split=split,
         task=task,
         annotators=tuple(found[name] for name in settings.annotators),
-        truth=found[settings.truth] if settings.truth else None,
-        whole_truth=bool(settings.truth) and whole[settings.truth],
+        truth=found[settings.reference] if settings.reference else None,
+        whole_truth=bool(settings.reference) and whole[settings.reference],
         pairs=pairs,
         groups=tuple(
             GroupPlan(root, settings.dataset, split, names, recipe(names), {name: prints[name] for name in names})
@@ -101,9 +101,9 @@ def _fingerprint(
     chosen = {}
     if tuning and tuning.split != split and len(annotators) < 3:
         read = {one.name: one.labels.fingerprint for one in (*tuning.annotators, tuning.truth) if one}
-        by = [read[name] for name in (*annotators, settings.truth)]
+        by = [read[name] for name in (*annotators, settings.reference)]
         chosen = {"tuned": by, "tuned_on": tuning.split, "targets": settings.targets}
-    truth = [labels[settings.truth], settings.truth] if settings.truth else []
+    truth = [labels[settings.reference], settings.reference] if settings.reference else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
     columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
     return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
@@ -152,9 +152,11 @@ def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
 
 def tuning_split(settings: AgreeSettings, root: str) -> SplitPlan | None:
     """The split by which thresholds are chosen; None where there is no truth, or not every annotator labelled it."""
-    split = settings.tuned_on
-    names = [*settings.annotators, settings.truth]
-    folders = [layout.labels(root, settings.dataset, name, split) for name in names] if settings.truth and split else []
+    split = settings.threshold_split
+    names = [*settings.annotators, settings.reference]
+    folders = (
+        [layout.labels(root, settings.dataset, name, split) for name in names] if settings.reference and split else []
+    )
     if not folders or any(products.find_manifest(folder) is None for folder in folders):
         if folders:
             _log.info("agree: not all label split %r, so no thresholds of confidence are chosen", split)
@@ -200,7 +202,7 @@ def _make(
         prepared = _with_tuning(prepared, tuning)
 
     def build(pipeline: beam.Pipeline) -> None:
-        pipeline | "Agree" >> WriteAgreement(tuple(prepared), settings.tuned_on, settings.targets)
+        pipeline | "Agree" >> WriteAgreement(tuple(prepared), settings.threshold_split, settings.targets)
 
     kept = [one for plan in prepared for one in plan.pairs if one.kept]
     images = sum(plan.annotators[0].labels.rows() for plan in prepared)

@@ -16,7 +16,7 @@ from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import hashing, parquet, products, stores
 from storage.formats import csv_ranges
 from storage.formats.csv_ranges import Range

@@ -23,7 +23,7 @@ from schemas import layout, plugins
 from schemas.errors import IncompleteError, InputError
 from schemas.layout import DIGITS, HUMAN
 from schemas.manifests import SEQUENCE
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings, PhotoSettings
 from storage import hashing, products
 from storage.fetching import Patience
 from storage.formats.images import Wanted
@@ -78,7 +78,7 @@ def identified(settings: ConvertSettings, root: str) -> tuple[Any, str]:
 
 def plan(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
     """What is to be made, done or not; this changes nothing."""
-    make = _photo_job if isinstance(source, PhotoSource) else _slab_job
+    make: Callable[..., Job] = _photo_job if isinstance(source, PhotoSource) else _slab_job
     return make(settings, context, source, fingerprint)
 
 
@@ -116,7 +116,7 @@ def _target(settings: ConvertSettings, context: Context, fingerprint: str, **giv
 
 def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
     found = source.plan()
-    fractions = dict(settings.splits) if settings.splits else None
+    fractions = dict(settings.splits) or None
     if found.task == SEQUENCE and settings.classes:
         raise InputError(f"leave out --classes: the labels of {settings.source} are numbers, of the digits 0 to 9")
     target = _target(
@@ -130,7 +130,7 @@ def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerpr
         splits=tuple(fractions or found.records()),
         shards=settings.shards or shard_count(found),
     )
-    given = (source, found.slabs, found.image_shape, settings.value_range, fractions)
+    given = (source, found.slabs, found.image_shape, found.value_range, fractions)
 
     def transform(shards: ImageShards) -> beam.PTransform:
         return ConvertImages(ConvertPlan(shards, *given))
@@ -138,7 +138,7 @@ def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerpr
     return Job(target, sum(found.records().values()), transform, found.facts)
 
 
-def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
+def _photo_job(settings: PhotoSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
     found = source.plan_photos(context.root)
     if 0 < settings.shards < found.least_shards:
         raise InputError(f"shards must be {found.least_shards} or more, as the label set has, got {settings.shards}")
@@ -153,7 +153,7 @@ def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource,
         shards=settings.shards or photo_shard_count(found.counts, settings.max_side, found.least_shards),
     )
     signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
-    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed)
+    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
     wanted = Wanted(settings.max_side, settings.quality, settings.max_pixels)
     facts = {**found.facts, "display_names": dict(found.display_names)}
 

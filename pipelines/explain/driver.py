@@ -16,7 +16,7 @@ from pipelines.explain.transforms import STAGE, AskedShard, ExplainImages, Expla
 from pipelines.runner import Context, StageResult, check_rejects
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import ExplainSettings
+from schemas.settings.explain import ExplainSettings
 from storage import comparisons, hashing, model_cards, products, stores
 from storage.products import ImageSet, ShardFolder
 
@@ -130,7 +130,7 @@ def plan(
         missing=tuple(missing),
         load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 

@@ -21,10 +21,10 @@ from pipelines.generations.students import Student
 from pipelines.runner import Context, Stage, StageResult
 from schemas import layout, manifests, plugins
 from schemas.errors import InputError
-from schemas.fields import HINTS
-from schemas.generation_settings import GenerationsSettings
-from schemas.settings import AgreeSettings, LabelSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.generations import GenerationsSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 from storage import parquet, products, stores
 
 
@@ -46,7 +46,7 @@ def steps(settings: GenerationsSettings, context: Context, verbs: Verbs) -> Iter
     """
     check(settings, context.root)
     training = students.training(settings, students.initial_teachers(settings)[0])
-    label = partial(_label, settings, context, verbs, {key: getattr(training, key) for key in HINTS})
+    label = partial(_label, settings, context, verbs, training.hints())
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
     yield partial(_draw, settings, context, {students.taught_set(settings): settings.labels}, False)
     notes: dict[str, str] = {}
@@ -155,7 +155,9 @@ def _compare(settings: GenerationsSettings, context: Context, verbs: Verbs, note
         if teacher:
             asked[(heir.label_set, settings.labels), settings.split] = None
     for annotators, split in asked:
-        wanted = AgreeSettings(settings.dataset, annotators, settings.labels, (split,))
+        wanted = AgreeSettings(
+            dataset=settings.dataset, annotators=annotators, reference=settings.labels, splits=(split,)
+        )
         for one in verbs.agree(wanted, context):
             results.setdefault(one.product, one)
     return list(results.values())

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas import run_files
-from schemas.generation_settings import GenerationsSettings, cut_name
+from schemas.settings.generations import GenerationsSettings, cut_name
+from schemas.settings.train import TrainSettings
 from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
-from schemas.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def training(settings: GenerationsSettings, heir: Student) -> TrainSettings:
         "validation": settings.validation,
         "seed": heir.seed,
     }
-    return run_files.make(TrainSettings, {**(getattr(settings, key) or {}), **told}, f"generations.{key}")
+    return TrainSettings.from_table({**getattr(settings, key), **told}, f"generations.{key}")
 
 
 def _annotator(settings: GenerationsSettings, generation: int, cut: float | None, seed: int) -> str:

@@ -19,7 +19,7 @@ from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.layout import DIGITS, HUMAN
 from schemas.manifests import IMPORT, MULTICLASS, NO_IMAGES, SEQUENCE
-from schemas.settings import ImportSettings
+from schemas.settings.import_labels import ImportSettings
 from storage import hashing, model_cards, products, stores
 from storage.products import ShardFolder
 from storage.stores import find_input_files
@@ -69,7 +69,7 @@ def import_labels(settings: ImportSettings, context: Context) -> StageResult:
     if manifest and not context.force and plan.labels.is_whole():
         return StageResult("import", product, made=False, counts=manifest["counts"])
     began = time.monotonic()
-    parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
+    parts, rows = import_files.plan(files, settings.column_names, "confidence" in settings.columns)
     done = set(plan.labels.prepare(context.force)) & set(plan.rejects.prepare(context.force))
     missing = frozenset(range(plan.shards)) - done
     counters = _make(dataclasses.replace(plan, parts=parts, missing=missing), context)

@@ -17,7 +17,7 @@ from pipelines.label.import_model import import_model
 from pipelines.runner import Context, StageResult
 from pipelines.scoring import ScorePlan, Scores
 from schemas import layout, tables
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import hashing, model_cards, products
 from storage.products import ImageSet, ShardFolder
 
@@ -133,7 +133,7 @@ def plan_labels(
         ),
         table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from schemas import run_files
 from schemas.errors import ConcordError
-from schemas.fields import HINTS
 from schemas.run_files import RunFile
+from schemas.settings.base import NetworkSettings
 from storage import stores
 
 IsDone = Callable[[Any, str], bool]
@@ -81,7 +81,7 @@ def _chains(given: argparse.Namespace, prospect: Any) -> dict[str, RunFile]:
     """The chains of all run files that can be read; what is wrong with the others is told."""
     from pipelines.chain import load_run_file
 
-    hints = {name: value for name in HINTS if (value := getattr(given, name)) is not None}
+    hints = {name: value for name in NetworkSettings.hint_keys() if (value := getattr(given, name)) is not None}
     chains = {}
     with resources.as_file(resources.files("samples")) as folder:
         samples = {path.name: str(path) for path in sorted(folder.glob("*.toml"))}

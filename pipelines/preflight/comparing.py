@@ -16,10 +16,13 @@ from pipelines.preflight.inputs import PLAIN_BYTES
 from pipelines.preflight.prospect import Labels, Prospect, State, Step
 from schemas import layout, tables
 from schemas.errors import InputError
-from schemas.generation_settings import GenerationsSettings
 from schemas.manifests import MULTILABEL
-from schemas.queue_settings import LabelErrorSettings, QueueSettings
-from schemas.settings import AgreeSettings, LabelSettings, ReportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.generations import GenerationsSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.queue import QueueSettings
+from schemas.settings.report import ReportSettings
 from storage import products, stores
 
 ROW_BYTES = 60  # of a label, as it is compared in memory
@@ -29,7 +32,7 @@ IsDone = Callable[[Any, str], bool]
 
 def agree(settings: AgreeSettings, prospect: Prospect) -> None:
     """The comparisons of every two annotators; each label set that is missing is a problem of its own."""
-    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     for split in settings.splits:
         found: dict[str, Labels] = {}
         for name in dict.fromkeys(names):
@@ -61,7 +64,7 @@ def _compare(settings: AgreeSettings, prospect: Prospect, split: str, found: Map
         rows = max(found[a].rows, found[b].rows)
         exact = found[a].exact and found[b].exact and found[a].rows == found[b].rows
         pairs = sizes.table_bytes(tables.PAIRS, rows, shards) if settings.pairs == "all" else 0
-        alone = sizes.ALONE_TABLE_BYTES * (2 if settings.truth else 0) / max(1, len(settings.annotators) - 1)
+        alone = sizes.ALONE_TABLE_BYTES * (2 if settings.reference else 0) / max(1, len(settings.annotators) - 1)
         largest = (rows // shards + 1) * ROW_BYTES * len(found)
         state = State.DONE if not to_do else State.TO_DO
         step = Step(
@@ -82,7 +85,7 @@ def _missing(
     settings: AgreeSettings, prospect: Prospect, split: str, found: Mapping[str, Labels]
 ) -> set[tuple[str, str]] | None:
     """The pairs that are not compared yet; None where all are to be."""
-    tuned = [prospect.labels.get((settings.dataset, name, settings.tuned_on)) for name in found]
+    tuned = [prospect.labels.get((settings.dataset, name, settings.threshold_split)) for name in found]
     fresh = prospect.is_fresh(*found.values(), *(one for one in tuned if one))
     if fresh or not prospect.reachable:
         return None
@@ -202,7 +205,7 @@ def queue(settings: QueueSettings, prospect: Prospect, is_done: IsDone) -> None:
     with prospect.attempt("queue", product):
         images = prospect.find_images(settings.dataset, settings.version)
         count = images.images_in(settings.split)
-        names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+        names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
         read = [prospect.find_labels(settings.dataset, name, settings.split) for name in names]
         fresh = prospect.is_fresh(images, *read) or not is_done(settings, prospect.root)
         exported = min(count, settings.limit or count) * images.record_bytes if settings.export else 0

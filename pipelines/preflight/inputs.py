@@ -20,7 +20,9 @@ from schemas import layout, plugins, tables
 from schemas.errors import InputError
 from schemas.layout import CONFIRMED, DIGITS, HUMAN, MACHINE
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.settings import ConfirmSettings, ConvertSettings, DrawSettings, ImportSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.draw import DrawSettings
+from schemas.settings.import_labels import ImportSettings
 from storage import json_files, products, stores
 from storage.formats import csv_ranges
 from storage.formats.csv_tables import read_class_names
@@ -151,12 +153,12 @@ def _confirmed(
     prospect.add(step)
 
 
-def convert(settings: ConvertSettings, prospect: Prospect) -> None:
+def convert(settings: Any, prospect: Prospect) -> None:
     """A dataset's images, their index, and people's labels."""
     prospect.await_images(settings.dataset, settings.version)
     with prospect.attempt("convert", settings.dataset):
         plugins.check(sources, "source", settings.source)
-        prospect.check_reachable(*settings.input, settings.labels, settings.images_from)
+        prospect.check_reachable(*(path for _, path in settings.paths()))
         drawn = [prospect.drawn[path] for path in settings.input if path in prospect.drawn]
         if settings.source == "open_images" and (settings.dataset, settings.label_set) in prospect.unknown:
             raise WaitsError
@@ -168,12 +170,12 @@ def convert(settings: ConvertSettings, prospect: Prospect) -> None:
             _looked_at(settings, prospect)
 
 
-def _label_set_is_fresh(settings: ConvertSettings, prospect: Prospect) -> bool:
+def _label_set_is_fresh(settings: Any, prospect: Prospect) -> bool:
     keys = [key for key in prospect.labels if key[:2] == (settings.dataset, settings.label_set)]
     return any(found.fresh for key in keys if (found := prospect.labels[key]))
 
 
-def _fetched_later(settings: ConvertSettings, prospect: Prospect) -> None:
+def _fetched_later(settings: Any, prospect: Prospect) -> None:
     """Photographs of a label set that is still to be made."""
     plugins.load(sources, "source", settings.source).make(settings)
     found = {
@@ -193,7 +195,7 @@ def _fetched_later(settings: ConvertSettings, prospect: Prospect) -> None:
     _add_photos(settings, prospect, images, State.TO_DO, shards * len(counts))
 
 
-def _drawn_later(settings: ConvertSettings, prospect: Prospect, drawn: DrawSettings) -> None:
+def _drawn_later(settings: Any, prospect: Prospect, drawn: DrawSettings) -> None:
     """Crops of a sample that is still to be drawn; of another source than the sample's own nothing is known."""
     if settings.source != "svhn_h5" or drawn.sample != "house_numbers":
         raise InputError(
@@ -213,7 +215,7 @@ def _drawn_later(settings: ConvertSettings, prospect: Prospect, drawn: DrawSetti
     _add_slabs(settings, prospect, plan, shards, splits, (State.TO_DO, 0), len(settings.classes or DIGITS))
 
 
-def _looked_at(settings: ConvertSettings, prospect: Prospect) -> None:
+def _looked_at(settings: Any, prospect: Prospect) -> None:
     """A source that is there."""
     pictures.check_images_from(settings)
     source, fingerprint = convert_stage.identified(settings, prospect.root)
@@ -242,11 +244,11 @@ def _looked_at(settings: ConvertSettings, prospect: Prospect) -> None:
     )
 
 
-def _fractions(settings: ConvertSettings, job: Job) -> dict[str, float]:
+def _fractions(settings: Any, job: Job) -> dict[str, float]:
     return dict.fromkeys(job.target.splits, 1.0) | dict(settings.splits) if settings.splits else {}
 
 
-def _found_whole(settings: ConvertSettings, prospect: Prospect, manifest: Mapping[str, Any]) -> None:
+def _found_whole(settings: Any, prospect: Prospect, manifest: Mapping[str, Any]) -> None:
     """Images that are there, made from just this."""
     del prospect.images[settings.dataset, settings.version]
     prospect.unknown.discard((settings.dataset, HUMAN))
@@ -255,7 +257,7 @@ def _found_whole(settings: ConvertSettings, prospect: Prospect, manifest: Mappin
 
 
 def _add_slabs(
-    settings: ConvertSettings,
+    settings: Any,
     prospect: Prospect,
     plan: SourcePlan,
     shards: int,
@@ -287,7 +289,7 @@ def _add_slabs(
     prospect.add(step)
 
 
-def _add_photos(settings: ConvertSettings, prospect: Prospect, images: Images, state: State, missing: int) -> None:
+def _add_photos(settings: Any, prospect: Prospect, images: Images, state: State, missing: int) -> None:
     total, whole = sum(images.splits.values()), images.shards * len(images.splits)
     annotator = HUMAN if settings.source != "open_images" else ""
     step = Step(
@@ -322,7 +324,7 @@ def imports(asked: Sequence[ImportSettings], prospect: Prospect) -> None:
             prospect.check_reachable(*settings.input)
             files = find_input_files("input", settings.input)
             imports_stage.check_annotator(settings, prospect.root)
-            parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
+            parts, rows = import_files.plan(files, settings.column_names, "confidence" in settings.columns)
             if rows is None:
                 rows = round(sum(_rows_of(one.part) for one in parts if isinstance(one, CsvPart)))
             _import(settings, prospect, files, (len(parts), rows), product)

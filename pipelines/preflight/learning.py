@@ -14,8 +14,10 @@ from pipelines.train import driver as train_stage
 from schemas import layout, plugins, sweeps, tables
 from schemas.errors import InputError
 from schemas.manifests import MULTILABEL
-from schemas.settings import ExplainSettings, LabelSettings
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, products, stores
 
 NETWORK_BYTES = 900 << 20  # of a worker that computes with TensorFlow, without the network itself
@@ -116,7 +118,7 @@ def _train(settings: TrainSettings, prospect: Prospect) -> None:
     images.images_in(settings.split)
     learned = [settings.split, *([settings.validation] if settings.validation in images.splits else [])]
     wanted = [(settings.labels, split) for split in learned]
-    wanted += [(settings.truth or settings.labels, split) for split in settings.evaluate]
+    wanted += [(settings.reference or settings.labels, split) for split in settings.evaluate]
     read = [prospect.find_labels(settings.dataset, annotator, split) for annotator, split in wanted]
     jobs = settings.folds or (len(sweeps.members(settings)) if settings.sweep else 1)
     state, missing = State.TO_DO, jobs

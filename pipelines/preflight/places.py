@@ -9,7 +9,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from pipelines.preflight.prospect import Prospect, Step, store_of
@@ -83,10 +82,7 @@ def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
     for entry in dataclasses.fields(chain):
         found = getattr(chain, entry.name)
         for settings in found if isinstance(found, tuple) else [found] if found else []:
-            for one in dataclasses.fields(settings):
-                value: Any = getattr(settings, one.name)
-                if one.metadata["flag"] in ("path", "paths") and one.name not in _OTHER_CLIENTS:
-                    yield from ((entry.name, path) for path in (value if isinstance(value, tuple) else (value,)))
+            yield from ((entry.name, path) for key, path in settings.paths() if key not in _OTHER_CLIENTS)
 
 
 def _check_store(prospect: Prospect, stage: str, path: str) -> bool:

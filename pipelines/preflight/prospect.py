@@ -10,7 +10,7 @@ from pipelines.runner import Context
 from schemas import layout
 from schemas.errors import ConcordError
 from schemas.layout import HUMAN
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import products, stores
 from storage.products import ImageSet, ShardFolder
 

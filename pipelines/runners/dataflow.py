@@ -4,7 +4,6 @@ concord run run.toml --root gs://bucket/out --runner=DataflowRunner --project=ou
     --temp_location=gs://bucket/temp --sdk_container_image=REGISTRY/concord-gpu
 """
 
-import dataclasses
 import logging
 import re
 import uuid
@@ -70,13 +69,9 @@ def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
     for stage in _ON_WORKERS:
         found = getattr(chain, stage)
         for settings in found if isinstance(found, tuple) else [found] if found else []:
-            for entry in dataclasses.fields(settings):
-                if entry.metadata["flag"] in ("path", "paths") and entry.name not in _DRIVER_READS:
-                    value: Any = getattr(settings, entry.name)
-                    named = value if isinstance(value, tuple) else (value,)
-                    yield from ((f"{stage}.{entry.name}", path) for path in named if path not in _NAMED_ELSEWHERE)
+            yield from ((f"{stage}.{key}", path) for key, path in settings.paths() if key not in _DRIVER_READS)
     for name in ("train", "teacher_train") if chain.generations else ():
-        weights = (getattr(chain.generations, name) or {}).get("weights", "")
+        weights = getattr(chain.generations, name).get("weights", "")
         if weights not in _NAMED_ELSEWHERE:
             yield f"generations.{name}.weights", weights
 

@@ -18,7 +18,8 @@ from pipelines.train import ensembles
 from pipelines.train.transforms import TrainModels
 from schemas import plugins, sweeps
 from schemas.errors import InputError
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, products, stores
 from storage.products import ImageSet
 
@@ -94,14 +95,14 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
     learned = [(settings.labels, split) for split in _learned(settings, images)]
-    judged = [(settings.truth or settings.labels, split) for split in settings.evaluate]
+    judged = [(settings.reference or settings.labels, split) for split in settings.evaluate]
     labels = [
         products.label_set(root, settings.dataset, annotator, split).fingerprint
         for annotator, split in [*learned, *judged]
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    settings = dataclasses.replace(settings, weights=products.weights_place(settings.weights))  # also those of a sweep
+    settings = settings.changed(weights=products.weights_place(settings.weights))  # also those of a sweep
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 

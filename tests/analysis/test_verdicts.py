@@ -18,7 +18,7 @@ from analysis.formatting import UNDEFINED, brief
 from analysis.report import headline
 from pipelines.confirm.driver import confirm
 from pipelines.runner import Context
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from tests.support.pages import Cells, Outline, only_script, page_of, section
 from tests.support.verdict_root import (
     DATASET,

@@ -17,8 +17,9 @@ from concord import cli, flags
 from pipelines.chain import Run
 from schemas import layout
 from schemas.errors import InputError
-from schemas.settings import AgreeSettings, LabelSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 from storage import parquet, stores
 
 VERBS = ["run", "generations", "draw", "confirm", "convert", "import", "train", "features", "label", "agree", "explain"]
@@ -191,8 +192,10 @@ def test_flags_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert beam == ("--runner=DirectRunner",)
     stated = {"learning_rate": 0.01, "seed": 5, "validation_fraction": 0.2}
     assert train.train == (TrainSettings(dataset="drawn", network="cnn2", name="cnn2", **stated),)  # type: ignore[arg-type]
-    assert label.label == LabelSettings("drawn", ("cnn1",), ("test", "validation"), scores=True, batch_size=64)
-    assert agree.agree == AgreeSettings("drawn", ("cnn1", "cnn2"), "human")
+    assert label.label == LabelSettings(
+        dataset="drawn", models=("cnn1",), splits=("test", "validation"), scores=True, batch_size=64
+    )
+    assert agree.agree == AgreeSettings(dataset="drawn", annotators=("cnn1", "cnn2"), reference="human")
     assert augmented.train[0].augment == {"shift": 0.1, "rotation": 10.0}
     assert augmented.train[0].evaluate == ("test", "validation")
     assert (train.label, train.agree, label.train, agree.convert) == (None, None, (), None)

@@ -21,8 +21,11 @@ from pipelines.import_labels.driver import import_labels
 from pipelines.label.driver import label
 from pipelines.runner import Context
 from schemas import tables
-from schemas.queue_settings import QueueSettings
-from schemas.settings import AgreeSettings, ConvertSettings, ImportSettings, LabelSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.import_labels import ImportSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.queue import QueueSettings
 from storage import parquet, stores
 from storage.checksums import RowSum
 from storage.products import ShardFolder, ShardReport
@@ -51,7 +54,7 @@ def sound(converted: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names: dict[str, Any] = {"dataset": "drawn", "annotator": "vendor", "split": "test", "input": (str(vendor),)}
     import_labels(ImportSettings(**names, max_reject_fraction=1.0), Context(root))
     agree(
-        AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), truth="human", splits=("test",)),
+        AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), reference="human", splits=("test",)),
         Context(root),
     )
     queue_table.write(queue_table.plan(QueueSettings(dataset="drawn", annotators=("one", "two"), split="test"), root))

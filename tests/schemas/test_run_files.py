@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.chain import load_run_file
+from pipelines.convert.sources import svhn_h5
 from schemas import run_files
 from schemas.errors import InputError, StorageError
-from schemas.queue_settings import LabelErrorSettings, QueueSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.queue import QueueSettings
 
+CONVERT = 'dataset = "d"\n[convert]\nsource = "svhn_h5"\n'
+GENERATIONS = 'dataset = "d"\n[generations]\nnetwork = "cnn2"\n'
 WHOLE = """
 dataset = "svhn"
 
@@ -35,7 +39,7 @@ dataset = "other"
 scores = true
 
 [agree]
-truth = "human"
+reference = "human"
 
 [report]
 """
@@ -60,7 +64,7 @@ def test_stages_inherit_what_they_leave_out(tmp_path: Path) -> None:
     ]
     assert run.label.models == ("cnn1", "second")
     assert run.agree.annotators == ("cnn1", "second")
-    assert (run.agree.truth, run.agree.dataset) == ("human", "svhn")
+    assert (run.agree.reference, run.agree.dataset) == ("human", "svhn")
     assert run.report.models == ("cnn1", "second")
 
 
@@ -77,9 +81,9 @@ def test_values_become_what_settings_want(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("root", "expected"), [("out/", "out/a.mat"), ("s3://bucket/x", "s3://bucket/x/a.mat")])
 def test_root_stands_for_the_root_folder(tmp_path: Path, root: str, expected: str) -> None:
-    text = '[convert]\ndataset = "d"\ninput = ["{root}/a.mat", "b.mat"]\nkeys = { train = "{root}:y" }\n'
+    text = f'{CONVERT}input = ["{{root}}/a.mat", "b.mat"]\nkeys = {{ train = "{{root}}:y" }}\n'
     run = load(tmp_path, text, root)
-    assert run.convert is not None
+    assert isinstance(run.convert, svhn_h5.SourceSettings)
     assert run.convert.input == (expected, "b.mat")
     assert run.convert.keys == {"train": f"{root.rstrip('/')}:y"}
 
@@ -98,8 +102,8 @@ def test_what_a_stage_says_itself_wins(tmp_path: Path) -> None:
 def test_a_queue_asks_the_machines_that_are_compared(tmp_path: Path) -> None:
     text = 'dataset = "d"\n[label]\nmodels = ["a", "b"]\n[label_errors]\nannotator = "a"\n[queue]\nlimit = 7\n'
     run = load(tmp_path, text)
-    assert run.queue == QueueSettings("d", ("a", "b"), limit=7)
-    assert run.label_errors == LabelErrorSettings("d", "a")
+    assert run.queue == QueueSettings(dataset="d", annotators=("a", "b"), limit=7)
+    assert run.label_errors == LabelErrorSettings(dataset="d", annotator="a")
 
 
 def test_stages_left_out_are_none(tmp_path: Path) -> None:
@@ -110,35 +114,34 @@ def test_stages_left_out_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('datset = "d"', "the run file has an unknown key 'datset'; did you mean 'dataset'?"),
-        ("[covert]", "the run file has an unknown key 'covert'; did you mean 'convert'?"),
-        (
-            "[zzz]",
-            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, train, ",
-        ),
-        ('[convert]\ndataset = "d"\nshard = 8', "[convert] has an unknown key 'shard'; did you mean 'shards'?"),
-        ('[[train]]\nnetwrok = "cnn1"', "[train] has an unknown key 'netwrok'; did you mean 'network'?"),
-        ('dataset = "d"\n[convert]\nshards = "8"', "convert.shards must be int, got '8'"),
-        ('dataset = "d"\n[convert]\nshards = 8.0', "convert.shards must be int, got 8.0"),
-        ('dataset = "d"\n[convert]\nshards = true', "convert.shards must be int, got True"),
-        ('dataset = "d"\n[convert]\nmax_reject_fraction = true', "convert.max_reject_fraction must be float, got True"),
-        ('dataset = "d"\n[convert]\nclasses = ["a", 1]', "convert.classes must be str, got 1"),
-        ('dataset = "d"\n[convert]\nvalue_range = ["0", 1]', "convert.value_range must be float, got '0'"),
-        ('dataset = "d"\n[convert]\nsplits = "train"', "convert.splits must be dict, got 'train'"),
-        ('dataset = "d"\n[convert]\nsplits = { a = "1" }', "convert.splits must be float, got '1'"),
-        ('dataset = "d"\n[convert]\nkeys = { a = 1 }', "convert.keys must be str, got 1"),
-        ('dataset = "d"\n[label]\nmodels = ["a"]\nscores = 1', "label.scores must be bool, got 1"),
-        ("dataset = 3\n[convert]", "convert.dataset must be str, got 3"),
-        ('[train]\nnetwork = "cnn1"', "train is a list of models: write [[train]], with two brackets"),
-        ('train = ["cnn1"]', "train is a list of models: write [[train]], with two brackets"),
+        ('datset = "d"', "unknown key datset; did you mean dataset?"),
+        ("[covert]", "unknown key covert; did you mean convert?"),
+        ("[zzz]", "unknown key zzz; known: dataset, draw, confirm, convert, import, "),
+        (f"{CONVERT}shard = 8", "unknown key convert.shard; did you mean convert.shards?"),
+        ('[[train]]\nnetwrok = "cnn1"', "unknown key train.netwrok; did you mean train.network?"),
+        (f'{CONVERT}shards = "8"', "convert.shards must be a whole number, got '8'"),
+        (f"{CONVERT}shards = 8.0", "convert.shards must be a whole number, got 8.0"),
+        (f"{CONVERT}shards = true", "convert.shards must be a whole number, got True"),
+        (f"{CONVERT}max_reject_fraction = true", "convert.max_reject_fraction must be a number, got True"),
+        (f'{CONVERT}classes = ["a", 1]', "convert.classes.1 must be text, got 1"),
+        (f'{CONVERT}value_range = ["0", 1]', "convert.value_range.0 must be a number, got '0'"),
+        (f'{CONVERT}splits = "train"', "convert.splits must be a table, got 'train'"),
+        (f'{CONVERT}splits = {{ a = "1" }}', "convert.splits.a must be a number, got '1'"),
+        (f"{CONVERT}keys = {{ a = 1 }}", "convert.keys.a must be text, got 1"),
+        (f"{CONVERT}max_side = 1", "unknown key convert.max_side; "),
+        ('dataset = "d"\n[convert]\nsource = "svhn"', "there is no source 'svhn'"),
+        ('dataset = "d"\n[label]\nmodels = ["a"]\nscores = 1', "label.scores must be true or false, got 1"),
+        ("dataset = 3\n[convert]", "convert.dataset must be text, got 3"),
+        ('[train]\nnetwork = "cnn1"', "write [[train]], with two brackets"),
+        ('train = ["cnn1"]', "[train] must be a table, got ['cnn1']"),
         ("convert = 3", "[convert] must be a table, got 3"),
-        ("[[convert]]", "[convert] must be a table, got [{}]"),
-        ('dataset = "d"\n[convert]\nshards = 12', "shards must be a power of two, got 12"),
-        ("[convert]", "dataset must be lower-case letters"),
-        ('dataset = "d"\n[generations]\nnetwork = "a"\ntrain = {epoch = 3}', "[generations.train] has an unknown key"),
-        ('dataset = "d"\n[generations]\nnetwork = "a"\ntrain = {epochs = 0}', "epochs must be at least 1, got 0"),
-        ('dataset = "d"\n[generations]\nnetwork = "a"\nseeds = [0.5]', "generations.seeds must be int, got 0.5"),
-        ('dataset = "d"\n[label]', "models must be 1 or more distinct names, got none"),
+        ("[[convert]]", "write [convert]"),
+        (f"{CONVERT}shards = 12", "convert.shards must be a power of two, got 12"),
+        ("[convert]", "needs convert.source, convert.dataset"),
+        (f"{GENERATIONS}train = {{epoch = 3}}", "unknown key generations.train.epoch; did you mean "),
+        (f"{GENERATIONS}train = {{epochs = 0}}", "generations.train.epochs must be at least 1, got 0"),
+        (f"{GENERATIONS}seeds = [0.5]", "generations.seeds.0 must be a whole number, got 0.5"),
+        ('dataset = "d"\n[label]', "there is nothing to label with: give models, or a model_file"),
         ("dataset: d", "is not a TOML file"),
         (b'dataset = "\xff"', "is not a TOML file"),
     ],
@@ -176,7 +179,7 @@ def test_local_paths_are_made_absolute_and_others_left(tmp_path: Path, monkeypat
     assert placed.draw.output == f"{tmp_path}/sample/drawn.h5"
     assert placed.confirm.machine == (f"{tmp_path}/machine-*.csv", "gs://bucket/machine.csv")
     assert placed.confirm.human == ("/data/human.csv",)
-    assert (placed.confirm.classes, placed.convert.labels) == ("", "")
+    assert placed.confirm.classes == ""
     assert placed.convert.input == (f"{tmp_path}/sample/drawn.h5",)
     assert [one.weights for one in placed.train] == ["imagenet", f"{tmp_path}/own.h5", ""]
     assert placed.imports[0].input == ("s3://bucket/x.csv", f"{tmp_path}/x.csv")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipelines.convert import driver
 from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 
 
 def convert(path: Path | str, root: Path, source: str = "svhn_h5", **more: Any) -> StageResult:

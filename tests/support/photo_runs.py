@@ -13,7 +13,8 @@ from PIL import Image
 from pipelines.confirm import driver as confirm_stage
 from pipelines.convert import driver as convert_stage
 from pipelines.runner import Context, StageResult
-from schemas.settings import ConfirmSettings, ConvertSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.convert import ConvertSettings
 
 ONE = ("--direct_num_workers=1",)
 

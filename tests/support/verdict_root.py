@@ -15,7 +15,7 @@ from PIL import Image
 from pipelines.confirm.driver import confirm
 from pipelines.runner import Context
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport

@@ -9,7 +9,7 @@ import pytest
 from pipelines.confirm import driver
 from pipelines.runner import Context, StageResult
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import products
 from storage.formats import csv_ranges
 from tests.support import label_files

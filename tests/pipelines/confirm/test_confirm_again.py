@@ -14,7 +14,7 @@ from pipelines.confirm import driver
 from pipelines.runner import Context, StageResult
 from schemas import layout
 from schemas.errors import InputError, StorageError, TooManyRejectsError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import products, stores
 from storage.formats import csv_ranges
 from tests.support import label_files

@@ -10,7 +10,7 @@ from pipelines.confirm.driver import confirm
 from pipelines.runner import Context
 from schemas import layout
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import products
 from storage.formats import csv_ranges
 from tests.support import label_files

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.confirm import driver, label_rows
 from pipelines.runner import Context
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage.formats import csv_lines, csv_ranges
 from storage.formats.csv_tables import BOM
 from tests.support import plain_rows

@@ -7,7 +7,7 @@ import pytest
 from pipelines.confirm.driver import confirm
 from pipelines.runner import Context
 from schemas.errors import InputError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from tests.support import label_files
 
 FLAGS = ("--direct_num_workers=1",)

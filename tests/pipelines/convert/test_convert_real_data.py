@@ -11,7 +11,7 @@ import scipy.io
 
 from pipelines.convert import driver
 from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 
 Split = tuple[list[str], npt.NDArray[np.uint8], list[int]]
 

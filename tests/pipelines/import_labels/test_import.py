@@ -16,7 +16,7 @@ from pipelines.import_labels.driver import import_labels
 from pipelines.runner import Context, StageResult
 from schemas import layout, manifests, tables
 from schemas.errors import InputError, TooManyRejectsError
-from schemas.settings import ImportSettings
+from schemas.settings.import_labels import ImportSettings
 from storage import hashing, products
 from storage.formats import csv_ranges
 

@@ -30,9 +30,10 @@ from pipelines.train import driver, ensembles
 from pipelines.train.driver import plan, train
 from schemas import layout
 from schemas.errors import InputError
-from schemas.queue_settings import LabelErrorSettings
-from schemas.settings import ExplainSettings, LabelSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, stores
 from storage.tfrecord import decode_example
 

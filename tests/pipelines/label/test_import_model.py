@@ -1,6 +1,5 @@
 """Foreign networks as annotators: their label sets are their own predictions, and each is adopted once."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -22,7 +21,8 @@ from pipelines.label.driver import label
 from pipelines.runner import Context, StageResult
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import ExplainSettings, LabelSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
 from storage import model_cards
 from storage.tfrecord import decode_example
 from tests.support import small_models
@@ -202,7 +202,7 @@ def test_a_trusted_saved_model_says_the_same(own: str, stored: Any, exported: tu
     again = LabelSettings(dataset="drawn", models=("theirs",), accelerator="")
     with pytest.raises(InputError, match=r"theirs keeps a SavedModel, which can run code of its own: .*--trust-model"):
         label(again, Context(own))
-    label(dataclasses.replace(again, trust_model=True), Context(own))
+    label(again.changed(trust_model=True), Context(own))
     check(own, ids, model.predict(pixels / np.float32(255), verbose=0), DIGITS)  # it was kept whole
 
 

@@ -24,8 +24,8 @@ from pipelines.label.driver import label as label_stage
 from pipelines.runner import Context
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.fields import GPU_HINT
-from schemas.settings import LabelSettings
+from schemas.settings.base import GPU_HINT
+from schemas.settings.label import LabelSettings
 from storage import model_cards, parquet, products
 from storage.products import ShardReport
 

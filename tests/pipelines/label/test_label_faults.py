@@ -17,7 +17,7 @@ from pipelines.runner import Context
 from schemas import layout
 from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import parquet, products, stores, tfrecord
 from storage.products import ImageSet
 from tests.support import faulty_store, servers, small_models

@@ -17,7 +17,7 @@ from models.tensorflow_setup import keras
 from pipelines.label.driver import label
 from pipelines.runner import Context
 from schemas import layout
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import json_files, model_cards, products
 from storage.products import ImageSet
 from tests.support import small_dataset

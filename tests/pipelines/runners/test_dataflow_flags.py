@@ -25,10 +25,12 @@ from pipelines.chain import load_run_file
 from pipelines.runners import dataflow, worker_package
 from schemas import run_files
 from schemas.errors import InputError
-from schemas.fields import GPU_HINT, accelerator_hint
 from schemas.run_files import RunFile
-from schemas.settings import ExplainSettings, LabelSettings
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.base import GPU_HINT, accelerator_hint
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 
 CLOUD = ("--runner=DataflowRunner", "--project=ours-123", "--region=europe-west4", "--temp_location=gs://bucket/temp")
 ROOT = Path(__file__).resolve().parents[3]
