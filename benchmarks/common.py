@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines.convert.driver import convert
 from pipelines.convert.sources import svhn_h5
-from pipelines.runner import Context
 from samples.house_numbers import SampleSize, write_sample
+from schemas.stage import Context
+from tests.support.stages import convert
 
 PROCESSORS = 2
 FEW = 64  # crops of the runs that show what starting up costs

@@ -1,4 +1,4 @@
-"""`python -m pipelines` is the command `concord`."""
+"""`python -m concord` is the command `concord`."""
 
 from concord.cli import entry
 

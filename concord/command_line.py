@@ -47,6 +47,16 @@ class Verb:
     load: Callable[[], tuple[tuple["type[Settings]", ...], Callable[..., Any]]]
     takes_beam_flags: bool = True
 
+    @staticmethod
+    def of_module(name: str, heading: str, module: str, takes_beam_flags: bool = True) -> "Verb":
+        """A verb whose module has `SETTINGS` and `run`."""
+
+        def load() -> tuple[tuple["type[Settings]", ...], Callable[..., Any]]:
+            verb = import_module(module)
+            return verb.SETTINGS, verb.run
+
+        return Verb(name, heading, module, load, takes_beam_flags)
+
     @property
     def purpose(self) -> str:
         """What it does, read without importing its module."""
@@ -120,7 +130,7 @@ class VerbCommand(click.Command):
     """A verb, which is imported when more than its name and purpose is needed."""
 
     def __init__(self, verb: Verb) -> None:
-        self.verb, self.run = verb, None
+        self.verb = verb
         self.kinds: tuple[type[Settings], ...] = ()
         loose = {"ignore_unknown_options": True, "allow_extra_args": True}  # for completion, which parses by itself
         epilog = BEAM_NOTE if verb.takes_beam_flags else None
@@ -129,7 +139,7 @@ class VerbCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep our flags, and put Beam's into `ctx.obj`."""
-        bases, self.run = self.verb.load()
+        bases, ctx.meta["run"] = self.verb.load()
         stated = stated_values(args)
         try:
             self.kinds = tuple(kind.variant(stated.get(cli_name(kind.VARIES_BY))) for kind in bases)
@@ -150,16 +160,18 @@ class VerbCommand(click.Command):
         """Our flags, each with its value in one word, and Beam's."""
         flags = {name: one for one in self.params if isinstance(one, Flag) for name in one.opts}
         flags = {one.singular: one for one in flags.values() if one.singular} | flags
-        takes_words = any(isinstance(one, click.Argument) for one in self.params)
-        own, beam, rest = list[str](), list[str](), deque(args)
+        arguments = [one for one in self.params if isinstance(one, click.Argument)]
+        most_words = None if any(one.nargs < 0 for one in arguments) else len(arguments)
+        own, beam, words, rest = list[str](), list[str](), list[str](), deque(args)
         while rest:
             word = rest.popleft()
             name, equals, value = word.partition("=")
             flag = flags.get(cli_name(name))
             if not word.startswith("-"):
-                if not takes_words or (own and not self.verb.takes_beam_flags and word and not own[-1].startswith("-")):
-                    raise InputError(f"unexpected argument {word!r}; see concord {self.verb.name} --help")
-                own.append(word)
+                if len(words) == most_words:
+                    hint = f"put the {str(arguments[0].name).upper()} in quotes, and " if arguments else ""
+                    raise InputError(f"unexpected argument {word!r}; {hint}see concord {self.verb.name} --help")
+                words.append(word)
             elif flag is None:
                 self._check_unknown(cli_name(name), flags, bases)
                 beam += [word, *_words(rest, 0 if equals else 1)]
@@ -172,14 +184,16 @@ class VerbCommand(click.Command):
             else:
                 values = [rest.popleft(), *_words(rest, len(rest) if flag.takes_words else 0)]
                 own += [f"{flag.opts[0]}={value}" for value in values]
-        return own, beam
+        return [*own, *words], beam
 
     def _check_unknown(self, name: str, own: Mapping[str, Flag], bases: Sequence["type[Settings]"]) -> None:
         """Raise InputError where a flag is not Beam's, but one of ours misspelt, or one that another source has."""
         for kind in bases:
             owners = {flag.group for flag in _variant_flags(kind) if name in flag.opts}
             if owners:
-                raise InputError(f"{name} belongs to {' and '.join(sorted(owners))}; see concord {self.verb.name} --help")
+                raise InputError(
+                    f"{name} belongs to {' and '.join(sorted(owners))}; see concord {self.verb.name} --help"
+                )
         hint = suggest(name, [flag for flag, param in own.items() if not param.hidden], LIKENESS)
         is_near = hint.startswith("did")
         if not self.verb.takes_beam_flags:
@@ -207,8 +221,7 @@ class VerbCommand(click.Command):
         except InputError as error:
             more = f"; see concord {self.verb.name} --help" if str(error).startswith("needs ") else ""
             raise InputError(f"{error}{more}") from None
-        assert self.run
-        return self.run(*made, tuple(ctx.obj))
+        return ctx.meta["run"](*made, tuple(ctx.obj))
 
 
 class VerbGroup(click.Group):
@@ -318,13 +331,3 @@ def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(_shown, default))
     return f"{default:g}" if isinstance(default, float) else str(default)
-
-
-def verb_of_module(name: str, module: str, heading: str, takes_beam_flags: bool = True) -> Verb:
-    """A verb whose module has `SETTINGS` and `run`."""
-
-    def load() -> tuple[tuple["type[Settings]", ...], Callable[..., Any]]:
-        found = import_module(module)
-        return found.SETTINGS, found.run
-
-    return Verb(name, heading, module, load, takes_beam_flags)

@@ -14,7 +14,9 @@ _GROUP = "Command"
 class RootFlags(Settings):
     """Where everything is kept, and what is logged."""
 
-    root: str = setting("where everything is kept: a folder, gs://... or s3://...", default="out", group=_GROUP, metavar="DIR")
+    root: str = setting(
+        "where everything is kept: a folder, gs://... or s3://...", default="out", group=_GROUP, metavar="DIR"
+    )
     verbose: bool = setting("show Beam's log and full tracebacks", default=False, group=_GROUP)
     log_format: Literal["text", "json"] = setting(
         f"how the log is written: text for people, json for machines (default: {VARIABLE}, or text)",
@@ -40,13 +42,13 @@ class ChainFlags(RunFlags):
         metavar="[FILE.toml]...",
     )
     data: str = setting("folder that {data} in run files stands for", default="", group=_GROUP, metavar="DIR")
-    accelerator: Annotated[str | None, AfterValidator(lambda name: name if name is None else accelerator_hint(name))] = (
-        setting(
-            "GPU of every network's workers on Dataflow: a kind such as nvidia-tesla-t4, a whole Beam hint, or none "
-            "(default: the run file's)",
-            default=None,
-            group=MACHINES,
-        )
+    accelerator: Annotated[
+        str | None, AfterValidator(lambda name: name if name is None else accelerator_hint(name))
+    ] = setting(
+        "GPU of every network's workers on Dataflow: a kind such as nvidia-tesla-t4, a whole Beam hint, or none "
+        "(default: the run file's)",
+        default=None,
+        group=MACHINES,
     )
     min_ram: Memory = setting(
         "least memory of every network's workers on Dataflow, such as 32GB (default: the run file's)",

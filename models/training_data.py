@@ -145,7 +145,7 @@ def plan_data(job: TrainJob, images: ImageSet) -> Data:
     if job.fold >= 0:
         train, unseen = labelled.without_fold(images, settings.split, train, job.fold, settings.folds)
         judged["unseen_fold"] = Part(settings.split, unseen)
-    if settings.validation in images.manifest["splits"]:
+    if settings.validation in images.manifest.splits:
         held = Part(settings.validation, targets(settings.validation, settings.labels))
     else:
         train, out = labelled.without(images, settings.split, train, settings.validation_fraction)

@@ -44,6 +44,11 @@ def check_address(path: str) -> None:
         )
 
 
+def relative(root: str, path: str) -> str:
+    """A path under a root, without the root."""
+    return path.removeprefix(root.rstrip("/")).strip("/")
+
+
 def check_name(kind: str, name: str) -> str:
     """The name, if it is fit to be part of a path and of a table's key."""
     if not _NAME.fullmatch(name):
@@ -109,6 +114,11 @@ def model(root: str, dataset: str, name: str) -> str:
 def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
     """Folder of the image-by-image comparison of two annotators."""
     return join(root, "agreement", "pairs", f"dataset={dataset}", f"a={a}", f"b={b}", f"split={split}")
+
+
+def comparisons(root: str, dataset: str) -> str:
+    """Folder of all comparisons of a dataset's annotators."""
+    return join(root, "agreement", "pairs", f"dataset={dataset}")
 
 
 def agreement_table(root: str, table: str, dataset: str, annotators: Sequence[str], split: str) -> str:

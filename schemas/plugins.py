@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from schemas.errors import InputError
 
@@ -40,6 +41,20 @@ def defines(package: ModuleType, name: str, attribute: str) -> bool:
     path = Path(next(iter(package.__path__)), f"{name}.py")
     targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
     return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+
+
+def literal(package: ModuleType, name: str, attribute: str) -> Any:
+    """The value that a module of a package assigns to an attribute, found without importing it; None where it has none.
+
+    The value has to be a literal: it is read from the file's text.
+    """
+    path = Path(next(iter(package.__path__)), f"{name}.py")
+    for node in ast.parse(path.read_text()).body if path.exists() else ():
+        if isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == attribute for one in node.targets
+        ):
+            return ast.literal_eval(node.value)
+    return None
 
 
 def load(package: ModuleType | str, kind: str, name: str) -> ModuleType:

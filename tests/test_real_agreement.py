@@ -12,17 +12,14 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
 from analysis import report
-from pipelines.agree.driver import agree
-from pipelines.convert.driver import convert
-from pipelines.label.driver import label
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from schemas import layout
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.convert import ConvertSettings
 from schemas.settings.label import LabelSettings
 from schemas.settings.report import ReportSettings
 from schemas.settings.train import TrainSettings
+from schemas.stage import Context
+from tests.support.stages import agree, convert, label, train
 
 pytestmark = pytest.mark.chains
 

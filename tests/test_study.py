@@ -10,17 +10,14 @@ import pytest
 import scipy.io
 
 from models import saved_models
-from pipelines.agree.driver import agree
-from pipelines.convert.driver import convert
-from pipelines.label.driver import label
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
 from schemas import layout
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.convert import ConvertSettings
 from schemas.settings.label import LabelSettings
 from schemas.settings.train import TrainSettings
+from schemas.stage import Context
+from tests.support.stages import agree, convert, label, train
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 SEEDS = (1, 2, 3)

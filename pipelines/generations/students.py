@@ -92,6 +92,11 @@ def students(settings: GenerationsSettings, generation: int) -> Iterator[Student
             yield Student(GENERATION, generation, cut, seed, settings.network, name, teacher, pool_set(teacher))
 
 
+def members(settings: GenerationsSettings, generation: int) -> list[Student]:
+    """The networks of a generation, from 0 on."""
+    return list(students(settings, generation)) if generation else initial_teachers(settings)
+
+
 def everyone(settings: GenerationsSettings) -> list[Student]:
     """Every network of a study: the references, and each generation."""
     later = [one for number in range(1, settings.generations + 1) for one in students(settings, number)]

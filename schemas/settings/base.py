@@ -43,8 +43,10 @@ class Facts(TypedDict):
 
     group: str
     path: bool
+    driver_path: bool
     changes_result: bool
     positional: bool
+    flag: str
     renamed_from: list[str]
     plugins: str
     metavar: str
@@ -57,8 +59,10 @@ def setting(
     default_factory: Callable[..., Any] | None = None,
     group: str = "Settings",
     path: bool = False,
+    driver_path: bool = False,
     changes_result: bool = True,
     positional: bool = False,
+    flag: str = "",
     renamed_from: tuple[str, ...] = (),
     plugins: str = "",
     metavar: str = "",
@@ -76,8 +80,10 @@ def setting(
         default_factory: computes the default from the fields before it, which pydantic passes.
         group: heading of its flag in `--help`.
         path: it names files; local paths are made absolute, and it is not part of the identity.
+        driver_path: such files are read by the driver alone, which hands what is in them to the workers.
         changes_result: it is part of the identity.
         positional: an argument of the command line without a flag.
+        flag: name of its flag where it cannot be the key.
         renamed_from: its old names, which are still read, with a warning.
         plugins: package whose modules' names are its choices.
         metavar: stands for its value in `--help`.
@@ -89,9 +95,11 @@ def setting(
     """
     facts = Facts(
         group=group,
-        path=path,
-        changes_result=changes_result and not path,
+        path=path or driver_path,
+        driver_path=driver_path,
+        changes_result=changes_result and not (path or driver_path),
         positional=positional,
+        flag=flag,
         renamed_from=list(renamed_from),
         plugins=plugins,
         metavar=metavar,
@@ -185,6 +193,11 @@ class Settings(BaseModel):
         return cast(type[Self], getattr(module, "SourceSettings", base))
 
     @classmethod
+    def variant_names(cls) -> list[str]:
+        """The plugins that may add fields."""
+        return plugins.names(facts_of(cls.model_fields[cls.VARIES_BY])["plugins"]) if cls.VARIES_BY else []
+
+    @classmethod
     def with_new_names(cls, table: Mapping[str, Any], spell: Callable[[str], str] = str) -> dict[str, Any]:
         """A table whose old keys are replaced by the new ones, with a warning."""
         new_names = {old: key for key, field in cls.model_fields.items() for old in facts_of(field)["renamed_from"]}
@@ -232,6 +245,11 @@ class Settings(BaseModel):
             for text in _texts(getattr(self, key)) if facts_of(field)["path"] else ():
                 if text not in ("", layout.IMAGENET):
                     yield key, text
+
+    def worker_paths(self) -> Iterator[tuple[str, str]]:
+        """Those of its paths that workers read, with their keys."""
+        fields = type(self).model_fields
+        yield from ((key, path) for key, path in self.paths() if not facts_of(fields[key])["driver_path"])
 
     def with_resolved_paths(self) -> Self:
         """The same settings, every local path absolute: workers may have another working directory."""

@@ -26,7 +26,7 @@ class ConfirmSettings(Settings):
     classes: str = setting(
         "CSV file of the classes to keep: LabelName, DisplayName (default: every class)",
         default="",
-        path=True,
+        driver_path=True,
         group=_FILTERS,
     )
     images: str = setting(

@@ -55,6 +55,10 @@ class ConvertSettings(Settings):
         if self.split and self.splits:
             raise InputError("give either split (one for all images) or splits (shares), not both")
 
+    def reads(self, root: str) -> list[str]:
+        """Files and folders that have to be there before it can be planned."""
+        return [path for _, path in self.paths()]
+
 
 def _validate_image_size(value: tuple[int, int], info: ValidationInfo) -> tuple[int, int]:
     if not all(8 <= side <= 1024 for side in value):

@@ -7,7 +7,10 @@ class DrawSettings(Settings):
     """What to draw."""
 
     output: str = setting(
-        "path to write: the .h5 file of house_numbers, the folder of scenes", path=True, min_length=1, group="Sample"
+        "path to write: the .h5 file of house_numbers, the folder of scenes",
+        driver_path=True,
+        min_length=1,
+        group="Sample",
     )
     sample: str = setting("which sample", default="house_numbers", plugins="samples", group="Sample")
     seed: int = setting("seed of everything drawn", default=7, group="Sample")

@@ -3,11 +3,11 @@
 concord generations studies/generations.toml --data DATA --root out/generations
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from schemas.errors import InputError
-from schemas.layout import HUMAN
+from schemas.layout import HUMAN, IMAGENET
 from schemas.settings.base import DatasetSettings, Distinct, Name, NetworkSettings, Split, setting
 from schemas.settings.train import TrainSettings
 
@@ -99,6 +99,13 @@ class GenerationsSettings(DatasetSettings):
         if self.teacher:
             tables["teacher_train"] = {**self.teacher_train, **hints}
         return self.changed(**tables) if hints else self
+
+    def worker_paths(self) -> Iterator[tuple[str, str]]:
+        """Files of weights that its trainings name."""
+        for key in ("train", "teacher_train"):
+            weights = getattr(self, key).get("weights", "")
+            if weights not in ("", IMAGENET):
+                yield f"{key}.weights", weights
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result: not what its networks are trained on."""

@@ -17,7 +17,7 @@ class LabelSettings(SharedModelSettings):
     models: Names = setting("models to label with, each named after its folder", default=(), group="Models")
     scores: bool = setting("keep the score of every class as well", default=False, group="Models")
     batch_size: int = setting("images per batch", default=256, ge=1, group="Models")
-    model_file: str = setting(".keras, .h5 or a SavedModel's folder", default="", path=True, group=_EXTERNAL)
+    model_file: str = setting(".keras, .h5 or a SavedModel's folder", default="", driver_path=True, group=_EXTERNAL)
     annotator: OptionalName = setting("name of that network, and of its label set", default="", group=_EXTERNAL)
     value_range: ValueRange = setting(
         "black and white, as that network takes them", default=(0.0, 255.0), group=_EXTERNAL, metavar="BLACK,WHITE"

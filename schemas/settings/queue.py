@@ -31,7 +31,7 @@ class QueueSettings(DatasetSettings):
         "also write the queue and its images for a tool", default="", group="Export"
     )
     output: str = setting(
-        "folder of the export (default: report/DATASET/queue/SPLIT-TOOL)", default="", path=True, group="Export"
+        "folder of the export (default: report/DATASET/queue/SPLIT-TOOL)", default="", driver_path=True, group="Export"
     )
     image_url: str = setting(
         "label-studio: address at which the folder images/ will be served (default: images within the file)",

@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from analysis.tables import group_by_image
-from pipelines.agree.driver import agree
-from pipelines.runner import Context
 from schemas.manifests import MULTILABEL
 from schemas.settings.agree import AgreeSettings
+from schemas.stage import Context
 from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
 from tests.support.pages import Outline, page_of
+from tests.support.stages import agree
 
 NAMES = ("x", "y", "human")
 Given = dict[str, set[tuple[str, str]]]

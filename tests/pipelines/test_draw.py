@@ -8,15 +8,15 @@ import numpy.typing as npt
 import pytest
 
 import samples
-from pipelines.draw import draw
-from pipelines.runner import Context
 from samples import scenes
 from samples.scenes import images as pictures
 from samples.scenes.annotators import encode
 from schemas import plugins
 from schemas.errors import InputError
 from schemas.settings.draw import DrawSettings
+from schemas.stage import Context
 from storage import stores
+from tests.support.stages import draw
 
 
 def settings(output: Path | str, images: int = 100, seed: int = 7) -> DrawSettings:
@@ -143,5 +143,5 @@ def test_what_was_not_drawn_is_not_swept(name: str, tmp_path: Path) -> None:
 def test_an_unknown_sample_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sample 'scene'; did you mean 'scenes'"):
         draw(DrawSettings(output=str(tmp_path / "x"), sample="scene"), Context(str(tmp_path)))
-    with pytest.raises(InputError, match="output"):
+    with pytest.raises(InputError, match="output must not be empty"):
         DrawSettings(output="", sample="scenes")

@@ -16,9 +16,7 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines import runner, scoring
-from pipelines.convert.driver import convert
-from pipelines.features import backbone_key, feature_folder, features, load_backbone
-from pipelines.runner import Context
+from pipelines.features import backbone_key, feature_folder, load_backbone
 from pipelines.train import driver
 from samples.house_numbers import SampleSize, write_sample
 from schemas import layout
@@ -26,8 +24,11 @@ from schemas.errors import IncompleteError, InputError
 from schemas.settings.convert import ConvertSettings
 from schemas.settings.features import FeatureSettings
 from schemas.settings.train import TrainSettings
+from schemas.stage import Context
 from storage import model_cards, products
 from storage.tfrecord import decode_example
+from tests.support import stages
+from tests.support.stages import convert, features
 
 BACKBONE: dict[str, Any] = {
     "dataset": "few",
@@ -246,14 +247,14 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
         {"name": "three", "augment": {"flip": 1.0}},
     ]
     wanted = [TRAINING.changed(**{**changed, "epochs": 1, "evaluate": ()}) for changed in names]
-    driver.train(wanted, Context(own))
+    stages.train(wanted, Context(own))
     (jobs,) = asked
     folders = {
         split: feature_folder(FeatureSettings.of(TRAINING, (split,)), own, split) for split in ("train", "validation")
     }
     assert [one.features for one in jobs] == [folders, folders, {}]  # what changes its images has to see them
     assert passes == [("train", "validation")]
-    driver.train([wanted[0].changed(name="later", epochs=2)], Context(own))
+    stages.train([wanted[0].changed(name="later", epochs=2)], Context(own))
     assert passes == [("train", "validation")], "features were computed again"
 
 
@@ -282,7 +283,7 @@ def test_a_head_is_the_same_alone_and_behind_another(few: str, tmp_path: Path) -
     cards_of = []
     for number, wanted in enumerate(([first, second], [second])):
         root = str(shutil.copytree(few, tmp_path / str(number)))
-        results = driver.train(wanted, Context(root, ("--direct_num_workers=1",)))
+        results = stages.train(wanted, Context(root, ("--direct_num_workers=1",)))
         assert results[0].counters["train.elements"] == 1
         cards_of.append(model_cards.require_card(layout.model(root, "few", "second")))
     together, alone = cards_of

@@ -7,9 +7,9 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.convert import driver
-from pipelines.runner import Context, StageResult
 from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
+from tests.support import stages
 from tests.support.digit_struct import Box, picture, png, row_of_boxes
 
 ONE = ("--direct_num_workers=1",)
@@ -50,7 +50,7 @@ def settings_for(*inputs: Path | str, **more: Any) -> Any:
 
 
 def convert(root: Path, *inputs: Path | str, **more: Any) -> StageResult:
-    return driver.convert(settings_for(*inputs, **more), Context(str(root), ONE))
+    return stages.convert(settings_for(*inputs, **more), Context(str(root), ONE))
 
 
 def rows(root: Path, table: str) -> list[dict[str, Any]]:

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipelines.agree.driver import agree
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
 from schemas import layout, tables
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from storage import hashing
 from storage.products import ShardFolder, ShardReport
+from tests.support.stages import agree, confirm
 
 SHARDS = 4
 HEADER = ("ImageID", "Source", "LabelName", "Confidence")

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import brier_score_loss
 
-from pipelines.agree.driver import agree
-from pipelines.runner import Context
 from schemas import layout
 from schemas.settings.agree import AgreeSettings
+from schemas.stage import Context
 from tests.pipelines.agree.test_agree import compare, write_set
+from tests.support.stages import agree
 
 MACHINES = ("x", "y", "z")
 IMAGES = {"validation": 3000, "test": 2000}

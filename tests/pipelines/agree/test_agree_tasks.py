@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score, hamming_loss
 
-from pipelines.agree.driver import agree
-from pipelines.runner import Context
 from schemas import layout, tables
 from schemas.errors import InputError
 from schemas.manifests import MULTILABEL, SEQUENCE
 from schemas.settings.agree import AgreeSettings
+from schemas.stage import Context
 from storage import hashing, products
 from storage.products import ShardFolder, ShardReport
+from tests.support.stages import agree
 
 SHARDS, CLASSES, IMAGES = 8, ("cat", "dog", "egg"), 300
 HOME = "h" * 16

@@ -15,20 +15,19 @@ from concord import messages
 from models import trainer
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.agree.driver import agree
 from pipelines.generations import driver, students
 from pipelines.generations import results as lineage_table
 from pipelines.generations.driver import Verbs
-from pipelines.label.driver import label
-from pipelines.runner import Context, StageResult
 from pipelines.train import transforms
-from pipelines.train.driver import train as train_stage
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.settings.generations import GenerationsSettings
+from schemas.stage import Context, StageResult
 from schemas.tables import GENERATIONS
 from storage import hashing, model_cards, products
 from tests.support import small_dataset
+from tests.support.stages import agree, label
+from tests.support.stages import train as train_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 CONTEXT = ("--direct_num_workers=1",)

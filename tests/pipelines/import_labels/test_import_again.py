@@ -10,16 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from concord import cli
-from pipelines.agree.driver import agree
 from pipelines.chain import load_run_file
-from pipelines.import_labels.driver import import_labels
-from pipelines.runner import Context, StageResult
 from schemas import layout, run_files
 from schemas.errors import IncompleteError, InputError
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.import_labels import ImportSettings
+from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
+from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 

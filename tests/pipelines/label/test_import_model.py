@@ -15,17 +15,16 @@ from models import external_models
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner
-from pipelines.explain.driver import explain
 from pipelines.label import import_model
-from pipelines.label.driver import label
-from pipelines.runner import Context, StageResult
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.settings.explain import ExplainSettings
 from schemas.settings.label import LabelSettings
+from schemas.stage import Context, StageResult
 from storage import model_cards
 from storage.tfrecord import decode_example
 from tests.support import small_models
+from tests.support.stages import explain, label
 
 DIGITS = list("0123456789")
 Array = npt.NDArray[Any]

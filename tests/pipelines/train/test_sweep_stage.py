@@ -11,15 +11,15 @@ import pytest
 from models import saved_models, trainer
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.runner import Context, StageResult
 from pipelines.train import transforms
 from pipelines.train.driver import plan
-from pipelines.train.driver import train as train_stage
 from schemas import layout
 from schemas.errors import ConcordError, InputError
 from schemas.settings.train import TrainSettings
+from schemas.stage import Context, StageResult
 from storage import model_cards, products
 from tests.support import small_dataset
+from tests.support.stages import train as train_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 ONE_WORKER = ("--direct_num_workers=1",)

@@ -18,15 +18,15 @@ from models import saved_models
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from pipelines.train.transforms import TrainModels, epoch_line, train_models
 from schemas import layout
 from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
 from schemas.settings.base import GPU_HINT
 from schemas.settings.train import TrainSettings
+from schemas.stage import Context
 from storage import model_cards, parquet, products
+from tests.support.stages import train
 
 Models = tuple[TrainSettings, TrainSettings]
 

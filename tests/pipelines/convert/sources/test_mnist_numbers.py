@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.convert import driver
 from pipelines.convert.sources import mnist_numbers
 from pipelines.convert.sources.mnist_numbers import BLOCK, draw_block, paint, place, set_line
-from pipelines.runner import Context, StageResult
 from schemas.errors import InputError
 from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
 from storage import products
 from storage.formats import idx
+from tests.support import stages
 from tests.support.idx_files import digits, write_digits
 from tests.support.idx_files import idx as idx_bytes
 
@@ -34,7 +34,7 @@ def settings_for(inputs: tuple[str, ...], **more: Any) -> Any:
 
 
 def convert(root: Path, inputs: tuple[str, ...], **more: Any) -> StageResult:
-    return driver.convert(settings_for(inputs, **more), Context(str(root), ONE))
+    return stages.convert(settings_for(inputs, **more), Context(str(root), ONE))
 
 
 def read_back(root: Path, split: str) -> dict[str, tuple[Any, str]]:
