@@ -19,6 +19,7 @@ SETTINGS = (RootFlags, StatusFlags)
 def run(common: RootFlags, flags: StatusFlags, beam_flags: tuple[str, ...]) -> None:
     """Print the status of a root."""
     from analysis import status
+    from pipelines.stages import STAGES
 
-    found = status.take(common.root)
+    found = status.read_status(common.root, [stage.name for stage in STAGES])
     print(status.as_json(found) if flags.as_json else status.as_text(found, common.root))

@@ -101,7 +101,7 @@ def train_models(jobs: Sequence[TrainJob]) -> list[str]:
     with tempfile.TemporaryFile("w+") as noise, claim_gpus(jobs[0].settings.gpus) as claimed:
         if claimed:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, claimed))
-        command = [sys.executable, "-m", "models.trainer"]
+        command = [sys.executable, "-P", "-m", "models.trainer"]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment
         )
