@@ -79,18 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verb, verbose = args[0], "--verbose" in args
     progress.set_up(verb, verbose, stated_values(args).get("log-format"))
     try:
-        status = group.main(args, prog_name="concord", standalone_mode=False)
+        with group.make_context("concord", args) as context:
+            group.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit:  # of --help
+        return
     except BrokenPipeError:  # whoever reads has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ConcordError, click.ClickException) as error:
         _fail(verb, error.format_message() if isinstance(error, click.ClickException) else str(error), verbose)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         _fail(verb, "interrupted; the same command goes on from here", verbose)
     except Exception as error:
         _fail(verb, f"unexpected {type(error).__name__}: {error}; --verbose shows where", verbose, unexpected=True)
-    else:
-        sys.exit(status) if status else None
 
 
 def entry() -> None:

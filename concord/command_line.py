@@ -126,6 +126,24 @@ class Flag(click.Option):
         )
 
 
+class Words(click.Argument):
+    """The words of the command line that need no flag."""
+
+    group = "Arguments"
+
+    def __init__(self, key: str, info: "FieldInfo") -> None:
+        from schemas.settings.base import facts_of, plain_type
+
+        self.help_text = _help_text(info)
+        metavar = facts_of(info)["metavar"] or key.upper()
+        nargs = -1 if plain_type(info.annotation) is tuple else 1
+        super().__init__([key], nargs=nargs, required=False, type=str, metavar=metavar)
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Its line in `--help`."""
+        return self.make_metavar(ctx), self.help_text
+
+
 class VerbCommand(click.Command):
     """A verb, which is imported when more than its name and purpose is needed."""
 
@@ -160,7 +178,7 @@ class VerbCommand(click.Command):
         """Our flags, each with its value in one word, and Beam's."""
         flags = {name: one for one in self.params if isinstance(one, Flag) for name in one.opts}
         flags = {one.singular: one for one in flags.values() if one.singular} | flags
-        arguments = [one for one in self.params if isinstance(one, click.Argument)]
+        arguments = [one for one in self.params if isinstance(one, Words)]
         most_words = None if any(one.nargs < 0 for one in arguments) else len(arguments)
         own, beam, words, rest = list[str](), list[str](), list[str](), deque(args)
         while rest:
@@ -261,13 +279,11 @@ def _is_known_to_beam(name: str) -> bool:
 
 def _params(kind: "type[Settings]") -> Iterator[click.Parameter]:
     """The flags and arguments of a settings class; tables stand in run files alone."""
-    from schemas.settings.base import facts_of, plain_type
+    from schemas.settings.base import facts_of
 
     for key, info in kind.model_fields.items():
         if facts_of(info)["positional"]:
-            many = plain_type(info.annotation) is tuple
-            metavar = facts_of(info)["metavar"] or key.upper()
-            yield click.Argument([key], nargs=-1 if many else 1, required=False, type=str, metavar=metavar)
+            yield Words(key, info)
         elif not _holds_tables(info):
             yield Flag(key, info)
             yield from (Flag(key, info, old) for old in facts_of(info)["renamed_from"])

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -300,11 +301,12 @@ def test_a_source_has_settings_of_its_own() -> None:
         ConvertSettings.from_table({"source": "svhn_h5", "dataset": "d", "max_side": 3}, "convert")
     with pytest.raises(InputError, match="there is no source 'svhn_h'; did you mean 'svhn_h5'"):
         ConvertSettings(dataset="d", source="svhn_h")
-    for wrong in (
+    wrongs: list[Callable[[], Settings]] = [
         lambda: open_images.SourceSettings(dataset="d", source="svhn_h5"),
         lambda: ConvertSettings.model_validate({"dataset": "d", "source": "svhn_h5"}),
         lambda: made.changed(source="svhn_mat"),
-    ):
+    ]
+    for wrong in wrongs:
         with pytest.raises(InputError, match="has settings of its own: "):
             wrong()
 

@@ -185,7 +185,7 @@ class SourceSettings(ConvertSettings):
     """What only numbers that are drawn need stated."""
 
     image_size: ImageSize = setting(
-        "height,width of the images that are drawn", default=(64, 64), group="Source", metavar="N,N"
+        "height,width of the images that are made", default=(64, 64), group="Source", metavar="N,N"
     )
     numbers: Mapping[str, int] = setting(
         "images of each split",

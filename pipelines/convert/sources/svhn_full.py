@@ -48,7 +48,7 @@ class SourceSettings(FetchSettings):
     """What only images that hold house numbers need stated."""
 
     image_size: ImageSize = setting(
-        "height,width of the images that are cropped", default=(64, 64), group="Source", metavar="N,N"
+        "height,width of the images that are made", default=(64, 64), group="Source", metavar="N,N"
     )
     margin: float = setting(
         "share by which the crop is higher and wider than the digits' boxes", default=0.3, ge=0, le=10, group="Source"

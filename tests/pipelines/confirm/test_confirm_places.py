@@ -3,8 +3,8 @@
 import json
 import re
 from pathlib import Path
-
 from typing import Any
+
 import pytest
 from PIL import Image
 

@@ -272,15 +272,3 @@ def test_what_is_no_model_is_named(own: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Keras cannot load .*broken\.keras: \S"):
         run(own, tmp_path / "broken.keras")
     assert not Path(layout.model(own, "drawn", "theirs")).exists()
-
-
-def test_a_range_below_zero_can_be_given_as_a_flag() -> None:
-    """argparse takes a word that begins with a minus for a flag, unless it is told better."""
-    from concord.cli import build_parser
-
-    given = ["label", "--model-file", "x.keras", "--value-range", "-1,1", "--annotator", "theirs"]
-    for words in (given, [*given[:3], "--value-range=-1,1", *given[5:]], [*given[:4], "-1.5,-0.5", *given[5:]]):
-        parsed, rest = build_parser().parse_known_args(words)
-        assert (parsed.annotator, rest) == ("theirs", [])
-        assert parsed.value_range in ([-1, 1], [-1.5, -0.5])
-    assert build_parser().parse_known_args(["label", "-x,1"])[1] == ["-x,1"]
