@@ -22,7 +22,7 @@ from analysis.queue_ranking import Rules
 from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.manifests import MULTICLASS
-from schemas.queue_settings import QueueSettings
+from schemas.settings.queue import QueueSettings
 from schemas.tables import QUEUE, REASONS
 from storage import parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -64,11 +64,11 @@ def plan(settings: QueueSettings, root: str) -> QueuePlan:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, settings.split) for name in names}
     _check_images(images, settings.split, sets)
     machines = {name: sets[name] for name in settings.annotators}
-    people = sets.get(settings.truth)
+    people = sets.get(settings.reference)
     errors = _errors(settings, root, machines, people) if images.manifest["task"] == MULTICLASS else ()
     made_of = {"labels": [found.fingerprint for found in sets.values()], "names": names, "images": images.fingerprint}
     judged = [parquet.read_tags(path)[0] for path in errors]

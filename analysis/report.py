@@ -18,7 +18,7 @@ from analysis.rendering import PAGE_FILE, source, template
 from analysis.sections import SECTIONS, Facts
 from analysis.tables import Row, Sources
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import products, stores
 
 SHEET_IMAGES = 48

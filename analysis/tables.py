@@ -19,7 +19,7 @@ from analysis.generations import Study
 from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.manifests import IMPORT, MULTILABEL
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import comparisons, model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 

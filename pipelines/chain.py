@@ -52,7 +52,7 @@ class Run:
 
     def write_manifest(self, status: str) -> None:
         """Write `runs/<run id>.json`."""
-        settings = {name: [dataclasses.asdict(one) for one in several] for name, several in self.chain.items()}
+        settings = {name: [vars(one) for one in several] for name, several in self.chain.items()}
         content = {
             "run_id": self.run_id,
             "command": self.command,

@@ -23,9 +23,9 @@ from pipelines import runner
 from pipelines.runner import check_rejects
 from schemas import layout, plugins, tables
 from schemas.errors import IncompleteError
-from schemas.fields import resource_hints
 from schemas.manifests import Manifest
 from schemas.rejects import Reason
+from schemas.settings.base import resource_hints
 from schemas.stage import Context, Driver, Plan, Product, S, State
 from storage import products, stores
 from storage import tfrecord as storage_tfrecord
@@ -70,7 +70,7 @@ class ScorePlan:
     load: Callable[[], Any]
     table: Mapping[str, Callable[[Sequence[str], Scores], pa.Table]]
     accelerator: str
-    one_model: bool = False
+    share_model: bool = False
     min_ram: str = ""
 
     def product(self, split: str) -> str:
@@ -121,7 +121,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def __init__(self, plan: ScorePlan) -> None:
         super().__init__()
-        self._stage, self._load, self._one_model = plan.stage, plan.load, plan.one_model
+        self._stage, self._load, self._share_model = plan.stage, plan.load, plan.share_model
 
     def load_model(self) -> Any:
         """The network, ready to score; TensorFlow is imported here, on the workers that score."""
@@ -144,7 +144,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def share_model_across_processes(self) -> bool:
         """Whether the processes of a worker share one model: one a GPU, not one a process."""
-        return self._one_model
+        return self._share_model
 
     def get_num_bytes(self, batch: Sequence[ImageShard]) -> int:
         """Bytes of images in a batch."""

@@ -14,8 +14,8 @@ from typing import Any
 from analysis import thumbnails
 from analysis.tables import Row
 from schemas import layout
-from schemas.queue_settings import CSV, FIFTYONE, LABEL_STUDIO, QueueSettings
 from schemas.rejects import Reason
+from schemas.settings.queue import CSV, FIFTYONE, LABEL_STUDIO, QueueSettings
 from storage import parquet, products, stores
 from storage.products import ImageSet
 

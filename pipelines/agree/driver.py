@@ -27,7 +27,7 @@ from schemas.manifests import (
     LabelsManifest,
     PairsManifest,
 )
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import parquet, products, stores
 from storage.products import ShardFolder, ShardReport
@@ -58,7 +58,7 @@ class AgreeDriver(Driver[AgreeSettings]):
 
     def reads(self, settings: AgreeSettings, root: str) -> Iterable[str]:
         """The label sets."""
-        names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+        names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
         return [layout.labels(root, settings.dataset, name, split) for name in names for split in settings.splits]
 
     def writes(self, settings: AgreeSettings, root: str) -> Iterable[str]:
@@ -110,7 +110,7 @@ class AgreeDriver(Driver[AgreeSettings]):
     def make(self, work: Comparison, context: Context) -> dict[str, int]:
         """Compare the missing annotators, all splits in one job."""
         settings = work.settings
-        steps = {"Agree": WriteAgreement(work.missing, settings.tuned_on, settings.targets)}
+        steps = {"Agree": WriteAgreement(work.missing, settings.threshold_split, settings.targets)}
         kept = [one for plan in work.missing for one in plan.pairs if one.kept]
         images = sum(plan.annotators[0].labels.rows() for plan in work.missing)
         return runner.run_job(
@@ -163,7 +163,7 @@ class AgreeDriver(Driver[AgreeSettings]):
 
 def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: SplitPlan | None = None) -> SplitPlan:
     """The comparisons of every two annotators on one split; where thresholds are chosen on another one, `threshold_plan`."""
-    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, split) for name in names}
     manifests = {name: products.label_manifest(root, settings.dataset, name, split) for name in names}
     homes = _find_datasets(root, settings.dataset)
@@ -177,7 +177,7 @@ def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: S
     prints = {name: labels.fingerprint for name, labels in sets.items()}
     recipe = partial(_fingerprint, settings, split, prints, threshold_plan)
     groups: list[tuple[str, ...]] = [
-        (name,) for name in settings.annotators if settings.truth and name != settings.truth
+        (name,) for name in settings.annotators if settings.reference and name != settings.reference
     ]
     groups += [settings.annotators] if len(settings.annotators) > 2 else []
     pairs = tuple(
@@ -190,8 +190,8 @@ def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: S
         split=split,
         task=task,
         annotators=tuple(found[name] for name in settings.annotators),
-        truth=found[settings.truth] if settings.truth else None,
-        whole_truth=bool(settings.truth) and whole[settings.truth],
+        truth=found[settings.reference] if settings.reference else None,
+        whole_truth=bool(settings.reference) and whole[settings.reference],
         pairs=pairs,
         groups=tuple(
             GroupPlan(root, settings.dataset, split, names, recipe(names), {name: prints[name] for name in names})
@@ -213,9 +213,9 @@ def _fingerprint(
     chosen = {}
     if threshold_plan and threshold_plan.split != split and len(annotators) < 3:
         read = {one.name: one.labels.fingerprint for one in (*threshold_plan.annotators, threshold_plan.truth) if one}
-        by = [read[name] for name in (*annotators, settings.truth)]
+        by = [read[name] for name in (*annotators, settings.reference)]
         chosen = {"tuned": by, "tuned_on": threshold_plan.split, "targets": settings.targets}
-    truth = [labels[settings.truth], settings.truth] if settings.truth else []
+    truth = [labels[settings.reference], settings.reference] if settings.reference else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
     columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
     return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
@@ -265,9 +265,11 @@ def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
 
 def plan_threshold_split(settings: AgreeSettings, root: str) -> SplitPlan | None:
     """The split by which thresholds are chosen; None where there is no truth, or not every annotator labelled it."""
-    split = settings.tuned_on
-    names = [*settings.annotators, settings.truth]
-    folders = [layout.labels(root, settings.dataset, name, split) for name in names] if settings.truth and split else []
+    split = settings.threshold_split
+    names = [*settings.annotators, settings.reference]
+    folders = (
+        [layout.labels(root, settings.dataset, name, split) for name in names] if settings.reference and split else []
+    )
     if not folders or any(products.find_manifest(folder, LabelsManifest) is None for folder in folders):
         if folders:
             _log.info("agree: no thresholds: not all annotators have labels for %r", split)

@@ -18,7 +18,7 @@ from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from schemas.manifests import MULTICLASS, MULTILABEL, ConfirmationManifest, LabelsManifest, TableFiles
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, parquet, products, stores
 from storage.formats import csv_ranges

@@ -25,7 +25,7 @@ from schemas import layout, plugins
 from schemas.errors import IncompleteError, InputError
 from schemas.layout import DIGITS, HUMAN
 from schemas.manifests import SEQUENCE, ImagesManifest, LabelsManifest, TableFiles
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings, PhotoSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, products
 from storage.fetching import Patience
@@ -74,9 +74,7 @@ class ConvertDriver(Driver[ConvertSettings]):
 
     def reads(self, settings: ConvertSettings, root: str) -> Iterable[str]:
         """The input, wherever it lies, and the label set whose photographs are fetched."""
-        inputs = [path for name, path in settings.paths() if name != "images_from"]
-        label_set = layout.label_sets(root, settings.dataset, settings.label_set)
-        return [*inputs, label_set] if settings.source == "open_images" else inputs
+        return settings.reads(root)
 
     def writes(self, settings: ConvertSettings, root: str) -> Iterable[str]:
         """The images, and the labels that the source brings along."""
@@ -89,7 +87,7 @@ class ConvertDriver(Driver[ConvertSettings]):
         manifest = None if context.force else find_current(settings, context.root, fingerprint)
         if manifest:
             return Plan(settings, (Product(settings.dataset, State.DONE, manifest.counts),))
-        describe = _photo_job if isinstance(source, PhotoSource) else _slab_job
+        describe: Callable[..., Job] = _photo_job if isinstance(source, PhotoSource) else _slab_job
         job = describe(settings, context, source, fingerprint)
         done = frozenset() if context.force else image_shards.finished(job.target)
         missing = job.target.every() - done
@@ -196,7 +194,7 @@ def _target(settings: ConvertSettings, context: Context, fingerprint: str, **giv
 
 def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
     found = source.plan()
-    fractions = dict(settings.splits) if settings.splits else None
+    fractions = dict(settings.splits) or None
     if found.task == SEQUENCE and settings.classes:
         raise InputError(f"leave out --classes: the labels of {settings.source} are numbers, of the digits 0 to 9")
     target = _target(
@@ -210,7 +208,7 @@ def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerpr
         splits=tuple(fractions or found.records()),
         shards=settings.shards or shard_count(found),
     )
-    given = (source, found.slabs, found.image_shape, settings.value_range, fractions)
+    given = (source, found.slabs, found.image_shape, found.value_range, fractions)
 
     def transform(shards: ImageShards) -> beam.PTransform:
         return ConvertImages(ConvertPlan(shards, *given))
@@ -230,7 +228,7 @@ def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerpr
     )
 
 
-def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
+def _photo_job(settings: PhotoSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
     found = source.plan_photos(context.root)
     if 0 < settings.shards < found.least_shards:
         raise InputError(f"shards must be {found.least_shards} or more, as the label set has, got {settings.shards}")
@@ -245,7 +243,7 @@ def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource,
         shards=settings.shards or photo_shard_count(found.counts, settings.max_side, found.least_shards),
     )
     signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
-    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed)
+    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
     wanted = Wanted(settings.max_side, settings.quality, settings.max_pixels)
 
     def transform(shards: ImageShards) -> beam.PTransform:

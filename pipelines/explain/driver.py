@@ -20,7 +20,7 @@ from pipelines.runner import check_rejects
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ScoresManifest
-from schemas.settings import ExplainSettings
+from schemas.settings.explain import ExplainSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import comparisons, hashing, model_cards, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -164,7 +164,7 @@ def _plan_model(
         missing=(),
         load=partial(load_model, layout.model(context.root, images.dataset, model), settings.batch_size),
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
     name = f"{images.dataset}/{model}/{split}"

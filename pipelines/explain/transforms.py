@@ -20,9 +20,9 @@ from pipelines.explain import heat_maps
 from pipelines.scoring import ImageShard, Rejected, ShardScorer, count_loading, damaged, reject_table
 from schemas import tables
 from schemas.errors import IncompleteError
-from schemas.fields import resource_hints
 from schemas.manifests import MULTICLASS, MULTILABEL
 from schemas.rejects import Reason
+from schemas.settings.base import resource_hints
 from storage import stores
 from storage.products import ImageSet, ShardFolder, ShardReport
 from storage.tfrecord import decode_example, read_payload
@@ -65,7 +65,7 @@ class ExplainPlan:
     missing: tuple[RequestedShard, ...]
     load: Callable[[], Any]
     accelerator: str
-    one_model: bool = False
+    share_model: bool = False
     min_ram: str = ""
     stage: str = STAGE
 

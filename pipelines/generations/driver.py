@@ -19,10 +19,10 @@ from pipelines.generations.students import Student
 from pipelines.stages import find_stage
 from schemas import layout, plugins
 from schemas.errors import IncompleteError, InputError
-from schemas.fields import HINTS
-from schemas.generation_settings import GenerationsSettings
 from schemas.manifests import MULTILABEL
-from schemas.settings import AgreeSettings, LabelSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.generations import GenerationsSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context, Driver, Plan, Product, StageResult, State
 from storage import parquet, products, stores
 
@@ -105,7 +105,7 @@ def steps(settings: GenerationsSettings, root: str, notes: dict[str, str]) -> It
         notes: takes why networks are excluded, by name.
     """
     training = students.training(settings, students.initial_teachers(settings)[0])
-    hints = {key: getattr(training, key) for key in HINTS}
+    hints = training.hints()
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
     yield _pseudo_labels(settings, root, {students.taught_set(settings): settings.labels}, pool=False)
     for generation in range(settings.generations + 1):
@@ -210,7 +210,7 @@ def _compare(settings: GenerationsSettings, notes: dict[str, str]) -> Step:
     return Step(
         "agree",
         [
-            AgreeSettings(dataset=settings.dataset, annotators=annotators, truth=settings.labels, splits=(split,))
+            AgreeSettings(dataset=settings.dataset, annotators=annotators, reference=settings.labels, splits=(split,))
             for annotators, split in requests
         ],
     )

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas.fields import make
-from schemas.generation_settings import GenerationsSettings, cut_name
+from schemas.settings.generations import GenerationsSettings, cut_name
+from schemas.settings.train import TrainSettings
 from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
-from schemas.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def training(settings: GenerationsSettings, heir: Student) -> TrainSettings:
         "validation": settings.validation,
         "seed": heir.seed,
     }
-    return make(TrainSettings, {**(getattr(settings, key) or {}), **told}, f"generations.{key}")
+    return TrainSettings.from_table({**getattr(settings, key), **told}, f"generations.{key}")
 
 
 def _annotator(settings: GenerationsSettings, generation: int, cut: float | None, seed: int) -> str:

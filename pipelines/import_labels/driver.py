@@ -28,7 +28,7 @@ from schemas.manifests import (
     ImagesManifest,
     LabelsManifest,
 )
-from schemas.settings import ImportSettings
+from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, model_cards, products, stores
 from storage.formats import csv_ranges
@@ -94,7 +94,7 @@ class ImportDriver(Driver[ImportSettings]):
         plan, home = plan_labels(settings, context.root, files)
         name = f"{settings.dataset}/{settings.annotator}/{settings.split}"
         manifest = products.find_manifest(plan.labels.folder, LabelsManifest)
-        parts, rows = import_files.plan(files, settings.column_names, "confidence" in (settings.columns or {}))
+        parts, rows = import_files.plan(files, settings.column_names, "confidence" in settings.columns)
         if manifest and not context.force and plan.labels.is_whole():
             return Plan(settings, (Product(name, State.DONE, manifest.counts),))
         done = set() if context.force else set(plan.labels.done()) & set(plan.rejects.done())

@@ -20,7 +20,7 @@ from models.training_job import TrainJob
 from pipelines import progress, runner
 from schemas import errors
 from schemas.errors import ConcordError
-from schemas.fields import resource_hints
+from schemas.settings.base import resource_hints
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 _WAIT = 1.0  # seconds between two looks for a free GPU

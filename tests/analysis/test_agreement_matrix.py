@@ -17,7 +17,7 @@ from analysis.compared import Comparison, judged
 from analysis.formatting import UNDEFINED
 from metrics import classification
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import comparisons, parquet, stores
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS

@@ -10,7 +10,7 @@ import pytest
 from analysis import front
 from analysis.report import headline, is_current, write_report
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import stores
 from tests.support.pages import Outline
 from tests.support.small_root import change_manifest

@@ -10,7 +10,7 @@ import pytest
 from analysis import generations, report
 from analysis.generations import Study
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from schemas.tables import GENERATIONS
 from storage import parquet, stores
 from tests.support.pages import page_of

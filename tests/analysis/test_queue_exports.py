@@ -18,7 +18,7 @@ from PIL import Image
 
 from analysis import exports, queue_table
 from schemas import layout
-from schemas.queue_settings import QueueSettings
+from schemas.settings.queue import QueueSettings
 from schemas.tables import QUEUE
 from storage import parquet, products
 from storage.products import ImageSet
@@ -46,9 +46,9 @@ def build(root: Path, task: str = "multiclass") -> ImageSet:
     return images
 
 
-def export(root: Path, tool: str, **changed: Any) -> tuple[Path, Rows, dict[str, Any]]:
+def export(root: Path, tool: Any, **changed: Any) -> tuple[Path, Rows, dict[str, Any]]:
     """The folder of an export, the rows of the queue, and the counts."""
-    settings = QueueSettings("small", MACHINES, truth="human", export=tool, **changed)
+    settings = QueueSettings(dataset="small", annotators=MACHINES, reference="human", export=tool, **changed)
     made = queue_table.plan(settings, str(root))
     queue_table.write(made)
     counts = exports.write(settings, str(root), made.fingerprint)
@@ -62,7 +62,7 @@ def pixels_of(content: bytes) -> Any:
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "fiftyone", "csv"])
-def test_pictures_are_the_stored_ones_in_the_order_of_the_queue(tmp_path: Path, tool: str) -> None:
+def test_pictures_are_the_stored_ones_in_the_order_of_the_queue(tmp_path: Path, tool: Any) -> None:
     build(tmp_path)
     folder, rows, counts = export(tmp_path, tool)
     assert folder == tmp_path / "report" / "small" / "queue" / f"test-{tool}"
@@ -205,11 +205,15 @@ def test_an_export_goes_where_it_is_asked_to_and_keeps_no_pictures_of_an_earlier
 def test_another_queue_or_tool_is_another_export(tmp_path: Path) -> None:
     build(tmp_path)
     export(tmp_path, "csv", output=str(tmp_path / "x"))
-    kept = QueueSettings("small", MACHINES, truth="human", export="csv", output=str(tmp_path / "x"))
+    kept = QueueSettings(
+        dataset="small", annotators=MACHINES, reference="human", export="csv", output=str(tmp_path / "x")
+    )
     queue = queue_table.plan(kept, str(tmp_path)).fingerprint
     assert exports.is_current(kept, str(tmp_path), queue)
     assert not exports.is_current(kept, str(tmp_path), "another")
-    other = QueueSettings("small", MACHINES, truth="human", export="fiftyone", output=str(tmp_path / "x"))
+    other = QueueSettings(
+        dataset="small", annotators=MACHINES, reference="human", export="fiftyone", output=str(tmp_path / "x")
+    )
     assert not exports.is_current(other, str(tmp_path), queue)
 
 
@@ -237,7 +241,7 @@ def test_photographs_keep_their_bytes_and_damaged_records_are_counted(
     small: SmallRoot, caplog: pytest.LogCaptureFixture
 ) -> None:
     change_manifest(layout.images(small.root, DATASET, VERSION), task="multiclass")
-    settings = QueueSettings(DATASET, ("cnn1",), SPLIT, export="label-studio")
+    settings = QueueSettings(dataset=DATASET, annotators=("cnn1",), split=SPLIT, export="label-studio")
     with caplog.at_level(logging.INFO, "concord"):
         counts = exports.write(settings, small.root, queued(small, BIG, DAMAGED, PHOTO))
     assert counts == {"in": 3, "out": 2, "rejected": {"record_damaged": 1}}
@@ -260,9 +264,9 @@ def test_what_is_no_picture_has_no_suffix() -> None:
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "fiftyone", "csv"])
-def test_an_empty_queue_can_be_exported(tmp_path: Path, tool: str) -> None:
+def test_an_empty_queue_can_be_exported(tmp_path: Path, tool: Any) -> None:
     build(tmp_path)
-    settings = QueueSettings("small", ("x",), truth="human", export=tool, unsure_below=0.0)
+    settings = QueueSettings(dataset="small", annotators=("x",), reference="human", export=tool, unsure_below=0.0)
     made = queue_table.plan(settings, str(tmp_path))
     assert queue_table.write(made)["queued"] == 0
     assert exports.write(settings, str(tmp_path), made.fingerprint) == {"in": 0, "out": 0, "rejected": {}}

@@ -15,7 +15,7 @@ from analysis.formatting import UNDEFINED
 from analysis.report import headline, is_current, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import model_cards, stores
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport

@@ -14,7 +14,7 @@ from analysis.formatting import UNDEFINED
 from analysis.report import headline, is_current, write_report
 from schemas import layout
 from schemas.errors import IncompleteError
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import stores
 from tests.support import small_root
 from tests.support.pages import Outline, only_script, page_of, section

@@ -10,7 +10,7 @@ import pytest
 from analysis import photographs, tables
 from analysis.report import write_report
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import products
 from storage.hashing import image_hashes
 from tests.analysis.test_thumbnails import pixels

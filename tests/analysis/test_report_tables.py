@@ -8,7 +8,7 @@ import pyarrow as pa
 from analysis import tables
 from metrics import classification
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from tests.support.small_root import DATASET, SPLIT, SmallRoot, change_manifest
 
 

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from analysis.formatting import UNDEFINED, brief
 from analysis.report import headline
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from tests.support.pages import Cells, Outline, only_script, page_of, section
 from tests.support.stages import confirm

@@ -8,19 +8,41 @@ come from is a pattern such as `s3://open-images-dataset/train/{image_id}.jpg`.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.convert.sources import Photo, PhotoSourcePlan
 from schemas import layout, tables
 from schemas.errors import InputError
 from schemas.manifests import MULTICLASS, MULTILABEL, ConfirmationManifest, LabelsManifest
-from schemas.settings import ConvertSettings
+from schemas.settings.base import Name, setting
+from schemas.settings.convert import PhotoSettings
 from storage import fetching, products, stores
 
 PLACE = "{image_id}"
 
 
-def make(settings: ConvertSettings) -> "OpenImages":
+class SourceSettings(PhotoSettings):
+    """What only photographs of a label set need stated."""
+
+    label_set: Name = setting(
+        "label set whose photographs are fetched, and whose labels they get", default="confirmed", group="Source"
+    )
+    images_from: str = setting(
+        "where each photograph lies; s3://, gs://, https:// or a folder",
+        default="s3://open-images-dataset/train/{image_id}.jpg",
+        path=True,
+        group="Source",
+    )
+    one_label: Literal["", "best"] = setting(
+        "best: give each photograph its most confident label alone", default="", group="Source"
+    )
+
+    def reads(self, root: str) -> list[str]:
+        """The label set; photographs are fetched on workers, and single ones may be gone."""
+        return [layout.label_sets(root, self.dataset, self.label_set)]
+
+
+def make(settings: SourceSettings) -> "OpenImages":
     """The source that the settings describe."""
     if settings.input:
         raise InputError("open_images reads the label sets that concord confirm wrote: leave out --input")

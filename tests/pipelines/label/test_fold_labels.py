@@ -27,10 +27,11 @@ from pipelines.train import driver, ensembles
 from pipelines.train.driver import plan
 from schemas import layout
 from schemas.errors import InputError
-from schemas.queue_settings import LabelErrorSettings
-from schemas.settings import ExplainSettings, LabelSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import TrainSettings
 from storage import model_cards, stores
 from storage.tfrecord import decode_example
 from tests.support.stages import explain as explain_stage
