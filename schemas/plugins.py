@@ -40,7 +40,7 @@ def defines(package: ModuleType, name: str, attribute: str) -> bool:
     """Whether a module of a package assigns an attribute, found without importing it."""
     path = Path(next(iter(package.__path__)), f"{name}.py")
     targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
-    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+    return any(isinstance(one, ast.Name) and one.id == attribute for names in targets for one in names)
 
 
 def literal(package: ModuleType, name: str, attribute: str) -> Any:
