@@ -259,7 +259,7 @@ def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
         if not whole[name]:
             raise InputError(
                 f"{name!r} also says which labels images have not, and leaves others open: what it did not say is not "
-                f"known; take it as the truth (--truth {name}), or compare others"
+                f"known; take it as the reference (--reference {name}), or compare others"
             )
 
 

@@ -1,6 +1,6 @@
 """Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
 
-    concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
+    concord agree --annotators cnn1,cnn2 --reference human --dataset svhn --splits test --root out
 
 Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
 side by side, writes a shard of `pairs` for every two annotators (or none), and yields the counts from which the figures
