@@ -69,7 +69,7 @@ class Run:
     def _inputs(self) -> Iterator[str]:
         """The files that the settings name, as far as they are there."""
         named = (path for several in self.chain.values() for one in several for _, path in one.paths())
-        for path in dict.fromkeys(named):
+        for path in dict.fromkeys(path for path in named if "{" not in path):  # that is a template of addresses
             matches = stores.glob(path) if stores.is_pattern(path) else [path]
             yield from (match for match in matches if (status := stores.stat(match)) and status.size)
 
