@@ -1,6 +1,6 @@
 """The queue: a ranked table of the images that people should look at.
 
-    concord queue --annotators cnn1,cnn2,xception --truth human --dataset svhn --split test --root out
+    concord queue --annotators cnn1,cnn2,xception --reference human --dataset svhn --split test --root out
 
 Shard *k* of every label set speaks of the same images. Shards are read side by side, a few at once, and of each only
 its first rows are kept, so that memory does not grow with the number of images. `queue_ranking.py` says what comes

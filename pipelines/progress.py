@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 VARIABLE = "CONCORD_LOG_FORMAT"
 _log = logging.getLogger("concord")
@@ -63,15 +64,14 @@ def for_machines() -> bool:
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.root.handlers)
 
 
-# Progress of a stage: its committed shards, images a second and the time left.
+# Progress of a stage: its committed shards, images per second and the time left.
 
-_log = logging.getLogger("concord")
 BAR_SECONDS = 0.5
 LINE_SECONDS = 10.0
 
 
 def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, float]:
-    """Images a second, and seconds left, from the share of shards committed; empty before the first."""
+    """Images per second, and seconds left, from the share of shards committed; empty before the first."""
     if done == 0 or seconds <= 0:
         return {}
     rate, left = images * done / shards / seconds, seconds / done * (shards - done)
@@ -110,15 +110,16 @@ def shown(stage: str, shards: int, images: int, committed: Callable[[], int]) ->
 
 
 def _watch_bar(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
-    layout = "{desc}: {n_fmt}/{total_fmt} shards |{bar}| {elapsed}{postfix}"
+    columns = ("{task.description}: {task.completed:.0f}/{task.total:.0f} shards", BarColumn(), TimeElapsedColumn())
     begun = time.monotonic()
-    with tqdm(total=shards, desc=stage, bar_format=layout, leave=False, file=sys.stderr) as bar:
+    with Progress(*columns, "{task.fields[rest]}", console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(stage, total=shards, rest="")
         ended = False
         while not ended:
             ended = stop.wait(BAR_SECONDS)
             done, seconds = committed(), time.monotonic() - begun
-            bar.n = done
-            bar.set_postfix_str(line(stage, done, shards, images, seconds).partition("committed, ")[2])
+            rest = line(stage, done, shards, images, seconds).partition("committed, ")[2]
+            bar.update(task, completed=done, rest=rest)
 
 
 def _watch_lines(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:

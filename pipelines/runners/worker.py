@@ -1,7 +1,7 @@
 """A Python worker as a cluster starts it, in Beam's environment PROCESS: the command `concord-worker`.
 
-Beam's own boot program is part of its container images alone. This one requests from the runner, as that one does, what it is
-to do, and becomes the worker; it installs nothing, for it runs in the environment that Concord is installed in.
+Beam's own boot program is part of its container images alone. This one requests its work from the runner, as that
+one does, and becomes the worker; it installs nothing, for it runs in the environment that Concord is installed in.
 
 concord-worker --id=1-1 --provision_endpoint=localhost:40000
 """
