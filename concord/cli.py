@@ -233,13 +233,13 @@ def _stage(given: argparse.Namespace) -> RunFile:
 
 
 def _headline(root: str, dataset: str) -> list[str]:
-    from analysis import report as page
+    from analysis.report import page
 
-    return page.headline(root, dataset)
+    return page.list_headlines(root, dataset)
 
 
 def _write_report(report: settings.ReportSettings, context: Any) -> Any:
-    from analysis import report as page
+    from analysis.report import page
     from pipelines.runner import StageResult
 
     if page.is_current(report, context.root) and not context.force:
@@ -253,28 +253,28 @@ def _find_label_errors(asked: LabelErrorSettings, context: Any) -> Any:
     from analysis import label_errors
     from pipelines.runner import StageResult
 
-    plan = label_errors.plan(asked, context.root)
+    plan = label_errors.plan_label_errors(asked, context.root)
     product = f"{asked.dataset}/{asked.annotator}/{asked.split}"
     if plan.is_done and not context.force:
         return StageResult("label_errors", product, made=False)
     began = time.monotonic()
-    counts = label_errors.write(plan)
+    counts = label_errors.write_label_errors(plan)
     return StageResult("label_errors", product, True, time.monotonic() - began, counts)
 
 
 def _write_queue(asked: QueueSettings, context: Any) -> list[Any]:
-    from analysis import exports, queue_table
+    from analysis import exports, queue
     from pipelines.runner import StageResult
 
-    plan = queue_table.plan(asked, context.root)
+    plan = queue.plan_queue(asked, context.root)
     product, began = f"{asked.dataset}/{asked.split}", time.monotonic()
     done = plan.is_done and not context.force
-    counts = {} if done else queue_table.write(plan)
+    counts = {} if done else queue.write_queue(plan)
     results = [StageResult("queue", product, not done, time.monotonic() - began, counts)]
     if asked.export:
         began = time.monotonic()
         done = exports.is_current(asked, context.root, plan.fingerprint) and not context.force
-        counts = {} if done else exports.write(asked, context.root, plan.fingerprint)
+        counts = {} if done else exports.write_export(asked, context.root, plan.fingerprint)
         results.append(StageResult("queue", f"{product}/{asked.export}", not done, time.monotonic() - began, counts))
     return results
 
@@ -287,7 +287,7 @@ _READERS: dict[str, Callable[..., Any]] = {  # the stages that run no Beam
 
 
 def _is_drawn(report: settings.ReportSettings, root: str) -> bool:
-    from analysis import report as page
+    from analysis.report import page
 
     return page.is_current(report, root)
 
@@ -295,13 +295,13 @@ def _is_drawn(report: settings.ReportSettings, root: str) -> bool:
 def _is_judged(asked: LabelErrorSettings, root: str) -> bool:
     from analysis import label_errors
 
-    return label_errors.plan(asked, root).is_done
+    return label_errors.plan_label_errors(asked, root).is_done
 
 
 def _is_queued(asked: QueueSettings, root: str) -> bool:
-    from analysis import exports, queue_table
+    from analysis import exports, queue
 
-    plan = queue_table.plan(asked, root)
+    plan = queue.plan_queue(asked, root)
     return plan.is_done and (not asked.export or exports.is_current(asked, root, plan.fingerprint))
 
 

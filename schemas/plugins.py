@@ -1,4 +1,7 @@
-"""Find what is added by adding a file: a source, a network, a measure, each known by its file's name."""
+"""Find what is added by adding a file: a source, a network, a measure, each known by its file's name.
+
+Packages that may not be imported from here, or that are slow to import, can be given as their folder.
+"""
 
 import ast
 import difflib
@@ -10,9 +13,13 @@ from types import ModuleType
 from schemas.errors import InputError
 
 
-def names(package: ModuleType) -> list[str]:
+def names(package: ModuleType | Path) -> list[str]:
     """The modules of a package, sorted."""
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules([str(_folder_of(package))]))
+
+
+def _folder_of(package: ModuleType | Path) -> Path:
+    return package if isinstance(package, Path) else Path(next(iter(package.__path__)))
 
 
 def check(package: ModuleType, kind: str, name: str) -> None:
@@ -24,11 +31,11 @@ def check(package: ModuleType, kind: str, name: str) -> None:
         raise InputError(f"there is no {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def defines(package: ModuleType, name: str, attribute: str) -> bool:
+def defines(package: ModuleType | Path, name: str, attribute: str) -> bool:
     """Whether a module of a package assigns an attribute, found without importing it."""
-    path = Path(next(iter(package.__path__)), f"{name}.py")
-    targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
-    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+    path = _folder_of(package) / f"{name}.py"
+    targets = [one for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign) for one in node.targets]
+    return any(isinstance(node, ast.Name) and node.id == attribute for one in targets for node in ast.walk(one))
 
 
 def load(package: ModuleType, kind: str, name: str) -> ModuleType:

@@ -1,12 +1,15 @@
 """The settings of `queue` and `label-errors`: which images people should look at."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from schemas import plugins
 from schemas.errors import InputError
 from schemas.fields import Checked, check_choice, check_distinct, setting
 from schemas.layout import check_name, check_split
 
-LABEL_STUDIO, FIFTYONE, CSV = "label-studio", "fiftyone", "csv"
+_EXPORTS = Path(__file__).parents[1] / "analysis" / "exports"  # a file per tool
+TOOLS = tuple(name.replace("_", "-") for name in plugins.names(_EXPORTS))
 QUALITIES = ("self_confidence", "normalized_margin")
 
 
@@ -21,10 +24,10 @@ class QueueSettings(Checked):
     version: str = setting("1.0.0", "version of the dataset")
     limit: int = setting(1000, "most rows of the queue")
     unsure_below: float = setting(0.9, "machines that agree are unsure where one of them is less confident than this")
-    export: str = setting("", "write the queue and its pictures for a tool as well: label-studio, fiftyone or csv")
+    export: str = setting("", f"write the queue and its images for a tool as well: {' or '.join(TOOLS)}")
     output: str = setting("", "folder of the export (default: report/DATASET/queue/SPLIT-TOOL)", "path")
     image_url: str = setting(
-        "", "label-studio: address under which the folder images/ will be served (default: pictures within the file)"
+        "", "label-studio: address under which the folder images/ will be served (default: images within the file)"
     )
 
     def check(self) -> None:
@@ -39,11 +42,15 @@ class QueueSettings(Checked):
             raise InputError(f"limit must be at least 1 row, got {self.limit}")
         if not 0 <= self.unsure_below <= 1:
             raise InputError(f"unsure_below must lie in [0, 1], got {self.unsure_below}")
-        check_choice("export", self.export, ("", LABEL_STUDIO, FIFTYONE, CSV))
+        check_choice("export", self.export, ("", *TOOLS))
         if self.output and not self.export:
             raise InputError("output is the folder of an export: say with --export for which tool")
-        if self.image_url and self.export != LABEL_STUDIO:
-            raise InputError("image_url is for Label Studio alone: give --export label-studio with it")
+        if self.image_url and self.export not in (takes := [tool for tool in TOOLS if _takes_image_url(tool)]):
+            raise InputError(f"image_url is for --export {' or '.join(takes)} alone, not for {self.export!r}")
+
+
+def _takes_image_url(tool: str) -> bool:
+    return plugins.defines(_EXPORTS, tool.replace("-", "_"), "TAKES_IMAGE_URL")
 
 
 @dataclass(frozen=True)

@@ -345,9 +345,7 @@ def test_a_runs_manifest_holds_no_secrets(tmp_path: Path, monkeypatch: pytest.Mo
         found = [row for shard in range(rows.shards) for row in rows.read(shard).to_pylist()]
         small_dataset.write_labels(images, split, found, annotator="again")
     given = ["--dataset", "small", "--annotators", "human,again", "--root", str(tmp_path), "--direct_num_workers=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "concord", "agree", *given], cwd=ROOT, capture_output=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "concord", "agree", *given], cwd=ROOT, capture_output=True, check=True)
     (manifest,) = (tmp_path / "runs").glob("*.json")
     assert '"annotators"' in manifest.read_text()
     assert PASSWORD not in manifest.read_text() + done.stdout.decode() + done.stderr.decode()
