@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.manifests import MULTICLASS
-from schemas.queue_settings import LabelErrorSettings
+from schemas.settings.label_errors import LabelErrorSettings
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder

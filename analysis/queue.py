@@ -38,7 +38,7 @@ import pyarrow.compute as pc
 from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.queue_settings import QueueSettings
+from schemas.settings.queue import QueueSettings
 from schemas.tables import LABEL_ERROR, MACHINES_DIFFER, MACHINES_UNSURE, QUEUE, REASONS
 from storage import parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -288,11 +288,11 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    names = [*settings.annotators, *([settings.truth] if settings.truth else [])]
+    names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, settings.split) for name in names}
     _check_images(images, settings.split, sets)
     machines = {name: sets[name] for name in settings.annotators}
-    humans = sets.get(settings.truth)
+    humans = sets.get(settings.reference)
     errors = _find_error_tables(settings, root, machines, humans) if images.manifest["task"] == MULTICLASS else ()
     made_of = {"labels": [labels.fingerprint for labels in sets.values()], "names": names, "images": images.fingerprint}
     error_tables = [parquet.read_tags(path)[0] for path in errors]

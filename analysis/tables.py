@@ -20,7 +20,7 @@ from metrics import classification
 from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.manifests import MULTILABEL
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import comparisons, model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 

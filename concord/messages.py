@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines import progress
+from pipelines.chain import Run
 from schemas import layout
+from schemas.run_files import Chain
+from schemas.stage import StageResult
 
 _log = logging.getLogger("concord")
 
 
-def print_result(result: Any) -> None:
-    """Tell of a finished stage, a `StageResult`."""
+def print_result(result: StageResult) -> None:
+    """Tell of a finished stage."""
     if not result.made:
         skipped = progress.fields("stage_skipped", stage=result.stage, product=result.product)
         _log.info("%s %s: already there, nothing to do", result.stage, result.product, extra=skipped)
@@ -108,34 +111,38 @@ def reconciliation(counts: dict[str, Any]) -> list[str]:
     ]
 
 
-def print_summary(root: str, runs: Sequence[tuple[Any, Any, str]], headline: Callable[[str, str], list[str]]) -> None:
-    """Say what was found, and where everything is.
+def print_summary(root: str, runs: Sequence[Run], headline: Callable[[str, str], list[str]]) -> None:
+    """Print the findings, and where everything lies.
 
     Args:
         root: where everything is kept.
-        runs: each chain, with its `Run` and the path of its manifest.
-        headline: what was found of a dataset, in a line or more; handed in, since stages never import what analysts
-            read.
+        runs: each chain's run.
+        headline: the findings on a dataset, in a line or more.
     """
-    results = [result for _, run, _ in runs for result in run.results]
+    results = [result for run in runs for result in run.results]
     lines = []
     if all(not result.made for result in results):
-        seconds = time.time() - runs[0][1].began
+        seconds = time.time() - runs[0].began
         lines.append(f"Everything was already there: no stage was run again ({seconds:.1f} s).")
-    found = [chain.agree or chain.report for chain, _, _ in runs if chain.agree or chain.report]
-    headlines = [line for stage in found for line in headline(root, stage.dataset)]
+    compared = [dataset for run in runs if (dataset := _dataset(run.chain, "agree") or _dataset(run.chain, "report"))]
+    headlines = [line for dataset in compared for line in headline(root, dataset)]
     headlines += [line for result in results if result.stage == "generations" for line in taught(result)]
     lines += ["", *headlines, ""] if headlines else []
-    if any(chain.agree or chain.generations or chain.queue or chain.label_errors for chain, _, _ in runs):
+    stages = {name for run in runs for name in run.chain}
+    if stages & {"agree", "generations", "queue", "label_errors"}:
         lines.append(f"tables: {root.rstrip('/')}/agreement")
-    if any(chain.explain for chain, _, _ in runs):
-        lines.append(f"heat:   {root.rstrip('/')}/explanations")
-    exports = [chain.queue for chain, _, _ in runs if chain.queue and chain.queue.export]
-    lines += [
-        f"queue:  {one.output or layout.queue_export(root, one.dataset, one.split, one.export)}" for one in exports
-    ]
-    reports = [chain.report.dataset for chain, _, _ in runs if chain.report]
+    if "explain" in stages:
+        lines.append(f"heat maps: {root.rstrip('/')}/explanations")
+    for settings in (one for run in runs for one in run.chain.get("queue", ()) if one.export):
+        folder = layout.queue_export(root, settings.dataset, settings.split, settings.export)
+        lines.append(f"queue:  {settings.output or folder}")
+    reports = [dataset for run in runs if (dataset := _dataset(run.chain, "report"))]
     if reports:
         lines.append(f"report: {layout.report(root, reports[0] if len(reports) == 1 else '')}/index.html")
-    lines += [f"run:    {manifest}" for _, _, manifest in runs]
+    lines += [f"run:    {run.manifest}" for run in runs]
     print("\n".join(lines))
+
+
+def _dataset(chain: Chain, stage: str) -> str:
+    """The dataset of a stage of a chain; empty where it has none."""
+    return str(chain[stage][0].dataset) if stage in chain else ""

@@ -10,7 +10,6 @@ its message tells as fields of their own:
 - `epoch` with `model` and the training's figures; `note` for all else.
 """
 
-import argparse
 import logging
 import os
 import sys
@@ -23,40 +22,27 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 from tqdm import tqdm
 
-FORMATS = ("text", "json")
 VARIABLE = "CONCORD_LOG_FORMAT"
 _log = logging.getLogger("concord")
 
 
-def add(own: argparse.ArgumentParser, verbose: str) -> None:
-    """Add the flags of the log to a verb's parser; `verbose` says what that one shows."""
-    own.add_argument("--verbose", action="store_true", help=verbose)
-    own.add_argument(
-        "--log-format",
-        choices=FORMATS,
-        default=os.environ.get(VARIABLE, "text"),
-        help=f"how the log is written: text for people, json for machines (default: {VARIABLE}, or text)",
-    )
-
-
-def set_up(given: argparse.Namespace) -> None:
-    """Write the log as the flags of `add` ask."""
-    logging.basicConfig(
-        level=logging.INFO if given.verbose else logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True
-    )
-    machines = given.log_format == "json"
+def set_up(verb: str, verbose: bool = False, log_format: str | None = None) -> None:
+    """Write the log of a verb, in the format that is stated, else in that of `VARIABLE`."""
+    level = logging.INFO if verbose else logging.CRITICAL
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+    machines = (log_format or os.environ.get(VARIABLE)) == "json"
     _log.setLevel(logging.DEBUG if machines else logging.INFO)  # whose details are for machines
     if machines:
         logging.root.handlers[0].setFormatter(
             JsonFormatter(
                 "%(levelname)s %(message)s %(name)s",
                 rename_fields={"levelname": "severity", "name": "logger", "exc_info": "traceback"},
-                static_fields={"verb": given.verb},
+                static_fields={"verb": verb},
                 defaults={"event": "note"},
                 timestamp=True,
             )
         )
-    if not given.verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
+    if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 

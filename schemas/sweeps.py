@@ -4,18 +4,16 @@ A list gives each of its values, and several lists every combination; a range `{
 drawn from, as many times as `draws` says.
 """
 
-import dataclasses
 import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
-from schemas import run_files
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 
-_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator", "min_ram")
+_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "reference", "accelerator", "min_ram")
 
 
 def members(settings: TrainSettings) -> list[TrainSettings]:
@@ -24,13 +22,12 @@ def members(settings: TrainSettings) -> list[TrainSettings]:
     Raises:
         InputError: a key or value is wrong, or two runs are the same.
     """
-    plain = dataclasses.asdict(dataclasses.replace(settings, sweep=()))
+    whole = vars(settings.changed(sweep=()))
     found = []
     for number, table in enumerate(settings.sweep, start=1):
         where = f"train.sweep {number}"
-        for values in _values(table, settings.seed, where):
-            given = {key: value for key, value in {**plain, **values}.items() if value is not None}
-            found.append(run_files.make(TrainSettings, given, where))
+        for values in _values(TrainSettings.with_new_names(table), settings.seed, where):
+            found.append(TrainSettings.from_table({**whole, **values}, where))
     for place, one in enumerate(found):
         if one in found[:place]:
             raise InputError(f"train.sweep: runs {found.index(one)} and {place} are the same; change or remove one")
@@ -71,7 +68,7 @@ def _drawn(where: str, key: str, value: Any, drawing: random.Random) -> Any:
     numbers = all(isinstance(bound, int | float) for bound in (low, high))
     if not (numbers and low < high and (low > 0 or not log)):
         raise InputError(f"{where}: {key} must be a range with low < high (above 0 if log), got {dict(value)}")
-    whole = get_type_hints(TrainSettings).get(key) is int
+    whole = getattr(TrainSettings.model_fields.get(key), "annotation", None) is int
     if log:
         drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
         return round(drawn) if whole else drawn

@@ -12,14 +12,14 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
 from analysis.report import page as report_page
-from pipelines.agree.driver import agree
-from pipelines.convert.driver import convert
-from pipelines.label.driver import label
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from schemas import layout
-from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, ReportSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.report import ReportSettings
+from schemas.settings.train import TrainSettings
+from schemas.stage import Context
+from tests.support.stages import agree, convert, label, train
 
 pytestmark = pytest.mark.chains
 
@@ -34,7 +34,7 @@ def root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     convert(ConvertSettings(dataset="grey", source="svhn_h5", input=(source,)), Context(folder))
     train([TrainSettings(dataset="grey", network=name, epochs=3, batch_size=64) for name in NETWORKS], Context(folder))
     label(LabelSettings(dataset="grey", models=NETWORKS, splits=("validation", "test")), Context(folder))
-    agree(AgreeSettings(dataset="grey", annotators=NETWORKS, truth="human"), Context(folder))
+    agree(AgreeSettings(dataset="grey", annotators=NETWORKS, reference="human"), Context(folder))
     return folder
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from analysis import thumbnails
 from analysis.tables import Row
 from schemas import layout, plugins
-from schemas.queue_settings import QueueSettings
+from schemas.settings.queue import QueueSettings
 from schemas.rejects import Reason
 from storage import parquet, products, stores
 from storage.products import ImageSet
@@ -79,7 +79,7 @@ def write_export(settings: QueueSettings, root: str, queue: str) -> dict[str, An
         IncompleteError: the table is another one's, or an image is not in the index.
     """
     images = products.image_set(root, settings.dataset, settings.version)
-    tool = plugins.load(sys.modules[__name__], "export", settings.export.replace("-", "_"))
+    tool = plugins.load(sys.modules[__name__], "export", settings.export)
     folder = export_folder(settings, root)
     rows = parquet.read(layout.queue(root, settings.dataset, settings.split), queue).to_pylist()
     stores.remove(stores.join(folder, products.MANIFEST))  # parts of two exports must not pass for one

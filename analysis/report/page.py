@@ -26,7 +26,7 @@ from analysis import report
 from analysis.report.formatting import FILTERS
 from analysis.tables import Row, Sources, find_sources
 from schemas import layout, plugins
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import products, stores
 
 PAGE_FILE, SUMMARY_FILE = "index.html", "summary.md"

@@ -20,9 +20,9 @@ from pipelines.explain import heat_maps
 from pipelines.scoring import ImageShard, Rejected, ShardScorer, count_loading, damaged, reject_table
 from schemas import tables
 from schemas.errors import IncompleteError
-from schemas.fields import resource_hints
 from schemas.manifests import MULTICLASS, MULTILABEL
 from schemas.rejects import Reason
+from schemas.settings.base import resource_hints
 from storage import stores
 from storage.products import ImageSet, ShardFolder, ShardReport
 from storage.tfrecord import decode_example, read_payload
@@ -31,7 +31,7 @@ STAGE = "explain"
 
 
 @dataclass(frozen=True)
-class AskedShard:
+class RequestedShard:
     """What one Beam element stands for: an image shard, and the images of it that are asked about."""
 
     source: ImageShard
@@ -49,7 +49,7 @@ class ExplainPlan:
 
     Attributes:
         name: of the model.
-        asked: the images, in the order in which they are shown.
+        requested: the images, in the order in which they are shown.
         shards: the shards that hold them.
         missing: those of the shards that are still to be made.
         load: gives the model, ready to be asked, on a worker.
@@ -58,14 +58,14 @@ class ExplainPlan:
     name: str
     images: ImageSet
     split: str
-    asked: tuple[str, ...]
+    requested: tuple[str, ...]
     shards: tuple[int, ...]
     output: ShardFolder
     rejects: ShardFolder
-    missing: tuple[AskedShard, ...]
+    missing: tuple[RequestedShard, ...]
     load: Callable[[], Any]
     accelerator: str
-    one_model: bool = False
+    share_model: bool = False
     min_ram: str = ""
     stage: str = STAGE
 
@@ -109,19 +109,19 @@ class ShardExplainer(ShardScorer):
 
     def __init__(self, plan: ExplainPlan) -> None:
         super().__init__(plan)  # type: ignore[arg-type]
-        self._task, self._classes = plan.images.manifest["task"], tuple(plan.images.classes)
+        self._task, self._classes = plan.images.manifest.task, tuple(plan.images.classes)
 
     def run_inference(  # type: ignore[override]
-        self, batch: Sequence[AskedShard], model: Any, inference_args: dict[str, Any] | None = None
+        self, batch: Sequence[RequestedShard], model: Any, inference_args: dict[str, Any] | None = None
     ) -> Iterable[ExplainedShard]:
         """Explain each shard."""
         count_loading(STAGE, model)
-        for asked in batch:
-            yield explain_shard(asked, model, self._task, self._classes)
+        for requested in batch:
+            yield explain_shard(requested, model, self._task, self._classes)
 
-    def get_num_bytes(self, batch: Sequence[AskedShard]) -> int:  # type: ignore[override]
+    def get_num_bytes(self, batch: Sequence[RequestedShard]) -> int:  # type: ignore[override]
         """Bytes of the image shards in a batch."""
-        return sum(asked.source.payload_bytes for asked in batch)
+        return sum(requested.source.payload_bytes for requested in batch)
 
 
 def load_model(folder: str, batch: int) -> Any:
@@ -131,14 +131,14 @@ def load_model(folder: str, batch: int) -> Any:
     return gradcam.load_explainer(folder, batch)
 
 
-def explain_shard(asked: AskedShard, explainer: Any, task: str, classes: Sequence[str]) -> ExplainedShard:
+def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes: Sequence[str]) -> ExplainedShard:
     """Explain every image asked about that can be read, decoded and scored; reject the others, each by name.
 
     Raises:
         IncompleteError: the shard and its index do not belong together.
     """
-    source = asked.source
-    ids, payloads, rejected = read_asked(source, asked.ids)
+    source = requested.source
+    ids, payloads, rejected = read_requested(source, requested.ids)
     runner.count_element(STAGE, sum(map(len, payloads.values())))
     pixels = {}
     for row, payload in payloads.items():
@@ -164,7 +164,7 @@ def explain_shard(asked: AskedShard, explainer: Any, task: str, classes: Sequenc
     return ExplainedShard(source, pa.table(columns, schema=tables.EXPLANATIONS), reject_table(source, ids, rejected))
 
 
-def read_asked(source: ImageShard, wanted: Sequence[str]) -> tuple[list[str], Mapping[int, bytes], Rejected]:
+def read_requested(source: ImageShard, wanted: Sequence[str]) -> tuple[list[str], Mapping[int, bytes], Rejected]:
     """The ids of a shard, the payloads of the images asked about by row, and those of them that are damaged."""
     index = source.index.read(source.shard)
     ids: list[str] = index["image_id"].to_pylist()

@@ -11,7 +11,7 @@ from pipelines.generations import students
 from pipelines.generations.pseudo_labels import count_pseudo_labels
 from pipelines.generations.students import Student
 from schemas import layout
-from schemas.generation_settings import GenerationsSettings
+from schemas.settings.generations import GenerationsSettings
 from schemas.tables import EVERYTHING, GENERATIONS
 from storage import products
 

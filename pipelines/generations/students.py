@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas import run_files
-from schemas.generation_settings import GenerationsSettings, cut_name
+from schemas.settings.generations import GenerationsSettings, cut_name
+from schemas.settings.train import TrainSettings
 from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
-from schemas.train_settings import TrainSettings
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,11 @@ def students(settings: GenerationsSettings, generation: int) -> Iterator[Student
             yield Student(GENERATION, generation, cut, seed, settings.network, name, teacher, pool_set(teacher))
 
 
+def members(settings: GenerationsSettings, generation: int) -> list[Student]:
+    """The networks of a generation, from 0 on."""
+    return list(students(settings, generation)) if generation else initial_teachers(settings)
+
+
 def everyone(settings: GenerationsSettings) -> list[Student]:
     """Every network of a study: the references, and each generation."""
     later = [one for number in range(1, settings.generations + 1) for one in students(settings, number)]
@@ -114,7 +118,7 @@ def training(settings: GenerationsSettings, heir: Student) -> TrainSettings:
         "validation": settings.validation,
         "seed": heir.seed,
     }
-    return run_files.make(TrainSettings, {**(getattr(settings, key) or {}), **told}, f"generations.{key}")
+    return TrainSettings.from_table({**getattr(settings, key), **told}, f"generations.{key}")
 
 
 def _annotator(settings: GenerationsSettings, generation: int, cut: float | None, seed: int) -> str:

@@ -4,7 +4,6 @@ concord run run.toml --root gs://bucket/out --runner=DataflowRunner --project=ou
     --temp_location=gs://bucket/temp --sdk_container_image=REGISTRY/concord-gpu
 """
 
-import dataclasses
 import logging
 import re
 import uuid
@@ -27,13 +26,10 @@ from apache_beam.transforms.resources import AcceleratorHint
 
 from pipelines.runners import worker_package
 from schemas.errors import InputError
-from schemas.run_files import RunFile
+from schemas.run_files import Chain
 from storage import stores
 
 _log = logging.getLogger("concord")
-_ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
-_DRIVER_READS = {"model_file", "classes"}  # and hands what is in them to the workers
-_NAMED_ELSEWHERE = {"", "imagenet"}
 SHARED = "no_use_multiple_sdk_containers"
 _TOO_LONG = 200  # characters of a job's name; the service takes 1,024
 
@@ -48,7 +44,7 @@ def is_runner(name: str | None) -> bool:
     return (name or "").lower().removesuffix("runner") == "dataflow"
 
 
-def check_places(root: str, chain: RunFile) -> None:
+def check_places(root: str, chain: Chain) -> None:
     """Make sure that workers reach the root and everything that a chain reads on them.
 
     Raises:
@@ -57,7 +53,7 @@ def check_places(root: str, chain: RunFile) -> None:
     if not stores.is_remote(root):
         named = root.strip("./") or "out"
         raise InputError(f"Dataflow's workers cannot reach the folder {root!r}: give --root gs://BUCKET/{named}")
-    for where, path in _paths(chain):
+    for where, path in worker_paths(chain):
         if not stores.is_remote(path):
             raise InputError(
                 f"Dataflow's workers cannot reach {path!r} ({where}), which lies on this machine: "
@@ -65,20 +61,11 @@ def check_places(root: str, chain: RunFile) -> None:
             )
 
 
-def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
+def worker_paths(chain: Chain) -> Iterator[tuple[str, str]]:
     """Every path that workers read, and which setting names it."""
-    for stage in _ON_WORKERS:
-        found = getattr(chain, stage)
-        for settings in found if isinstance(found, tuple) else [found] if found else []:
-            for entry in dataclasses.fields(settings):
-                if entry.metadata["flag"] in ("path", "paths") and entry.name not in _DRIVER_READS:
-                    value: Any = getattr(settings, entry.name)
-                    named = value if isinstance(value, tuple) else (value,)
-                    yield from ((f"{stage}.{entry.name}", path) for path in named if path not in _NAMED_ELSEWHERE)
-    for name in ("train", "teacher_train") if chain.generations else ():
-        weights = (getattr(chain.generations, name) or {}).get("weights", "")
-        if weights not in _NAMED_ELSEWHERE:
-            yield f"generations.{name}.weights", weights
+    for stage, several in chain.items():
+        for settings in several:
+            yield from ((f"{stage}.{name}", path) for name, path in settings.worker_paths())
 
 
 def defaults(options: PipelineOptions) -> None:

@@ -64,7 +64,7 @@ def run_chain(command: Sequence[str]) -> None:
     """
     last = ""
     with subprocess.Popen(
-        [sys.executable, "-m", "concord", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-P", "-m", "concord", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout or ():
             last = line.strip() or last

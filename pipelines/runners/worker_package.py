@@ -93,6 +93,6 @@ def _setup(found: dict[str, bytes]) -> str:
             package: [name.partition("/")[2] for name in data if name.startswith(f"{package}/")] for package in PACKAGES
         },
         "install_requires": needed,
-        "entry_points": {"console_scripts": ["concord = concord.cli:entry"]},
+        "entry_points": {"console_scripts": ["concord = concord.__main__:main"]},
     }
     return f"from setuptools import setup\n\nsetup(**{json.dumps(values, indent=4)})\n"

@@ -19,7 +19,7 @@ from analysis.report.page import is_current
 from analysis.tables import Comparison, count_against_reference, find_groups
 from metrics import classification
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import comparisons, parquet, stores
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS

@@ -13,7 +13,7 @@ from PIL import Image
 from analysis.report.page import is_current, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import comparisons, model_cards, products
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport

@@ -11,7 +11,7 @@ from analysis.report import generations
 from analysis.report.page import is_current, list_headlines, write_report
 from analysis.tables import Study, find_studies
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from schemas.tables import GENERATIONS
 from storage import parquet, stores
 from tests.support.pages import page_of

@@ -10,7 +10,7 @@ import pytest
 from analysis.report import page
 from analysis.report.page import is_current, list_headlines, write_report
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import stores
 from tests.support.pages import Outline
 from tests.support.small_root import change_manifest

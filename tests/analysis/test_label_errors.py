@@ -16,7 +16,7 @@ from cleanlab.rank import get_label_quality_scores
 from analysis import label_errors
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.queue_settings import LabelErrorSettings
+from schemas.settings.label_errors import LabelErrorSettings
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards
 from storage.products import ImageSet

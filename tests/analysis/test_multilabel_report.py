@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from analysis.report.images import group_by_image
-from pipelines.agree.driver import agree
-from pipelines.runner import Context
 from schemas.manifests import MULTILABEL
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.stage import Context
 from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
 from tests.support.pages import Outline, page_of
+from tests.support.stages import agree
 
 NAMES = ("x", "y", "human")
 Given = dict[str, set[tuple[str, str]]]
@@ -32,7 +32,7 @@ def outline(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Outline:
     for name, rows in given.items():
         frame = pd.DataFrame(sorted(rows), columns=["image_id", "label"])
         write_set(root, name, frame.assign(confidence=np.float32(0.5)), task=MULTILABEL, seen_all=True)
-    agree(AgreeSettings(dataset="d", annotators=("x", "y"), truth="human"), Context(root))
+    agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     manifest = Path(root, "images", "d", "1.0.0", "_concord.json")
     manifest.unlink()
     manifest.parent.rmdir()

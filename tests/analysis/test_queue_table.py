@@ -14,7 +14,7 @@ import pytest
 from analysis import queue
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.queue_settings import QueueSettings
+from schemas.settings.queue import QueueSettings
 from schemas.tables import LABEL_ERRORS, QUEUE
 from storage import parquet, products, stores
 from storage.products import ImageSet
@@ -31,7 +31,7 @@ def dataset(root: Path, task: str = "multiclass") -> ImageSet:
 
 
 def asked(**changed: Any) -> QueueSettings:
-    return QueueSettings(**{"dataset": "small", "annotators": MACHINES, "truth": "human", **changed})
+    return QueueSettings(**{"dataset": "small", "annotators": MACHINES, "reference": "human", **changed})
 
 
 def made(root: Path, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -122,7 +122,7 @@ def test_label_errors_of_these_label_sets_come_in(tmp_path: Path, caplog: pytest
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     errors = found[found["reason"] == "label_error"]
     assert set(errors["image_id"]) == set(wrong) and errors["truth"].notna().all()
-    without, _ = made(tmp_path, truth="")
+    without, _ = made(tmp_path, reference="")
     assert "label_error" not in set(without["reason"])
 
 
@@ -132,7 +132,7 @@ def test_a_queue_is_made_again_where_something_changed(tmp_path: Path) -> None:
     queue_sets.write_sets(images, "test", frames)
     made(tmp_path)
     assert queue.plan_queue(asked(), str(tmp_path)).is_done
-    for changed in ({"limit": 5}, {"unsure_below": 0.5}, {"annotators": ("x", "y")}, {"truth": ""}):
+    for changed in ({"limit": 5}, {"unsure_below": 0.5}, {"annotators": ("x", "y")}, {"reference": ""}):
         assert not queue.plan_queue(asked(**changed), str(tmp_path)).is_done
     human, x = fingerprints(tmp_path, "human", "x")
     write_errors(tmp_path, {IDS[0]: 0.1, "": 1.0}, {"labels": human, "scores": x})
@@ -162,7 +162,7 @@ def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"annotators": ()}, "annotators must be 1 or more distinct names, got none"),
-        ({"truth": "x"}, "truth 'x' is one of the annotators"),
+        ({"reference": "x"}, "reference 'x' is one of the annotators"),
         ({"limit": 0}, "limit must be at least 1 row, got 0"),
         ({"unsure_below": 1.5}, r"unsure_below must lie in \[0, 1\], got 1.5"),
         ({"export": "excel"}, "export must be one of csv, fiftyone, label-studio; got 'excel'"),

@@ -14,7 +14,6 @@ import analysis
 from analysis import exports
 from analysis.report.page import load_sections
 from schemas import layout, plugins
-from schemas.queue_settings import TOOLS
 from schemas.tables import QUEUE
 from storage import parquet
 from tests.support.pages import Outline
@@ -43,12 +42,12 @@ USE = f"""
 import json, sys
 from analysis import exports
 from analysis.report.page import write_report
-from schemas.queue_settings import QueueSettings
-from schemas.settings import ReportSettings
+from schemas.settings.queue import QueueSettings
+from schemas.settings.report import ReportSettings
 
 root = sys.argv[1]
 write_report(ReportSettings(dataset={DATASET!r}), root)
-settings = QueueSettings({DATASET!r}, ("cnn2",), "test", export="id-list", image_url="http://localhost/")
+settings = QueueSettings(dataset={DATASET!r}, annotators=("cnn2",), export="id-list", image_url="http://localhost/")
 print(json.dumps([exports.__file__, exports.write_export(settings, root, "queue")]))
 """
 
@@ -64,9 +63,9 @@ def test_sections_keep_to_the_contract() -> None:
         assert not hasattr(module, "LEAD") or hasattr(module, "list_headlines")
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", plugins.names(exports))
 def test_exports_keep_to_the_contract(tool: str) -> None:
-    module = plugins.load(exports, "export", tool.replace("-", "_"))
+    module = plugins.load(exports, "export", tool)
     assert module.IMAGE_FOLDER and module.write.__doc__ and module.__doc__
 
 

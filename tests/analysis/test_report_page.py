@@ -15,7 +15,7 @@ from analysis.report.formatting import UNDEFINED
 from analysis.report.page import is_current, list_headlines, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import model_cards, stores
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
@@ -171,7 +171,7 @@ def test_counts(small: SmallRoot, settings: ReportSettings) -> None:
 
 def test_same_input_gives_the_same_bytes_in_another_process(small: SmallRoot, page: str) -> None:
     code = (
-        "import sys; from analysis.report.page import write_report; from schemas.settings import ReportSettings;"
+        "import sys; from analysis.report.page import write_report; from schemas.settings.report import ReportSettings;"
         f"write_report(ReportSettings(dataset={DATASET!r}), sys.argv[1])"
     )
     environment = {

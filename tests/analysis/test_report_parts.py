@@ -14,7 +14,7 @@ from analysis.report.formatting import UNDEFINED
 from analysis.report.page import is_current, list_headlines, write_report
 from schemas import layout
 from schemas.errors import IncompleteError
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import stores
 from tests.support import small_root
 from tests.support.pages import Outline, only_script, page_of, section
@@ -144,7 +144,7 @@ def test_report_is_current_until_people_confirm_something_else(own_verdicts: Ver
 
 def test_same_input_gives_the_same_bytes_in_another_process(verdicts: VerdictRoot, verdict_page: str) -> None:
     code = (
-        "import sys; from analysis.report.page import write_report; from schemas.settings import ReportSettings;"
+        "import sys; from analysis.report.page import write_report; from schemas.settings.report import ReportSettings;"
         f"write_report(ReportSettings(dataset={DATASET!r}), sys.argv[1])"
     )
     path = os.pathsep.join(filter(None, sys.path))

@@ -11,7 +11,7 @@ from analysis import tables
 from analysis.report import images
 from analysis.report.page import write_report
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from storage import products
 from storage.hashing import image_hashes
 from tests.analysis.test_thumbnails import pixels

@@ -10,7 +10,7 @@ from analysis.report.images import list_first_compared
 from analysis.report.provenance import count_rejects
 from metrics import classification
 from schemas import layout
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from tests.support.small_root import DATASET, SPLIT, SmallRoot, change_manifest
 
 

@@ -16,10 +16,10 @@ from scipy.stats import binomtest
 
 from analysis.report.formatting import UNDEFINED, brief
 from analysis.report.page import list_headlines
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from tests.support.pages import Cells, Outline, only_script, page_of, section
+from tests.support.stages import confirm
 from tests.support.verdict_root import (
     DATASET,
     MALFORMED_HUMAN,

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from analysis.report.page import write_report
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 Cells = list[list[str]]

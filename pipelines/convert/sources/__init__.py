@@ -1,6 +1,7 @@
 """Sources: a file per input format, found by its name.
 
-Each module has `make(settings)`. What it makes is a `Source` of arrays of pixels, which plans without reading them and
+Each module has `make(settings)`, and may have `SourceSettings`, a subclass of `ConvertSettings` with the settings that
+only it needs. What it makes is a `Source` of arrays of pixels, which plans without reading them and
 reads slab by slab, or a `PhotoSource` of files, which says which photographs there are and where.
 """
 
@@ -47,13 +48,15 @@ class SourcePlan:
         image_shape: height, width and channels of its images; `NO_PICTURES` where it has labels alone.
         slabs: what is to be read, in order.
         task: `multiclass`, or `sequence`.
-        facts: what else people should know of the source.
+        facts: what else the dataset's manifest is to state of the source.
+        value_range: black and white in the pixels' values.
     """
 
     image_shape: tuple[int, int, int]
     slabs: tuple[Slab, ...]
     task: str = MULTICLASS
     facts: Mapping[str, Any] = field(default_factory=dict)
+    value_range: tuple[float, float] = (0.0, 255.0)
 
     def records(self) -> dict[str, int]:
         """How many records each split has."""

@@ -18,20 +18,27 @@ from pipelines.convert.sources import Photo, PhotoSourcePlan, trees_identity
 from schemas import layout
 from schemas.errors import InputError
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.settings import ConvertSettings
+from schemas.settings.base import setting
+from schemas.settings.convert import PhotoSettings
 from storage import hashing, stores
 from storage.formats.csv_tables import read_label_table
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def make(settings: ConvertSettings) -> "ImageFolder":
+class SourceSettings(PhotoSettings):
+    """What only folders need stated."""
+
+    labels: str = setting(
+        "CSV file of the labels: filename,labels (several separated by spaces)", default="", path=True, group="Source"
+    )
+
+
+def make(settings: SourceSettings) -> "ImageFolder":
     """The source that the settings describe."""
     if not settings.input:
         raise InputError("image_folder needs at least one folder: give --input")
-    return ImageFolder(
-        tuple(settings.input), settings.labels, settings.split, dict(settings.splits or {}), settings.classes
-    )
+    return ImageFolder(tuple(settings.input), settings.labels, settings.split, dict(settings.splits), settings.classes)
 
 
 @dataclass(frozen=True)

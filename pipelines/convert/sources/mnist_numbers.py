@@ -18,8 +18,10 @@ from apache_beam.utils import shared
 
 from pipelines.convert.sources import Records, Slab, SourcePlan
 from schemas.errors import InputError
+from schemas.layout import check_split
 from schemas.manifests import SEQUENCE
-from schemas.settings import ConvertSettings
+from schemas.settings.base import setting
+from schemas.settings.convert import ConvertSettings, ImageSize
 from storage.formats import idx
 from storage.formats.idx import Digits
 from storage.formats.images import resized
@@ -179,22 +181,50 @@ HELD_BACK = "test"  # the split whose digits no other split uses, if nothing is 
 SLAB_BLOCKS = 4
 
 
-def make(settings: ConvertSettings) -> "MnistNumbers":
+class SourceSettings(ConvertSettings):
+    """What only numbers that are drawn need stated."""
+
+    image_size: ImageSize = setting(
+        "height,width of the images that are made", default=(64, 64), group="Source", metavar="N,N"
+    )
+    numbers: Mapping[str, int] = setting(
+        "images of each split",
+        default={"train": 20_000, "validation": 1000, "test": 2000},
+        group="Source",
+        metavar="SPLIT=N,...",
+    )
+    digits: Mapping[str, str] = setting(
+        "the rows of the files that a split's digits are drawn from (default: the last fifth for test, the others for "
+        "every other split)",
+        default={},
+        group="Source",
+        metavar="SPLIT=START:STOP,...",
+    )
+    seed: int = setting("seed of everything drawn", default=7, group="Source")
+
+    def check(self) -> None:
+        """Numbers and digits are those of splits."""
+        super().check()
+        for name in (*self.numbers, *self.digits):
+            check_split(name)
+
+
+def make(settings: SourceSettings) -> "MnistNumbers":
     """The source that the settings describe."""
     if len(settings.input) != 2:
         given = ", ".join(settings.input) or "give --input"
         raise InputError(f"mnist_numbers reads two files, of images and of labels, got {len(settings.input)}: {given}")
     if settings.split or settings.splits:
         raise InputError("mnist_numbers draws each split by itself: leave out --split, and say how many with --numbers")
-    stray = set(settings.digits or {}) - set(settings.numbers)
+    stray = set(settings.digits) - set(settings.numbers)
     if stray or not settings.numbers or min(settings.numbers.values()) < 1:
         raise InputError(
             f"numbers must give each split 1 picture or more, and digits name no other split; got numbers "
-            f"{dict(settings.numbers)} and digits {dict(settings.digits or {})}"
+            f"{dict(settings.numbers)} and digits {dict(settings.digits)}"
         )
     height, width = settings.image_size
     return MnistNumbers(
-        settings.input, tuple(settings.numbers.items()), dict(settings.digits or {}), (height, width), settings.seed
+        settings.input, tuple(settings.numbers.items()), dict(settings.digits), (height, width), settings.seed
     )
 
 

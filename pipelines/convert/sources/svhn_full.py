@@ -28,7 +28,8 @@ from schemas import layout
 from schemas.errors import InputError
 from schemas.manifests import SEQUENCE
 from schemas.rejects import Problem, Reason, UnfitError
-from schemas.settings import ConvertSettings
+from schemas.settings.base import setting
+from schemas.settings.convert import FetchSettings, ImageSize
 from storage import fetching, products, stores
 from storage.fetching import Missing, Patience
 from storage.formats import digit_struct
@@ -43,7 +44,18 @@ Pixels = npt.NDArray[np.uint8]
 Problems = dict[int, tuple[Reason, str]]
 
 
-def make(settings: ConvertSettings) -> "SvhnFull":
+class SourceSettings(FetchSettings):
+    """What only images that hold house numbers need stated."""
+
+    image_size: ImageSize = setting(
+        "height,width of the images that are made", default=(64, 64), group="Source", metavar="N,N"
+    )
+    margin: float = setting(
+        "share by which the crop is higher and wider than the digits' boxes", default=0.3, ge=0, le=10, group="Source"
+    )
+
+
+def make(settings: SourceSettings) -> "SvhnFull":
     """The source that the settings describe."""
     if not settings.input:
         raise InputError("svhn_full needs at least one folder or CSV file: give --input")
@@ -52,7 +64,7 @@ def make(settings: ConvertSettings) -> "SvhnFull":
     if len(set(sets)) < len(sets):
         raise InputError(f"images are named after their folders, which must have different names: {', '.join(sets)}")
     height, width = settings.image_size
-    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed=True)
+    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed=True)
     wanted = Wanted(max_pixels=settings.max_pixels)
     return SvhnFull(lists, settings.split, (height, width), settings.margin, wanted, patience)
 

@@ -15,7 +15,7 @@ from apache_beam.utils import shared
 
 from pipelines.convert.sources import Records, Slab, SourcePlan, check_numbers, check_same_length, slab_rows, svhn_split
 from schemas.errors import InputError
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from storage import stores
 from storage.formats import matlab, svhn_digits
 

@@ -23,18 +23,19 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines.explain import heat_maps
-from pipelines.explain.driver import explain as explain_stage
-from pipelines.label.driver import label
-from pipelines.runner import Context
 from pipelines.train import driver, ensembles
-from pipelines.train.driver import plan, train
+from pipelines.train.driver import plan
 from schemas import layout
 from schemas.errors import InputError
-from schemas.queue_settings import LabelErrorSettings
-from schemas.settings import ExplainSettings, LabelSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.label_errors import LabelErrorSettings
+from schemas.settings.train import TrainSettings
+from schemas.stage import Context
 from storage import model_cards, stores
 from storage.tfrecord import decode_example
+from tests.support.stages import explain as explain_stage
+from tests.support.stages import label, train
 
 FOLDS = 2
 SETTINGS = TrainSettings(

@@ -1,7 +1,7 @@
-"""Check TFRecord shards against their index: sizes, the lengths and checksums of records, and the images themselves."""
+"""Check the bytes of images and models: TFRecord shards against their index, a model's files against its card."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -9,10 +9,14 @@ import numpy as np
 import pyarrow as pa
 from google.protobuf.message import DecodeError
 
-from analysis.verify.findings import Finding, again
+from analysis.verify.inventory import Finding, command
+from schemas import layout
 from schemas.errors import ConcordError
-from storage import stores, tfrecord
+from storage import model_cards, stores, tfrecord
 
+_PIECE = 8 << 20  # read at a time
+_BESIDE = (model_cards.CARD_FILE, "validation.npz", layout.SWEEP_TABLE)
+_LOGS = "logs/"
 _WINDOW_BYTES = 8 << 20  # read at a time
 _SHOWN = 20  # records of a shard that are named, at most
 
@@ -36,7 +40,7 @@ class ImageFile:
 
 def check_shard(root: str, file: ImageFile, index: pa.Table, quick: bool) -> list[Finding]:
     """Check one shard; `quick` reads nothing of it."""
-    remedy = again("concord convert", file.manifest, file.path)
+    remedy = rebuild("convert", file.manifest, file.path)
     ends = index["offset"].to_numpy() + index["length"].to_numpy() + tfrecord.FOOTER_BYTES
     size = int(ends.max()) if len(index) else 0
     expected = np.append(0, ends[:-1]) + tfrecord.HEADER_BYTES if len(index) else ends
@@ -93,3 +97,45 @@ def _problem(window: bytes, offset: int, rows: dict[str, list[Any]], place: int)
     return (
         "" if hashlib.sha256(image).hexdigest() == rows["sha256"][place] else "holds other bytes than its sha256 says"
     )
+
+
+def check_model_file(root: str, path: str, card: str, stated: Mapping[str, Any], stage: str) -> list[Finding]:
+    """Check one file of a model that is there.
+
+    Args:
+        root: local, `gs://` or `s3://`.
+        path: of the file, under the root.
+        card: path of `model.json`, under the root.
+        stated: `size` and `sha256` that the card says.
+        stage: that made the model.
+    """
+    digest, size = hashlib.sha256(), 0
+    remedy = rebuild(stage, card)
+    try:
+        with stores.open_input(stores.join(root, path)) as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                size += len(piece)
+    except (ConcordError, OSError) as error:
+        return [Finding(path, f"cannot be read ({error})", remedy)]
+    if size != stated["size"]:
+        return [Finding(path, f"has {size:,} bytes, and {model_cards.CARD_FILE} says {stated['size']:,}", remedy)]
+    if digest.hexdigest() != stated["sha256"]:
+        return [Finding(path, f"was altered: its SHA-256 is not the one of {model_cards.CARD_FILE}", remedy)]
+    return []
+
+
+def rebuild(stage: str, manifest: str, file: str = "") -> str:
+    """The remedy for a file that is missing, or, where it is named, altered."""
+    removed = f"{file.rsplit('/', 1)[-1]} and {manifest}" if file else manifest
+    return f"remove {removed}, and run {command(stage)} again"
+
+
+def model_stage(card: Mapping[str, Any]) -> str:
+    """The stage that made a model."""
+    return "label" if "foreign" in card else "train"
+
+
+def is_beside(name: str) -> bool:
+    """Whether a training leaves a file of this name, within the model's folder, that no card speaks of."""
+    return name in _BESIDE or name.startswith(_LOGS)
