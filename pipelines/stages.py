@@ -17,8 +17,8 @@ STAGES = (
     Stage("explain", "schemas.settings.explain.ExplainSettings", "pipelines.explain.driver"),
     Stage("generations", "schemas.settings.generations.GenerationsSettings", "pipelines.generations.driver"),
     Stage("label_errors", "schemas.settings.label_errors.LabelErrorSettings", "analysis.label_errors"),
-    Stage("queue", "schemas.settings.queue.QueueSettings", "analysis.queue_table"),
-    Stage("report", "schemas.settings.report.ReportSettings", "analysis.report"),
+    Stage("queue", "schemas.settings.queue.QueueSettings", "analysis.queue"),
+    Stage("report", "schemas.settings.report.ReportSettings", "analysis.report.page"),
 )
 
 

@@ -52,6 +52,6 @@ def list_files(flags: ChainFlags) -> Sequence[str]:
 
 
 def _headline(root: str, dataset: str) -> list[str]:
-    from analysis import report
+    from analysis.report import page
 
-    return report.headline(root, dataset)
+    return page.list_headlines(root, dataset)
