@@ -19,8 +19,8 @@ from metrics import classification
 from schemas import layout
 from schemas.settings import ReportSettings
 from storage import comparisons, parquet, stores
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 from tests.support.pages import Outline, page_of
 from tests.support.small_root import DATASET, SmallRoot
 
@@ -32,7 +32,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root in which three machines were compared. Read it only."""
     root = str(tmp_path_factory.mktemp("three"))
     for name, frame in SETS["test"].items():
-        write_set(root, name, frame)
+        write_label_set(root, "drawn", name, frame)
     compare(root, *MACHINES)
     return root
 

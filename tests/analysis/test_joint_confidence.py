@@ -11,7 +11,7 @@ from analysis import joint_confidence, label_counts
 from analysis.formatting import UNDEFINED
 from analysis.tables import Pair
 from tests.analysis.test_agreement_matrix import compared, gathered
-from tests.pipelines.agree.test_agree_confidence import SETS, both
+from tests.support.comparisons import SETS, join_machines
 from tests.support.small_root import CLASSES, DATASET, SmallRoot
 
 __all__ = ["compared"]
@@ -29,7 +29,7 @@ def tenths(sure: "pd.Series[Any]") -> Any:
 def test_each_cell_counts_the_images_of_which_both_are_so_sure(compared: str) -> None:
     (entry,) = joint_confidence.of_pairs([pair_of(compared, "x", "y")])
     assert (entry["split"], len(entry["drawn"]), len(entry["rows"])) == ("test", 1, 1)
-    pair = both("test")
+    pair = join_machines("test")
     agree = pair["label_a"] == pair["label_b"]
     for shown, chosen, name in zip(entry["drawn"][0], (pair[agree], pair[~agree]), ("agree", "differ"), strict=True):
         counts = Counter(zip(tenths(chosen["confidence_a"]), tenths(chosen["confidence_b"]), strict=True))

@@ -20,7 +20,16 @@ from storage.products import ShardFolder, ShardReport
 from tests.analysis.test_report_page import ranked, shown_ids
 from tests.analysis.test_thumbnails import pixels
 from tests.support.pages import Outline, page_of, section
-from tests.support.small_root import DAMAGED, DATASET, SHARDS, SPLIT, Row, SmallRoot, change_manifest
+from tests.support.small_root import (
+    DAMAGED,
+    DATASET,
+    IMAGES_FINGERPRINT,
+    SHARDS,
+    SPLIT,
+    Row,
+    SmallRoot,
+    change_manifest,
+)
 
 COLOURS = {"cnn1": (200, 20, 40), "cnn2": (10, 60, 220)}
 
@@ -54,7 +63,7 @@ def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...]
         turned = [{"image_id": name, **away} for name in rejected if parts[ids.index(name)] == shard]
         rejects.write(shard, pa.Table.from_pylist(turned, schema=tables.REJECTS), ShardReport())
     counts = {"rejected": {"image_undecodable": len(rejected)} if rejected else {}}
-    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": "images0", "weights": None}
+    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": IMAGES_FINGERPRINT, "weights": None}
     output.complete(**{**known, "parts": sorted(set(parts)), "counts": counts, **facts})
     return output
 

@@ -16,9 +16,9 @@ from analysis.formatting import UNDEFINED
 from analysis.rendering import source
 from tests.analysis.test_generations_section import study
 from tests.analysis.test_generations_section import write as write_study
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 from tests.support import verdict_root
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot
 from tests.support.verdict_root import VerdictRoot
@@ -97,7 +97,7 @@ def files(
     machines, taught = (str(tmp_path_factory.mktemp(name)) for name in ("machines", "taught"))
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(machines, name, frame, split=split)
+            write_label_set(machines, "drawn", name, frame, split=split)
     compare(machines, *MACHINES)
     write_study(taught, study((1, 2)))
     made = {"small": (pristine.root, DATASET), "verdicts": (verdicts.root, verdict_root.DATASET)}

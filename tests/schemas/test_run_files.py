@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipelines.chain import load_run_file
+from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import InputError, StorageError
 from schemas.queue_settings import LabelErrorSettings, QueueSettings
+from schemas.run_files import Chain
 
 WHOLE = """
 dataset = "svhn"
@@ -41,7 +43,7 @@ truth = "human"
 """
 
 
-def load(tmp_path: Path, text: str | bytes, root: str = "out") -> run_files.RunFile:
+def load(tmp_path: Path, text: str | bytes, root: str = "out") -> Chain:
     path = tmp_path / "run.toml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return load_run_file(str(path), root)
@@ -49,62 +51,63 @@ def load(tmp_path: Path, text: str | bytes, root: str = "out") -> run_files.RunF
 
 def test_stages_inherit_what_they_leave_out(tmp_path: Path) -> None:
     run = load(tmp_path, WHOLE)
-    assert run.convert is not None
-    assert run.label is not None
-    assert run.agree is not None
-    assert run.report is not None
-    assert run.convert.dataset == "svhn"
-    assert [(one.name, one.network, one.dataset) for one in run.train] == [
+    assert list(run) == ["draw", "convert", "train", "label", "agree", "report"]
+    assert run["convert"][0].dataset == "svhn"
+    assert [(one.name, one.network, one.dataset) for one in run["train"]] == [
         ("cnn1", "cnn1", "svhn"),
         ("second", "cnn2", "other"),
     ]
-    assert run.label.models == ("cnn1", "second")
-    assert run.agree.annotators == ("cnn1", "second")
-    assert (run.agree.truth, run.agree.dataset) == ("human", "svhn")
-    assert run.report.models == ("cnn1", "second")
+    ((label,), (agree,), (report,)) = (run[name] for name in ("label", "agree", "report"))
+    assert label.models == ("cnn1", "second")
+    assert agree.annotators == ("cnn1", "second")
+    assert (agree.truth, agree.dataset) == ("human", "svhn")
+    assert report.models == ("cnn1", "second")
 
 
 def test_values_become_what_settings_want(tmp_path: Path) -> None:
     run = load(tmp_path, WHOLE)
-    assert run.convert is not None
-    assert run.convert.input == ("out/sample.h5",)  # one text stands for a list of one
-    assert run.convert.splits == {"train": 0.5, "test": 0.5}
-    assert (run.convert.max_reject_fraction, type(run.convert.max_reject_fraction)) == (0.0, float)
-    assert (run.train[1].learning_rate, type(run.train[1].learning_rate)) == (1.0, float)
-    assert run.label is not None
-    assert run.label.scores is True
+    [convert] = run["convert"]
+    assert convert.input == ("out/sample.h5",)  # one text stands for a list of one
+    assert convert.splits == {"train": 0.5, "test": 0.5}
+    assert (convert.max_reject_fraction, type(convert.max_reject_fraction)) == (0.0, float)
+    assert (run["train"][1].learning_rate, type(run["train"][1].learning_rate)) == (1.0, float)
+    assert run["label"][0].scores is True
 
 
 @pytest.mark.parametrize(("root", "expected"), [("out/", "out/a.mat"), ("s3://bucket/x", "s3://bucket/x/a.mat")])
 def test_root_stands_for_the_root_folder(tmp_path: Path, root: str, expected: str) -> None:
     text = '[convert]\ndataset = "d"\ninput = ["{root}/a.mat", "b.mat"]\nkeys = { train = "{root}:y" }\n'
-    run = load(tmp_path, text, root)
-    assert run.convert is not None
-    assert run.convert.input == (expected, "b.mat")
-    assert run.convert.keys == {"train": f"{root.rstrip('/')}:y"}
+    [convert] = load(tmp_path, text, root)["convert"]
+    assert convert.input == (expected, "b.mat")
+    assert convert.keys == {"train": f"{root.rstrip('/')}:y"}
 
 
 def test_what_a_stage_says_itself_wins(tmp_path: Path) -> None:
     text = 'dataset = "d"\n[[train]]\nnetwork = "cnn1"\n[label]\nmodels = ["a", "b"]\n[agree]\n[report]\nmodels = []\n'
     run = load(tmp_path, text)
-    assert run.label is not None
-    assert run.agree is not None
-    assert run.report is not None
-    assert run.label.models == ("a", "b")
-    assert run.agree.annotators == ("a", "b")
-    assert run.report.models == ()
+    assert run["label"][0].models == ("a", "b")
+    assert run["agree"][0].annotators == ("a", "b")
+    assert run["report"][0].models == ()
 
 
 def test_a_queue_asks_the_machines_that_are_compared(tmp_path: Path) -> None:
     text = 'dataset = "d"\n[label]\nmodels = ["a", "b"]\n[label_errors]\nannotator = "a"\n[queue]\nlimit = 7\n'
     run = load(tmp_path, text)
-    assert run.queue == QueueSettings("d", ("a", "b"), limit=7)
-    assert run.label_errors == LabelErrorSettings("d", "a")
+    assert run["queue"] == (QueueSettings("d", ("a", "b"), limit=7),)
+    assert run["label_errors"] == (LabelErrorSettings("d", "a"),)
 
 
-def test_stages_left_out_are_none(tmp_path: Path) -> None:
-    run = load(tmp_path, "")
-    assert (run.draw, run.convert, run.train, run.label, run.agree, run.report) == (None, None, (), None, None, None)
+def test_a_stage_may_be_one_table_or_several(tmp_path: Path) -> None:
+    one = load(tmp_path, 'dataset = "d"\n[train]\nnetwork = "cnn1"\n[label]\n')
+    assert one == load(tmp_path, 'dataset = "d"\n[[train]]\nnetwork = "cnn1"\n[[label]]\n')
+    text = 'dataset = "d"\n[[label]]\nmodels = "a"\n[[label]]\nmodels = "b"\nsplits = "train"\n[agree]\n'
+    several = load(tmp_path, text)
+    assert [(label.models, label.splits) for label in several["label"]] == [(("a",), ("test",)), (("b",), ("train",))]
+    assert several["agree"][0].annotators == ("a", "b")
+
+
+def test_stages_left_out_are_not_in_the_chain(tmp_path: Path) -> None:
+    assert load(tmp_path, 'dataset = "d"') == {}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_stages_left_out_are_none(tmp_path: Path) -> None:
         ("[covert]", "the run file has an unknown key 'covert'; did you mean 'convert'?"),
         (
             "[zzz]",
-            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, train, ",
+            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, features, train, ",
         ),
         ('[convert]\ndataset = "d"\nshard = 8', "[convert] has an unknown key 'shard'; did you mean 'shards'?"),
         ('[[train]]\nnetwrok = "cnn1"', "[train] has an unknown key 'netwrok'; did you mean 'network'?"),
@@ -129,10 +132,9 @@ def test_stages_left_out_are_none(tmp_path: Path) -> None:
         ('dataset = "d"\n[convert]\nkeys = { a = 1 }', "convert.keys must be str, got 1"),
         ('dataset = "d"\n[label]\nmodels = ["a"]\nscores = 1', "label.scores must be bool, got 1"),
         ("dataset = 3\n[convert]", "convert.dataset must be str, got 3"),
-        ('[train]\nnetwork = "cnn1"', "train is a list of models: write [[train]], with two brackets"),
-        ('train = ["cnn1"]', "train is a list of models: write [[train]], with two brackets"),
+        ('train = ["cnn1"]', "[train] must be a table, got ['cnn1']"),
         ("convert = 3", "[convert] must be a table, got 3"),
-        ("[[convert]]", "[convert] must be a table, got [{}]"),
+        ("[[convert]]", "dataset must be lower-case letters"),
         ('dataset = "d"\n[convert]\nshards = 12', "shards must be a power of two, got 12"),
         ("[convert]", "dataset must be lower-case letters"),
         ('dataset = "d"\n[generations]\nnetwork = "a"\ntrain = {epoch = 3}', "[generations.train] has an unknown key"),
@@ -169,17 +171,18 @@ def test_local_paths_are_made_absolute_and_others_left(tmp_path: Path, monkeypat
                 {"network": "xception", "name": "three"},
             ],
             "import": [{"annotator": "vendor", "split": "test", "input": ["s3://bucket/x.csv", "x.csv"]}],
-        }
+        },
+        STAGES,
     )
-    placed = run_files.placed(chain)
-    assert placed.draw and placed.confirm and placed.convert
-    assert placed.draw.output == f"{tmp_path}/sample/drawn.h5"
-    assert placed.confirm.machine == (f"{tmp_path}/machine-*.csv", "gs://bucket/machine.csv")
-    assert placed.confirm.human == ("/data/human.csv",)
-    assert (placed.confirm.classes, placed.convert.labels) == ("", "")
-    assert placed.convert.input == (f"{tmp_path}/sample/drawn.h5",)
-    assert [one.weights for one in placed.train] == ["imagenet", f"{tmp_path}/own.h5", ""]
-    assert placed.imports[0].input == ("s3://bucket/x.csv", f"{tmp_path}/x.csv")
-    assert placed.label is None
-    assert placed.train[0].identity() == chain.train[0].identity()
-    assert run_files.placed(placed) == placed
+    resolved = run_files.with_resolved_paths(chain)
+    assert list(resolved) == list(chain) == ["draw", "confirm", "convert", "import", "train"]
+    ((draw,), (confirm,), (convert,), (vendor,)) = (resolved[one] for one in ("draw", "confirm", "convert", "import"))
+    assert draw.output == f"{tmp_path}/sample/drawn.h5"
+    assert confirm.machine == (f"{tmp_path}/machine-*.csv", "gs://bucket/machine.csv")
+    assert confirm.human == ("/data/human.csv",)
+    assert (confirm.classes, convert.labels) == ("", "")
+    assert convert.input == (f"{tmp_path}/sample/drawn.h5",)
+    assert [one.weights for one in resolved["train"]] == ["imagenet", f"{tmp_path}/own.h5", ""]
+    assert vendor.input == ("s3://bucket/x.csv", f"{tmp_path}/x.csv")
+    assert resolved["train"][0].identity() == chain["train"][0].identity()
+    assert run_files.with_resolved_paths(resolved) == resolved

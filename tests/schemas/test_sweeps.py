@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.stages import STAGES
 from schemas import run_files, sweeps
 from schemas.errors import InputError
 from schemas.train_settings import TrainSettings
@@ -105,13 +106,15 @@ def test_what_is_wrong_is_named(table: dict[str, Any], message: str) -> None:
 
 
 def test_a_run_file_holds_sweeps_as_tables() -> None:
-    [train] = run_files.parse(
+    chain = run_files.parse(
         {
             "dataset": "d",
             "train": [
                 {"network": "cnn1", "sweep": [{"seed": [1, 2]}, {"dropout": {"low": 0.1, "high": 0.2}, "draws": 2}]}
             ],
-        }
-    ).train
+        },
+        STAGES,
+    )
+    [train] = chain["train"]
     assert [one.seed for one in sweeps.members(train)] == [1, 2, 1, 1]
     assert all(math.isclose(one.dropout, -1) or 0.1 <= one.dropout <= 0.2 for one in sweeps.members(train))

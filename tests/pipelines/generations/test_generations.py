@@ -16,9 +16,8 @@ from concord import messages
 from models import trainer
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.generations import driver, students
 from pipelines.generations import results as lineage_table
-from pipelines.generations.driver import Verbs
+from pipelines.generations import students
 from pipelines.train import transforms
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
@@ -27,8 +26,7 @@ from schemas.stage import Context, StageResult
 from schemas.tables import GENERATIONS
 from storage import hashing, model_cards, products
 from tests.support import small_dataset
-from tests.support.stages import agree, label
-from tests.support.stages import train as train_stage
+from tests.support.stages import generations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 CONTEXT = ("--direct_num_workers=1",)
@@ -56,12 +54,7 @@ def train_here(jobs: Sequence[TrainJob]) -> list[str]:
 
 
 def run(root: str, settings: GenerationsSettings, force: bool = False) -> list[StageResult]:
-    context, verbs = Context(root, CONTEXT, force), Verbs(train_stage, label, agree)
-    results: list[StageResult] = []
-    for step in driver.steps(settings, context, verbs):
-        found = step()
-        results += found if isinstance(found, list) else [found]
-    return results
+    return generations(settings, Context(root, CONTEXT, force))
 
 
 def rows(root: str, name: str = "line") -> pd.DataFrame:
