@@ -101,7 +101,7 @@ def test_a_plan_comes_close_to_both_chains(run_files: list[str], local_root: str
     assert not (tmp_path / "root").exists()
     root = Path(local_root)
     expected = {
-        (key[0], key[1].replace(f"{tmp_path}/root", local_root)): one for key, one in plans.steps(found).items()
+        (key[0], key[1].replace(f"{tmp_path}/root", local_root)): one for key, one in plans.products(found).items()
     }
     results = [one for one in plans.done(root) if one["stage"] != "explain"]
     assert {(one["stage"], one["product"]) for one in results} == {key for key in expected if key[0] != "explain"}
@@ -113,4 +113,4 @@ def test_a_plan_comes_close_to_both_chains(run_files: list[str], local_root: str
         assert step["exact"] == (not (one["product"] == "scenes" and one["stage"] in ("confirm", "convert")))
     assert expected["convert", "scenes"]["elements"] == {"convert.fetch": 24}
     done = plans.plan(run_files, local_root)
-    assert {one["state"] for one in plans.steps(done).values()} == {"done"}
+    assert {one["state"] for one in plans.products(done).values()} == {"done"}

@@ -117,7 +117,7 @@ def test_stages_left_out_are_not_in_the_chain(tmp_path: Path) -> None:
         ("[covert]", "the run file has an unknown key 'covert'; did you mean 'convert'?"),
         (
             "[zzz]",
-            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, features, train, ",
+            "the run file has an unknown key 'zzz'; known keys: dataset, draw, confirm, convert, import, features, ",
         ),
         ('[convert]\ndataset = "d"\nshard = 8', "[convert] has an unknown key 'shard'; did you mean 'shards'?"),
         ('[[train]]\nnetwrok = "cnn1"', "[train] has an unknown key 'netwrok'; did you mean 'network'?"),

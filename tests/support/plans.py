@@ -42,23 +42,3 @@ def done(root: Path) -> list[dict[str, Any]]:
     """What the stages of all runs of a root made."""
     runs = [json.loads(path.read_text()) for path in sorted((root / "runs").glob("*.json"))]
     return [result for run in runs for result in run["stages"] if result["made"]]
-
-
-def written(root: Path, stage: str, product: str) -> int:
-    """Bytes that one product of a stage takes in a root."""
-    dataset, *rest = product.split("/")
-    name, split = [*rest, "", ""][:2]
-    labels = f"labels/dataset={dataset}/annotator="
-    patterns = {
-        "draw": ["sample"],
-        "confirm": [f"{labels}{annotator}" for annotator in ("machine", "human", "confirmed")] + ["statistics"],
-        "convert": [f"images/{dataset}", f"index/dataset={dataset}", f"rejects/convert/dataset={dataset}"]
-        + ([f"{labels}human"] if not (root / "statistics").is_dir() else []),
-        "train": [f"models/{dataset}/{name}"],
-        "label": [f"{labels}{name}/split={split}", f"rejects/label/dataset={dataset}/annotator={name}/split={split}"],
-        "report": [f"report/{dataset}"],
-    }
-    if stage == "draw":
-        return sum(path.stat().st_size for path in Path(product).parent.glob(f"{Path(product).name}*"))
-    folders = [root / pattern for pattern in patterns[stage]]
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
