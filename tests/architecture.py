@@ -30,7 +30,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {  # package -> those of our packages that 
 }
 _NETWORKS = {"tensorflow", "tensorflow_datasets", "keras"}
 MAY_NOT_IMPORT: Mapping[str, set[str]] = {  # package -> libraries that are too heavy for it
-    **dict.fromkeys(("schemas", "storage", "metrics", "samples", "analysis", "deploy"), {"apache_beam", *_NETWORKS}),
+    **{name: {"apache_beam", *_NETWORKS} for name in (*_READING, "samples", "analysis", "deploy")},
     "models": {"apache_beam"},
     "concord": _NETWORKS,
 }
