@@ -13,6 +13,7 @@ SHEET = "sheet.png"  # beside explanations: a contact sheet of them
 IMAGENET = "imagenet"  # weights that have a name, and are no file
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
 _LONGEST = 120
+_SHARD = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -79,6 +80,12 @@ def check_split(name: str) -> str:
 def parquet_shard(shard: int, shards: int) -> str:
     """File name of a Parquet shard."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def shard_number(name: str) -> tuple[int, int] | None:
+    """The number of a Parquet shard, and of how many it is, by its file's name; None where it is no shard."""
+    match = _SHARD.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def tfrecord_shard(dataset: str, split: str, shard: int, shards: int) -> str:

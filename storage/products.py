@@ -6,6 +6,7 @@ complete. A stage first sweeps away whatever does not fit its fingerprint, then 
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,15 @@ import schemas
 from schemas import layout
 from schemas.errors import IncompleteError, InputError, StorageError
 from schemas.layout import IMAGENET
-from schemas.manifests import ImagesManifest, LabelsManifest, Manifest, TableFiles
+from schemas.manifests import (
+    ConfirmationManifest,
+    ImagesManifest,
+    LabelsManifest,
+    Manifest,
+    PairsManifest,
+    ScoresManifest,
+    TableFiles,
+)
 from storage import hashing, json_files, parquet, stores
 
 MANIFEST = "_concord.json"
@@ -259,6 +268,22 @@ def parse_manifest(path: str, content: Mapping[str, Any], kind: type[M]) -> M:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise StorageError(f"{path}: {where}: {first['msg']}: remove it, and build it again") from error
+
+
+_KINDS: tuple[tuple[str, type[Manifest]], ...] = (
+    (r"images/[^/]+/[^/]+", ImagesManifest),
+    (r"labels/dataset=[^/]+/annotator=[^/]+", ImagesManifest),
+    (r"labels/dataset=[^/]+", ConfirmationManifest),
+    (r"labels/dataset=[^/]+/annotator=[^/]+/split=[^/]+", LabelsManifest),
+    (r"agreement/pairs/.*", PairsManifest),
+    (r"(features|explanations)/.*", ScoresManifest),
+)
+
+
+def kind_of(path: str) -> type[Manifest]:
+    """The class of the manifest at a path under a root."""
+    folder = path.removesuffix(f"/{MANIFEST}")
+    return next((kind for shape, kind in _KINDS if re.fullmatch(shape, folder)), AnyManifest)
 
 
 def is_current(folder: str, expected: str) -> bool:

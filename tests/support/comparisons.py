@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from schemas import layout, tables
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
 from storage import products
 from storage.products import ShardFolder
@@ -51,7 +51,7 @@ def join_machines(split: str, a: str = "x", b: str = "y") -> pd.DataFrame:
 
 def compare(root: str, *annotators: str, truth: str = "human", **changed: Any) -> list[Any]:
     """Compare annotators of the dataset `drawn`, by default `x` and `y`."""
-    settings = AgreeSettings(dataset="drawn", annotators=annotators or ("x", "y"), truth=truth, **changed)
+    settings = AgreeSettings(dataset="drawn", annotators=annotators or ("x", "y"), reference=truth, **changed)
     return agree(settings, Context(root))
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from schemas import layout, tables
 from schemas.manifests import ConfirmationManifest
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
