@@ -1,4 +1,4 @@
-"""The rules of the architecture that code can check: which way imports run, and how much there is to read."""
+"""The rules of the architecture that code can check: which way imports run, how much there is to read, what tests do."""
 
 import ast
 from graphlib import CycleError
@@ -84,3 +84,38 @@ def test_drivers_are_those_of_the_stages() -> None:
 def test_a_figure_meets_its_target(figure: architecture.Figure) -> None:
     assert figure.value > 0 or figure.target == 0
     assert figure.is_met or figure.name in NOT_YET_MET, f"{figure.value:,}, more than {figure.target:,}"
+
+
+# --- Tests --------------------------------------------------------------------------------------
+
+TESTS = sorted(path.relative_to(architecture.ROOT) for path in (architecture.ROOT / "tests").rglob("*.py"))
+
+
+def find_tests_without_assertion(tree: ast.Module) -> list[str]:
+    """Tests of a file that can only fail by accident: neither they nor the file's functions that they call assert."""
+    functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+    def asserts(node: ast.AST, seen: frozenset[str] = frozenset()) -> bool:
+        if isinstance(node, ast.Assert):
+            return True
+        name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+        if name in ("raises", "fail") or name.startswith("assert_"):
+            return True
+        if name in functions and name not in seen and asserts(functions[name], seen | {name}):
+            return True
+        return any(asserts(child, seen) for child in ast.iter_child_nodes(node))
+
+    return [name for name, node in functions.items() if name.startswith("test_") and not asserts(node)]
+
+
+def test_a_test_without_an_assertion_is_detected() -> None:
+    helpers = "def check(x):\n    assert x\ndef run(x):\n    return x\n"
+    tests = "def test_a():\n    check(1)\ndef test_b():\n    run(1)\ndef test_c():\n    with pytest.raises(A): run(1)\n"
+    assert find_tests_without_assertion(ast.parse(helpers + tests)) == ["test_b"]
+
+
+@pytest.mark.parametrize("path", TESTS, ids=str)
+def test_every_test_asserts_and_borrows_from_no_other_test(path: Path) -> None:
+    assert find_tests_without_assertion(parse(path)) == []
+    borrowed = {name for name in find_imports(parse(path)) if ".test_" in name and name.startswith("tests.")}
+    assert borrowed == set()

@@ -124,7 +124,7 @@ def _image(path: Path) -> None:
 def _thumbnail(path: Path) -> None:
     from analysis import thumbnails
 
-    thumbnails.picture(path.read_bytes(), 8)
+    thumbnails.to_data_uri(path.read_bytes(), 8)
 
 
 def _manifest(path: Path) -> None:
