@@ -1,4 +1,4 @@
-"""The rules of the architecture that code can check: which way imports run, how much there is to read, what tests do."""
+"""The rules of the architecture: which way imports run, how much there is to read, what tests do."""
 
 import ast
 from graphlib import CycleError

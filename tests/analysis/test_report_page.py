@@ -19,7 +19,7 @@ from schemas.settings.report import ReportSettings
 from storage import model_cards, stores
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
-from tests.support.pages import Outline, only_script, page_of, section
+from tests.support.pages import Outline, only_script, page_of, section, shown_ids
 from tests.support.small_root import (
     CLASSES,
     DAMAGED,
@@ -33,6 +33,7 @@ from tests.support.small_root import (
     build,
     change_manifest,
     pair_row,
+    rank_disagreements,
     write_pairs,
 )
 
@@ -40,16 +41,6 @@ from tests.support.small_root import (
 @pytest.fixture(scope="module")
 def outline(page: str) -> Outline:
     return Outline(page)
-
-
-def ranked(rows: list[Row]) -> list[Row]:
-    """The most confident disagreements, the plain way."""
-    different = [row for row in rows if row["label_a"] != row["label_b"]]
-    return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]
-
-
-def shown_ids(page: str, name: str) -> list[str]:
-    return [found.replace("&amp;", "&") for found in re.findall(r'<p class="id">([^<]*)</p>', section(page, name))]
 
 
 def test_page_needs_nothing_from_outside(page: str, outline: Outline) -> None:
@@ -125,7 +116,7 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
 
 
 def test_most_confident_disagreements_in_their_order(pristine: SmallRoot, page: str) -> None:
-    expected = [row["image_id"] for row in ranked(pristine.rows)]
+    expected = [row["image_id"] for row in rank_disagreements(pristine.rows)]
     assert len(expected) == 24
     assert expected[0] == DAMAGED
     assert shown_ids(page, "disagreements") == expected

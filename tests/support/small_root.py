@@ -233,3 +233,9 @@ def change_manifest(folder: str, **facts: Any) -> None:
     """Change some facts of a product's manifest."""
     path = stores.join(folder, products.MANIFEST)
     json_files.write(path, {**json.loads(stores.read_bytes(path)), **facts})
+
+
+def rank_disagreements(rows: list[Row]) -> list[Row]:
+    """The most confident disagreements, the plain way."""
+    different = [row for row in rows if row["label_a"] != row["label_b"]]
+    return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]

@@ -15,8 +15,7 @@ from concord import messages
 from models import trainer
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.generations import results
-from pipelines.generations import students
+from pipelines.generations import results, students
 from pipelines.train import transforms
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
@@ -226,7 +225,10 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_what_follows_from_it(
         ({"teacher": "ann9"}, "there is no network 'ann9'"),
         ({"validation": "held"}, "dataset 'small' has no split 'held' by which networks stop learning"),
         ({"test": "exam"}, "dataset 'small' has no split 'exam'; its splits are test, train, validation"),
-        ({"pool": 0.9999}, "nothing is taught to generation 0, excluded: line_taught has no label of split train: give a smaller"),
+        (
+            {"pool": 0.9999},
+            "nothing is taught to generation 0, excluded: line_taught has no label of split train: give a smaller",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_begun_says_why(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
