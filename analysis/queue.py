@@ -1,6 +1,6 @@
 """The queue: a ranked table of the images that humans should review.
 
-    concord queue --annotators cnn1,cnn2,xception --truth human --dataset svhn --split test --root out
+    concord queue --annotators cnn1,cnn2,xception --reference human --dataset svhn --split test --root out
 
 Images come in this order:
 

@@ -1,4 +1,4 @@
-"""The stages, in the order in which a chain runs them; adding a verb is adding a line here, its settings and its driver.
+"""The stages, in the order in which a chain runs them; a new verb is a line here, its settings and its driver.
 
 What a stage names is imported when it is first needed, so that listing the verbs costs nothing.
 """
