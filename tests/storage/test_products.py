@@ -14,7 +14,7 @@ from storage import products, stores
 from storage.hashing import image_hashes as hash_of
 from storage.hashing import shard_of
 from storage.products import MANIFEST, ShardFolder, ShardReport
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest
 
 REPORT = ShardReport(5, 3, {"label_missing": 2}, 700)
 

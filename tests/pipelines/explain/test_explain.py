@@ -314,7 +314,7 @@ def test_images_that_cannot_be_read_are_rejected_by_name(own: str) -> None:
     assert "Unknown image file format" in found.detail[asked[3]]
     assert set(rows_of(folder(own)).image_id) == set(asked) - {asked[0], asked[3]}
     (listed,) = analysis_tables.find_sources(ReportSettings(dataset="drawn"), own).explanations
-    assert listed.manifest["counts"] == result.counts
+    assert listed.manifest.counts == result.counts
     with pytest.raises(TooManyRejectsError, match=r"explain rejected 2 of 6 records .*--max-reject-fraction 0.2"):
         run(own, "first", disagreements=6, max_reject_fraction=0.2, force=True)
     assert not (folder(own) / products.MANIFEST).exists()
