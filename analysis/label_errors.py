@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,11 @@ Numbers = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 _READERS = 8
-ROWS_PER_SECOND = 200_000  # that one core reads and ranks
-ROW_BYTES = 40  # of a ranked label
 
 
 @dataclass(frozen=True)
 class ErrorPlan:
-    """A table of label errors to be written, and what it is made from."""
+    """A table of label errors to be written, what it is made from, and in the end what was counted."""
 
     settings: LabelErrorSettings
     path: str
@@ -48,6 +46,7 @@ class ErrorPlan:
     scores: ShardFolder
     labels: ShardFolder
     fingerprint: str
+    counts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -88,7 +87,7 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     network = card.get("settings", {}).get("network", "NETWORK")
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
     manifest = products.find_manifest(layout.labels(root, dataset, name, split), LabelsManifest)
-    if manifest and manifest.folds_of == split:
+    if manifest is not None and manifest.folds_of == split:
         return
     folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
     if folded:
@@ -212,36 +211,33 @@ def _cleanlab() -> tuple[Any, Any]:
 
 
 class LabelErrorDriver(Driver[LabelErrorSettings]):
-    """Ranks the labels of one annotator; cleanlab does the work, in this process."""
+    """Writes the table."""
 
     def reads(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
-        """The images, the scores and the labels."""
+        """Both label sets, and the model's card."""
         names = (settings.annotator, settings.labels)
         labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
-        return [layout.images(root, settings.dataset, settings.version), *labels]
+        return [*labels, layout.model(root, settings.dataset, settings.annotator)]
 
     def writes(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
         """The table."""
         return (layout.label_errors(root, settings.dataset, settings.annotator, settings.split),)
 
     def plan(self, settings: LabelErrorSettings, context: Context) -> Plan:
-        """Whether the table is there; raises as `plan_label_errors`."""
-        plan = plan_label_errors(settings, context.root)
-        name = f"{settings.dataset}/{settings.annotator}/{settings.split}"
-        images = plan.images.images_in(settings.split)
-        if plan.is_done and not context.force:
-            return Plan(settings, (Product(name, State.DONE, records=images),))
-        seconds = images / ROWS_PER_SECOND
-        product = Product(name, State.TO_DO, records=images, written_bytes=images * ROW_BYTES, core_seconds=seconds)
-        return Plan(settings, (product,), plan)
+        """Whether the table is there, made from just these label sets."""
+        work = plan_label_errors(settings, context.root)
+        state = State.DONE if work.is_done and not context.force else State.TO_DO
+        product = Product(f"{settings.dataset}/{settings.annotator}/{settings.split}", state)
+        return Plan(settings, (product,), work)
 
     def make(self, work: ErrorPlan, context: Context) -> dict[str, int]:
-        """Nothing: all is done at once, when it is committed."""
+        """Write the table."""
+        work.counts.update(write_label_errors(work))
         return {}
 
     def commit(self, work: ErrorPlan, product: Product) -> dict[str, Any]:
-        """Write the table."""
-        return write_label_errors(work)
+        """What was counted."""
+        return work.counts
 
 
 DRIVER = LabelErrorDriver()

@@ -25,9 +25,9 @@ first rows are kept, so that memory does not grow with the number of images.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,9 +35,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis import exports
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import MULTICLASS, MULTILABEL, NO_IMAGES, LabelsManifest
+from schemas.manifests import MULTICLASS, MULTILABEL
 from schemas.settings.queue import QueueSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERROR, MACHINES_DIFFER, MACHINES_UNSURE, QUEUE, REASONS
@@ -49,8 +50,6 @@ Flags = npt.NDArray[np.bool_]
 Shares = npt.NDArray[np.float64]
 
 _ABSENT = -1
-ROWS_PER_SECOND = 200_000  # that one core reads and ranks
-ROW_BYTES = 120  # of the queue
 _READERS = 8  # shards in memory at once, at most
 _log = logging.getLogger("concord")
 _ORDER = [("order", "ascending"), ("score", "descending"), ("image_id", "ascending"), ("label", "ascending")]
@@ -293,7 +292,7 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     images.images_in(settings.split)
     names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, settings.split) for name in names}
-    _check_images(images, settings.split, sets)
+    _check_images(images, settings.split, names)
     machines = {name: sets[name] for name in settings.annotators}
     humans = sets.get(settings.reference)
     errors = _find_error_tables(settings, root, machines, humans) if images.manifest.task == MULTICLASS else ()
@@ -311,11 +310,10 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     )
 
 
-def _check_images(images: ImageSet, split: str, sets: dict[str, ShardFolder]) -> None:
+def _check_images(images: ImageSet, split: str, names: Iterable[str]) -> None:
     """Make sure that no label set is known to be of another conversion of the dataset."""
-    for name, labels in sets.items():
-        manifest = products.require_manifest(labels.folder, LabelsManifest, "label set", "run concord label")
-        if manifest.images not in (NO_IMAGES, images.fingerprint):
+    for name in names:
+        if products.label_manifest(images.root, images.dataset, name, split).images != images.fingerprint:
             raise IncompleteError(
                 f"the labels of {name!r} for split {split!r} of {images.dataset!r} were made from another conversion "
                 "of the dataset: run concord label again"
@@ -371,48 +369,51 @@ def _read_candidates(paths: tuple[str, ...]) -> pa.Table | None:
     return pa.concat_tables([rows.select(["image_id", "label_quality"]) for rows in parts])
 
 
+@dataclass(frozen=True)
+class QueueWork:
+    """What is still to be written: a function by product, and what it counted."""
+
+    writers: dict[str, Callable[[], dict[str, Any]]]
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
 class QueueDriver(Driver[QueueSettings]):
-    """Ranks the images of one split for review, and exports them for a tool."""
+    """Writes the table and, for a review tool, its export."""
 
     def reads(self, settings: QueueSettings, root: str) -> Iterable[str]:
-        """The images, the label sets, and tables of label errors."""
+        """The label sets, and the tables of label errors."""
         names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
-        labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
         errors = [layout.label_errors(root, settings.dataset, name, settings.split) for name in settings.annotators]
-        return [layout.images(root, settings.dataset, settings.version), *labels, *errors]
+        return [*(layout.labels(root, settings.dataset, name, settings.split) for name in names), *errors]
 
     def writes(self, settings: QueueSettings, root: str) -> Iterable[str]:
-        """The table."""
-        return (layout.queue(root, settings.dataset, settings.split),)
+        """The table, and the export."""
+        table = layout.queue(root, settings.dataset, settings.split)
+        return (table, exports.export_folder(settings, root)) if settings.export else (table,)
 
     def plan(self, settings: QueueSettings, context: Context) -> Plan:
-        """Whether the table and its export are there; raises as `plan_queue`."""
-        from analysis import exports
-
-        queue = plan_queue(settings, context.root)
-        images = products.image_set(context.root, settings.dataset, settings.version).images_in(settings.split)
-        name, state = f"{settings.dataset}/{settings.split}", State.TO_DO
-        if queue.is_done and not context.force:
-            state = State.DONE
-        size, seconds = min(images, settings.limit) * ROW_BYTES, images / ROWS_PER_SECOND
-        rows = [Product(name, state, records=images, written_bytes=size, core_seconds=seconds)]
+        """Whether the table and the export are there, of just these label sets."""
+        queue, root = plan_queue(settings, context.root), context.root
+        name = f"{settings.dataset}/{settings.split}"
+        done = {name: queue.is_done}
+        writers: dict[str, Callable[[], dict[str, Any]]] = {name: lambda: write_queue(queue)}
         if settings.export:
-            done = exports.is_current(settings, context.root, queue.fingerprint) and not context.force
-            rows.append(Product(f"{name}/{settings.export}", State.DONE if done else State.TO_DO))
-        return Plan(settings, tuple(rows), (settings, queue, context.root))
+            export = f"{name}/{settings.export}"
+            done[export] = exports.is_current(settings, root, queue.fingerprint)
+            writers[export] = lambda: exports.write_export(settings, root, queue.fingerprint)
+        states = {one: State.DONE if done[one] and not context.force else State.TO_DO for one in done}
+        missing = {one: writers[one] for one, state in states.items() if state is State.TO_DO}
+        return Plan(settings, tuple(Product(one, state) for one, state in states.items()), QueueWork(missing))
 
-    def make(self, work: Any, context: Context) -> dict[str, int]:
-        """Nothing: all is done at once, when it is committed."""
+    def make(self, work: QueueWork, context: Context) -> dict[str, int]:
+        """Write what is missing."""
+        for name, write in work.writers.items():
+            work.counts[name] = write()
         return {}
 
-    def commit(self, work: tuple[QueueSettings, QueuePlan, str], product: Product) -> dict[str, Any]:
-        """Write the table, or its export."""
-        from analysis import exports
-
-        settings, queue, root = work
-        if product.name == f"{settings.dataset}/{settings.split}":
-            return write_queue(queue)
-        return exports.write_export(settings, root, queue.fingerprint)
+    def commit(self, work: QueueWork, product: Product) -> dict[str, Any]:
+        """What was counted."""
+        return work.counts[product.name]
 
 
 DRIVER = QueueDriver()

@@ -171,8 +171,7 @@ class Confirmation:
     @property
     def counts(self) -> Row:
         """Where every row went."""
-        counts: Row = self.manifest.counts
-        return counts
+        return self.manifest.counts
 
     @cached_property
     def labels(self) -> pa.Table:
@@ -355,12 +354,11 @@ class Sources:
         """The finished sets of heat maps."""
         sets = []
         for annotator, split in stores.partitions(layout.explanations(self.root, self.dataset, "", ""), 2):
-            manifest = products.find_manifest(
-                layout.explanations(self.root, self.dataset, annotator, split), ScoresManifest
-            )
+            folder = layout.explanations(self.root, self.dataset, annotator, split)
+            manifest = products.find_manifest(folder, ScoresManifest)
             if manifest is not None:
                 card = model_cards.find_card(layout.model(self.root, self.dataset, annotator)) or {}
-                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256"))
+                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256") or "")
                 is_stale = (manifest.images, manifest.weights) != current
                 sets.append(ExplanationSet(annotator, split, manifest, is_stale))
         return tuple(sets)

@@ -186,14 +186,14 @@ class ScoresManifest(Manifest):
 
 
 class ReportManifest(Manifest):
-    """A report page.
+    """A page of the report.
 
     Attributes:
-        title: of the page.
         headlines: the findings, a line each.
-        written: when, in UTC.
+        written: when, in ISO 8601.
     """
 
+    dataset: str
     title: str
     headlines: list[str]
     written: str

@@ -60,7 +60,7 @@ def export_folder(settings: QueueSettings, root: str) -> str:
 
 def fingerprint(settings: QueueSettings, queue: str) -> str:
     """Of an export of a queue with this fingerprint."""
-    return products.fingerprint("queue_export", queue=queue, tool=settings.export, image_url=settings.image_url)
+    return products.fingerprint("queue", queue=queue, tool=settings.export, image_url=settings.image_url)
 
 
 def is_current(settings: QueueSettings, root: str, queue: str) -> bool:
@@ -94,13 +94,9 @@ def write_export(settings: QueueSettings, root: str, queue: str) -> dict[str, An
         first = next(image_id for image_id in lost.values() if files[image_id] == reason)
         _log.info("queue: excluded from the export: %d rows (%s), such as image %r", count, reason, first)
     counts = {"in": len(rows), "out": len(kept), "rejected": dict(sorted(rejected.items()))}
-    manifest = Manifest(
-        stage="queue",
-        product=f"{settings.dataset}/{settings.split}/{settings.export}",
-        fingerprint=fingerprint(settings, queue),
-        counts=counts,
-    )
-    products.write_manifest(folder, manifest)
+    product = f"{settings.dataset}/{settings.split}/{settings.export}"
+    tag = fingerprint(settings, queue)
+    products.write_manifest(folder, Manifest(stage="queue", product=product, fingerprint=tag, counts=counts))
     return counts
 
 

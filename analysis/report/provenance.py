@@ -72,7 +72,7 @@ def _read_rejects(sources: Sources) -> Iterator[tuple[str, str, str, pa.Table]]:
             shards = _shards_of(folder_of(root, dataset, one.annotator, one.split), one.manifest)
             yield stage, one.annotator, one.split, read_shards(shards, f"run concord {stage} again")
     for explained in sources.explanations:
-        if explained.manifest.counts["rejected"] and not explained.is_stale:
+        if explained.manifest.counts.get("rejected") and not explained.is_stale:
             annotator, split, manifest = explained.annotator, explained.split, explained.manifest
             shards = _shards_of(layout.explain_rejects(root, dataset, annotator, split), manifest)
             yield "explain", annotator, split, read_shards(shards, "run concord explain again", manifest.parts)
