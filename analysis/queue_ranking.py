@@ -4,7 +4,7 @@ Images come in this order:
 
 1. `machines_differ`: machines gave different labels. A label is as sure as the surest machine that gave it; the score
    is how sure the second surest label is, so that images come first on which two machines contradict each other and
-   both are sure. Of two machines that is the confidence of the less sure one, by which `storage/comparisons.py` ranks.
+   both are sure. Of two machines that is the confidence of the less sure one, by which `storage/products.py` ranks.
 2. `label_error`: people have labelled the image, and their label may be wrong; the score is 1 - label quality.
 3. `machines_unsure`: machines agree, but the least sure is less confident than a bound; the score is 1 - its
    confidence.

@@ -26,7 +26,7 @@ from analysis.compared import Comparison, judged, right_where_agreed
 from analysis.looks import Looks
 from analysis.tables import Row, Sources
 from metrics import classification
-from schemas.rejects import REMEDIES
+from schemas.rejects import REJECT_HINTS
 
 Data = dict[str, Any]
 
@@ -283,7 +283,7 @@ def taught(facts: Facts) -> Data | None:
 
 def left_out(facts: Facts) -> Data | None:
     """The records that were turned away, by reason, each with an example and what to do."""
-    rows = [{**row, "remedy": REMEDIES.get(row["reason"], "")} for row in facts.rejects]
+    rows = [{**row, "remedy": REJECT_HINTS.get(row["reason"], "")} for row in facts.rejects]
     return {"rows": rows} if rows else None
 
 

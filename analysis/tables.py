@@ -20,7 +20,7 @@ from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.manifests import IMPORT, MULTILABEL
 from schemas.settings import ReportSettings
-from storage import comparisons, model_cards, parquet, products, stores
+from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 
 Row = dict[str, Any]
@@ -202,7 +202,7 @@ def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
 def _find_pairs(
     root: str, dataset: str, studies: Sequence[Study]
 ) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
-    every = comparisons.find(root, dataset)
+    every = products.find_comparisons(root, dataset)
     found = {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in studies)}
     pairs = [Pair(root, dataset, *key, manifest) for key, manifest in found.items() if manifest is not None]
     return tuple(pairs), tuple(key for key, manifest in found.items() if manifest is None)
@@ -248,12 +248,12 @@ def digest(pair: Pair, limit: int) -> Digest:
 
     def one(shard: int) -> tuple[pa.Table, pa.Table]:
         rows = read_shard(pair.shards, shard, _AGREE_FIRST)
-        return query(_CELLS, rows), comparisons.most_confident(rows, limit)
+        return query(_CELLS, rows), products.rank_disagreements(rows, limit)
 
     with ThreadPoolExecutor(_READERS) as pool:
         cells, confident = zip(*pool.map(one, range(pair.shards.shards)), strict=True)
     counted = query(_SUMMED, pa.concat_tables(cells))
-    ranked = comparisons.most_confident(pa.concat_tables(confident), limit)
+    ranked = products.rank_disagreements(pa.concat_tables(confident), limit)
     return Digest(tuple(counted.to_pylist()), tuple(ranked.to_pylist()))
 
 

@@ -1,31 +1,39 @@
-"""Make what the tests on other runners need, as far as this machine can; say what is left out, and why.
+"""Build what other runners need: Flink's jars, and the binary of Prism of the version that Beam is here.
 
-python -m deploy.prepare
+python -m deploy.prepare [all|prism]
 """
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy import flink, prism, tools
+from deploy import flink, tools
 from deploy.tools import ClusterError, MissingToolError
 
+PRISM_HOME = flink.PROJECT / ".prism"
 
-def prepared(what: str, make: Callable[[Path], Path], home: Path) -> bool:
-    """Whether a runner could be made; a tool that is not there is said, and no failure."""
+
+def build_if_possible(runner: str, build: Callable[[Path], Path], home: Path) -> bool:
+    """Whether a runner could be built; a missing tool is reported, and is no failure."""
     try:
-        make(home)
+        build(home)
     except MissingToolError as error:
-        print(f"SKIPPED: no tests on {what}, for {error}", flush=True)
+        print(f"SKIPPED: no tests on {runner}: {error}", flush=True)
         return False
     return True
 
 
 def main() -> None:
-    """Make Flink's jars and Prism's binary."""
+    """Build Prism, or both runners as far as the tools on this machine allow."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("runners", nargs="?", choices=("all", "prism"), default="all")
     try:
-        prepared("Flink", tools.install_jars, flink.HOME)
-        prepared("Prism", tools.build_prism, prism.HOME)
+        if parser.parse_args().runners == "prism":
+            print(f"Prism is {tools.build_prism(PRISM_HOME)}; now run\n  make run-pipeline RUNNER=PrismRunner")
+        else:
+            build_if_possible("Flink", tools.install_jars, flink.HOME)
+            build_if_possible("Prism", tools.build_prism, PRISM_HOME)
     except ClusterError as error:
         sys.exit(f"prepare: {error}")
 

@@ -1,4 +1,4 @@
-"""Find what is added by adding a file: a source, a network, a measure, each known by its file's name."""
+"""Plug-ins: modules that a package finds by their file names, such as sources, networks and measures."""
 
 import ast
 import difflib
@@ -13,11 +13,11 @@ from schemas.errors import InputError
 
 def names(package: ModuleType) -> list[str]:
     """The modules of a package, sorted."""
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
 def check(package: ModuleType, kind: str, name: str) -> None:
-    """Raise InputError where a package has no module of this name; the message names those that there are."""
+    """Raise InputError if a package has no module of this name; the message names those that it has."""
     known = names(package)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -26,27 +26,26 @@ def check(package: ModuleType, kind: str, name: str) -> None:
 
 
 def defines(package: ModuleType, name: str, attribute: str) -> bool:
-    """Whether a module of a package assigns an attribute, found without importing it."""
-    path = Path(next(iter(package.__path__)), f"{name}.py")
-    targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
-    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+    """Whether a module of a package assigns an attribute, by its text, without importing it."""
+    return _assigned(package, name, attribute) is not None
 
 
 def literal(package: ModuleType, name: str, attribute: str) -> Any:
-    """The value that a module of a package assigns to an attribute, found without importing it; None where it has none.
+    """The literal that a module of a package assigns to an attribute, by its text; None if it assigns none."""
+    value = _assigned(package, name, attribute)
+    return None if value is None else ast.literal_eval(value)
 
-    The value has to be a literal: it is read from the file's text.
-    """
+
+def _assigned(package: ModuleType, name: str, attribute: str) -> ast.expr | None:
+    """The first expression that a module's text assigns to an attribute."""
     path = Path(next(iter(package.__path__)), f"{name}.py")
     for node in ast.parse(path.read_text()).body if path.exists() else ():
-        if isinstance(node, ast.Assign) and any(
-            isinstance(one, ast.Name) and one.id == attribute for one in node.targets
-        ):
-            return ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and attribute in (getattr(target, "id", None) for target in node.targets):
+            return node.value
     return None
 
 
 def load(package: ModuleType, kind: str, name: str) -> ModuleType:
-    """The module of a package that goes by this name; InputError where there is none."""
+    """The module of a package by its name; InputError if there is none."""
     check(package, kind, name)
     return importlib.import_module(f"{package.__name__}.{name}")

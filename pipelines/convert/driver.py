@@ -28,8 +28,8 @@ from schemas.manifests import SEQUENCE, ImagesManifest, LabelsManifest, TableFil
 from schemas.settings import ConvertSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, products
-from storage.fetching import Patience
-from storage.formats.images import Wanted
+from storage.fetching import FetchPolicy
+from storage.formats.images import TargetFormat
 from storage.products import ShardFolder, ShardReport
 
 IMAGES_PER_SHARD = 8192
@@ -245,11 +245,11 @@ def _photo_job(settings: ConvertSettings, context: Context, source: PhotoSource,
         shards=settings.shards or photo_shard_count(found.counts, settings.max_side, found.least_shards),
     )
     signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
-    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed)
-    wanted = Wanted(settings.max_side, settings.quality, settings.max_pixels)
+    policy = FetchPolicy(settings.in_flight, settings.attempts, settings.timeout, signed)
+    wanted = TargetFormat(settings.max_side, settings.quality, settings.max_pixels)
 
     def transform(shards: ImageShards) -> beam.PTransform:
-        return ConvertPhotos(PhotoPlan(shards, source, patience, wanted))
+        return ConvertPhotos(PhotoPlan(shards, source, policy, wanted))
 
     records = sum(found.counts.values())
     size = min(PHOTO_BYTES, settings.max_side**2) if settings.max_side else PHOTO_BYTES

@@ -25,8 +25,8 @@ from schemas import tables
 from schemas.manifests import MULTILABEL
 from schemas.rejects import Problem, Reason
 from storage import fetching, hashing, tfrecord
-from storage.fetching import Missing, Patience
-from storage.formats.images import Photograph, Wanted, prepare
+from storage.fetching import FetchFailure, FetchPolicy
+from storage.formats.images import Photograph, TargetFormat, prepare
 from storage.parquet import to_ipc
 from storage.tfrecord import encode_example
 
@@ -134,8 +134,8 @@ class PhotoPlan:
 
     target: ImageShards
     source: PhotoSource
-    patience: Patience
-    wanted: Wanted
+    patience: FetchPolicy
+    wanted: TargetFormat
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ async def gather(photos: Sequence[Photo], plan: PhotoPlan) -> list[Photograph | 
     labelled = [photo.location for photo in photos if photo.labels is not None]
     fetched = iter(await fetching.fetch_each(labelled, plan.patience, lambda _, content: prepare(content, plan.wanted)))
     found = [_UNLABELLED if photo.labels is None else next(fetched) for photo in photos]
-    return [Problem(one.reason, one.detail) if isinstance(one, Missing) else one for one in found]
+    return [Problem(one.reason, one.detail) if isinstance(one, FetchFailure) else one for one in found]
 
 
 _UNLABELLED = Problem(Reason.LABEL_MISSING, "it is of no class that was asked for, or in no row of the table")

@@ -88,7 +88,7 @@ class PseudoLabels:
 
     def kept(self, rows: pa.Table) -> pa.Table:
         """The rows of the images that are drawn."""
-        drawn = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
+        drawn = hashing.is_in_pool(rows["image_id"].to_pylist(), self.share)
         return rows.filter(pa.array(drawn if self.pool else ~drawn))
 
 

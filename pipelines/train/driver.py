@@ -145,7 +145,9 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    settings = dataclasses.replace(settings, weights=products.weights_place(settings.weights))  # also those of a sweep
+    settings = dataclasses.replace(
+        settings, weights=products.resolve_weights(settings.weights)
+    )  # also those of a sweep
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 

@@ -18,7 +18,7 @@ from analysis.formatting import UNDEFINED
 from metrics import classification
 from schemas import layout
 from schemas.settings import ReportSettings
-from storage import comparisons, parquet, stores
+from storage import parquet, products, stores
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 from tests.support.pages import Outline, page_of
@@ -43,7 +43,7 @@ def gathered(root: str, dataset: str) -> tuple[Comparison, ...]:
 
 
 def manifests(root: str) -> list[dict[str, Any]]:
-    return [one for one in comparisons.find(root, "drawn").values() if one]
+    return [one for one in products.find_comparisons(root, "drawn").values() if one]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -30,10 +30,10 @@ from schemas.manifests import SEQUENCE
 from schemas.rejects import Problem, Reason, UnfitError
 from schemas.settings import ConvertSettings
 from storage import fetching, products, stores
-from storage.fetching import Missing, Patience
+from storage.fetching import FetchFailure, FetchPolicy
 from storage.formats import digit_struct
 from storage.formats.digit_struct import Entry
-from storage.formats.images import Wanted, prepare, resized
+from storage.formats.images import TargetFormat, prepare, resize
 
 BOXES = "digitStruct.mat"
 _log = logging.getLogger("concord")
@@ -52,8 +52,8 @@ def make(settings: ConvertSettings) -> "SvhnFull":
     if len(set(sets)) < len(sets):
         raise InputError(f"images are named after their folders, which must have different names: {', '.join(sets)}")
     height, width = settings.image_size
-    patience = Patience(settings.in_flight, settings.attempts, settings.timeout, signed=True)
-    wanted = Wanted(max_pixels=settings.max_pixels)
+    patience = FetchPolicy(settings.in_flight, settings.attempts, settings.timeout, signed=True)
+    wanted = TargetFormat(max_pixels=settings.max_pixels)
     return SvhnFull(lists, settings.split, (height, width), settings.margin, wanted, patience)
 
 
@@ -83,8 +83,8 @@ class SvhnFull:
     split: str
     size: tuple[int, int]
     margin: float
-    wanted: Wanted
-    patience: Patience
+    wanted: TargetFormat
+    patience: FetchPolicy
     _kept: shared.Shared = field(default_factory=shared.Shared, compare=False, repr=False)
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class SvhnFull:
         locations = [stores.join(folder, entries[row].name) for row in rows]
         found = fetching.read_each(locations, self.patience, work)
         for row, one in zip(rows, found, strict=True):
-            if isinstance(one, Missing):
+            if isinstance(one, FetchFailure):
                 problems[row] = (one.reason, one.detail)
 
     def _has_pictures(self, path: str) -> bool:
@@ -197,7 +197,7 @@ class _Lists:
             return self._found[path]
 
 
-def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wanted: Wanted) -> Pixels:
+def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wanted: TargetFormat) -> Pixels:
     """The part of a picture that holds the digits, RGB, scaled to (height, width, 3); proportions are not kept.
 
     Raises:
@@ -211,7 +211,7 @@ def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wan
         raise UnfitError(Reason.IMAGE_UNDECODABLE, "OpenCV cannot decode it")
     height, width = whole.shape[:2]
     top, bottom, left, right = entry.rectangle(height, width, margin)
-    return resized(whole[top:bottom, left:right], size)
+    return resize(whole[top:bottom, left:right], size)
 
 
 def _number(entry: Entry) -> str:

@@ -16,7 +16,7 @@ from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.settings import AgreeSettings
 from schemas.stage import Context
-from storage import comparisons, hashing, parquet, products, stores
+from storage import hashing, parquet, products, stores
 from storage.products import ShardFolder, ShardReport
 from tests.support.stages import agree
 
@@ -133,12 +133,12 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
         pd.testing.assert_frame_equal(table(alone, name), table(root, name))
     assert bare.counts == whole.counts and bare.counts["unpaired"]
     assert not list(pairs_folder(alone).glob("*.parquet"))
-    assert comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
+    assert products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
     assert not compare(alone, pairs="none")[0].made
     assert not compare(root, pairs="none")[0].made, "pairs are more than was asked for"
     assert compare(alone, pairs="all")[0].made
     assert len(list(pairs_folder(alone).glob("*.parquet"))) == SHARDS
-    assert len(comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
+    assert len(products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
 
 
 def test_every_label_has_a_row_of_its_own(root: str) -> None:

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+from pipelines.preflight import paces, places, sizes
 
 from concord import cli
-from pipelines.preflight import paces, places, sizes
 from schemas import layout, tables
-from storage import json_files, parquet
+from storage import parquet, small_files
 from tests.support import plans
 
 CONVERT = 'dataset = "drawn"\n[convert]\nsource = "svhn_h5"\nshards = 8\ninput = "{input}"\n'
@@ -232,8 +232,8 @@ def test_past_runs_are_gone_by_where_the_root_has_any(sample_h5: str, tmp_path: 
         "configuration": {"convert": {"source": "svhn_h5", "input": []}, "beam_flags": ["--direct_num_workers=2"]},
         "stages": [{**result, "counts": {"in": 100, "out": 100, "rejected": {}}}],
     }
-    json_files.write(layout.run_manifest(root, "20260101T000000Z-0000"), run)
-    json_files.write(layout.run_manifest(root, "20260102T000000Z-0000"), {"stages": "damaged"})
+    small_files.write_json(layout.run_manifest(root, "20260101T000000Z-0000"), run)
+    small_files.write_json(layout.run_manifest(root, "20260102T000000Z-0000"), {"stages": "damaged"})
     found = plans.plan([run_file], root, "--direct_num_workers=4")
     step = plans.steps(found)["convert", "drawn"]
     assert step["basis"] == "past runs"

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from pipelines.preflight import paces, sizes
+
 from pipelines.train.driver import HEADS_A_PROCESS
 from schemas import plugins
 from tests.support import plans
