@@ -14,7 +14,7 @@ from deploy.tools import ClusterError, MissingToolError
 PRISM_HOME = flink.PROJECT / ".prism"
 
 
-def build_if_possible(runner: str, build: Callable[[Path], Path], home: Path) -> bool:
+def prepare(runner: str, build: Callable[[Path], Path], home: Path) -> bool:
     """Whether a runner could be built; a missing tool is reported, and is no failure."""
     try:
         build(home)
@@ -32,8 +32,8 @@ def main() -> None:
         if parser.parse_args().runners == "prism":
             print(f"Prism is {tools.build_prism(PRISM_HOME)}; now run\n  make run-pipeline RUNNER=PrismRunner")
         else:
-            build_if_possible("Flink", tools.install_jars, flink.HOME)
-            build_if_possible("Prism", tools.build_prism, PRISM_HOME)
+            prepare("Flink", tools.install_jars, flink.HOME)
+            prepare("Prism", tools.build_prism, PRISM_HOME)
     except ClusterError as error:
         sys.exit(f"prepare: {error}")
 

@@ -106,7 +106,7 @@ def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, st
 def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -> Checkpoint:
     """Fit each stage after the other; the best epoch's weights stay in the network."""
     settings, state = job.settings, Checkpoint()
-    augment = dict(settings.augment or {})
+    augment = dict(settings.augment)
     for phase, stage in enumerate(stages):
         if phase:
             transfer.unfreeze(stage.model, settings.fine_tune_from)

@@ -40,7 +40,7 @@ from samples import Estimate
 from samples.scenes.annotators import Anomalies, confirmed_labels, encode, propose_labels, verify_labels
 from samples.scenes.images import NAMES, Scene, paint_scene, plan_scene
 from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 HEADER = ("ImageID", "Source", "LabelName", "Confidence")

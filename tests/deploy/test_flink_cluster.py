@@ -160,6 +160,6 @@ def test_what_cannot_be_prepared_is_said_and_no_failure(tmp_path: Path, capsys: 
     def absent(home: Path) -> Path:
         raise MissingToolError("Flink needs Java: install it")
 
-    assert not prepare.build_if_possible("Flink", absent, tmp_path)
+    assert not prepare.prepare("Flink", absent, tmp_path)
     assert capsys.readouterr().out == "SKIPPED: no tests on Flink: Flink needs Java: install it\n"
-    assert prepare.build_if_possible("Flink", lambda home: home, tmp_path)
+    assert prepare.prepare("Flink", lambda home: home, tmp_path)

@@ -328,16 +328,16 @@ def test_a_real_s3_server_tells_public_from_private(s3_place: str) -> None:
 # --- How many at once ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scheme", "in_flight"), [("http", 1), ("s3", 7)])
-def test_never_more_at_once_than_asked_for(files: Path, scheme: str, in_flight: int) -> None:
+@pytest.mark.parametrize(("scheme", "max_concurrency"), [("http", 1), ("s3", 7)])
+def test_never_more_at_once_than_asked_for(files: Path, scheme: str, max_concurrency: int) -> None:
     faults = listed({f"{n:02d}.jpg": [Fault.BUSY, Fault.RESET] for n in range(0, 40, 3)})
     with served(files, faults, delay=0.003) as server:
         found = fetched(
-            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], FetchPolicy(in_flight, max_attempts=3)
+            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], FetchPolicy(max_concurrency, max_attempts=3)
         )
     assert found == [BODY + bytes([n]) for n in range(40)]
     assert sum(server.requests.values()) == 40 + 2 * 14
-    assert in_flight / 2 < server.most <= in_flight  # a loaded machine may not reach it
+    assert max_concurrency / 2 < server.most <= max_concurrency  # a loaded machine may not reach it
 
 
 def test_many_requests_run_at_once(files: Path) -> None:

@@ -15,7 +15,7 @@ from models.inputs import decode_image
 from models.networks import logistic
 from models.tensorflow_setup import keras
 from schemas import layout
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, products, small_files
 from storage.products import ImageSet
