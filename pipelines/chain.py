@@ -19,7 +19,7 @@ from schemas import layout, run_files
 from schemas.errors import ConcordError, InputError
 from schemas.run_files import Chain
 from schemas.stage import Context, Plan, Product, Stage, StageResult, State
-from storage import json_files, products, stores
+from storage import products, small_files, stores
 
 _log = logging.getLogger("concord")
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
@@ -66,7 +66,7 @@ class Run:
             "inputs": [{"path": path, **products.input_identity(path)} for path in self._inputs()],
             "stages": [dataclasses.asdict(result) for result in self.results],
         }
-        json_files.write(self.manifest, content)
+        small_files.write_json(self.manifest, content)
 
     def _inputs(self) -> Iterator[str]:
         """The files that the settings name, as far as they are there."""

@@ -150,7 +150,7 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    settings = settings.changed(weights=products.weights_place(settings.weights))  # also those of a sweep
+    settings = settings.changed(weights=products.resolve_weights(settings.weights))  # also those of a sweep
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 

@@ -20,7 +20,7 @@ from metrics import classification
 from schemas import layout
 from schemas.manifests import PairsManifest
 from schemas.settings.report import ReportSettings
-from storage import comparisons, parquet, stores
+from storage import parquet, products, stores
 from tests.support.comparisons import MACHINES
 from tests.support.pages import Outline, find_comparisons, page_of
 from tests.support.small_root import DATASET, SmallRoot
@@ -29,7 +29,7 @@ DRAWN = ReportSettings(dataset="drawn")
 
 
 def manifests(root: str) -> list[PairsManifest]:
-    return [one for one in comparisons.find(root, "drawn").values() if one]
+    return [one for one in products.find_comparisons(root, "drawn").values() if one]
 
 
 @pytest.mark.parametrize("seed", range(5))

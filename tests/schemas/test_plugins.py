@@ -99,6 +99,6 @@ def test_a_good_name_is_returned(name: str) -> None:
 
 
 def test_every_reason_has_a_remedy() -> None:
-    assert set(rejects.REMEDIES) == set(rejects.Reason)
-    assert len(set(rejects.REMEDIES.values())) == len(rejects.Reason)
+    assert set(rejects.REJECT_HINTS) == set(rejects.Reason)
+    assert len(set(rejects.REJECT_HINTS.values())) == len(rejects.Reason)
     assert [reason.value for reason in rejects.Reason] == [reason.name.lower() for reason in rejects.Reason]

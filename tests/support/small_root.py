@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from schemas import layout, tables
 from schemas.manifests import LabelsManifest
-from storage import json_files, model_cards, parquet, products, stores, tfrecord
+from storage import small_files, model_cards, parquet, products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
@@ -218,7 +218,7 @@ def _write_model(root: str, name: str) -> None:
 def change_manifest(folder: str, **facts: Any) -> None:
     """Change some facts of a product's manifest."""
     path = stores.join(folder, products.MANIFEST)
-    json_files.write(path, {**json.loads(stores.read_bytes(path)), **facts})
+    small_files.write(path, {**json.loads(stores.read_bytes(path)), **facts})
 
 
 def rank_disagreements(rows: list[Row]) -> list[Row]:
