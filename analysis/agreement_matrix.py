@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.all_together import methods
 from analysis.compared import Comparison, Judged
 from analysis.formatting import count, decimal, interval, percent
-from metrics import classification
+from metrics.measures import chance_corrected
+from schemas.tables import ALL
 
 _NAMES = {
-    "observed": "same label",
+    "observed_agreement": "same label",
     "accuracy_a": "accuracy",
-    "kappa": "Cohen's kappa",
-    "ac1": "AC1",
-    "alpha": "alpha",
+    "cohen_kappa": "Cohen's kappa",
+    "gwet_ac1": "AC1",
+    "krippendorff_alpha": "alpha",
     "fleiss_kappa": "Fleiss' kappa",
 }
 Ends = tuple[float | None, float | None, float | None]  # a figure, and where its interval begins and ends
@@ -74,16 +74,16 @@ def of_comparisons(comparisons: Sequence[Comparison], judged: Judged) -> list[Ma
     for (split, annotator), (truth, counts) in judged.items():
         key = frozenset((truth, annotator))
         if truth != annotator and key not in found.setdefault(split, {}):
-            found[split][key] = with_truth(comparisons, split, annotator, classification.kappa(counts))
+            kappa = chance_corrected.kappa_of_counts(counts)
+            found[split][key] = with_truth(comparisons, split, annotator, (kappa.value, kappa.low, kappa.high))
             names[split][truth] = None
     return [_matrix(split, tuple(shown), found.get(split, {})) for split, shown in names.items() if len(shown) > 2]
 
 
 def _two(entry: Comparison) -> Agreed:
     figures = entry.summary
-    n = figures["n"] if figures.get("n_decisions") is None else figures["n_decisions"]
-    observed, kappa = ((figures[name], *_ends(figures, name)) for name in ("observed", "kappa"))
-    return Agreed(n, observed, kappa)
+    observed, kappa = ((figures[name], *_ends(figures, name)) for name in ("observed_agreement", "cohen_kappa"))
+    return Agreed(figures["n_compared"], observed, kappa)
 
 
 def with_truth(comparisons: Sequence[Comparison], split: str, annotator: str, kappa: Ends) -> Agreed:
@@ -92,11 +92,11 @@ def with_truth(comparisons: Sequence[Comparison], split: str, annotator: str, ka
         (entry.summary, side)
         for entry in comparisons
         for side, name in (("a", entry.pair.a), ("b", entry.pair.b))
-        if (entry.pair.split, name) == (split, annotator) and entry.summary["n_truth"]
+        if (entry.pair.split, name) == (split, annotator) and entry.summary["n_reference"]
     ]
-    figures, side = max(sides, key=lambda one: one[0]["n_truth"])
+    figures, side = max(sides, key=lambda one: one[0]["n_reference"])
     name = f"accuracy_{side}"
-    return Agreed(figures["n_truth"], (figures[name], *_ends(figures, name)), kappa)
+    return Agreed(figures["n_reference"], (figures[name], *_ends(figures, name)), kappa)
 
 
 def _ends(figures: Mapping[str, float | None], name: str) -> tuple[float | None, float | None]:
@@ -110,8 +110,11 @@ def _matrix(split: str, names: tuple[str, ...], found: Mapping[frozenset[str], A
 
 def methods_of_two(comparisons: Sequence[Comparison]) -> str:
     """How the intervals of two annotators' figures were made, in words; empty where no table says so."""
-    known = methods(comparisons[0].pair.table("summary").schema) if comparisons else {}  # one is made as the other
-    return said({name: known[name] for name in ("observed", "accuracy_a", "kappa", "ac1") if name in known})
+    rows = [row for entry in comparisons for row in entry.pair.measures(ALL)]
+    known = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    return said(
+        {name: known[name] for name in ("observed_agreement", "accuracy_a", "cohen_kappa", "gwet_ac1") if name in known}
+    )
 
 
 def said(known: Mapping[str, str]) -> str:

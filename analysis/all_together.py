@@ -1,18 +1,15 @@
-"""All annotators of a split together: how far they agree, as the table `annotators` tells, and how that is known."""
+"""All annotators of a split together: how far they agree, as the table `measures` holds it."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from schemas import layout
+from schemas.tables import ALL
 from storage import parquet, stores
 
 Row = dict[str, Any]
-_METHOD = re.compile(r"of its 95 % interval \((.+)\)$")
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Together:
     """Three annotators and more of one split.
 
     Attributes:
-        figures: their row of the table, of all labels.
+        figures: the measures of all labels and the ends of their intervals, by name.
         methods: how the interval of each figure was made.
         fingerprint: of the label sets.
     """
@@ -30,16 +27,6 @@ class Together:
     figures: Row
     methods: Mapping[str, str]
     fingerprint: str
-
-
-def methods(schema: pa.Schema) -> dict[str, str]:
-    """How the 95 % interval of each figure of a table was made, as its columns say."""
-    found = {}
-    for field in schema:
-        said = _METHOD.search((field.metadata or {}).get(b"description", b"").decode())
-        if said and field.name.endswith("_low"):
-            found[field.name.removesuffix("_low")] = said[1]
-    return found
 
 
 def find(root: str, dataset: str, compared: Sequence[Mapping[str, Any]]) -> tuple[Together, ...]:
@@ -57,22 +44,31 @@ def find(root: str, dataset: str, compared: Sequence[Mapping[str, Any]]) -> tupl
     """
     pairs = {(one["split"], frozenset((one["a"], one["b"]))): one.get("labels", {}) for one in compared}
     found: dict[str, Together] = {}
-    folder = stores.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
+    folder = stores.parent(layout.agreement_table(root, "measures", dataset, (), ""))
     for file in sorted(stores.list_files(folder)):
         if file.startswith(f"{dataset}-") and file.endswith(".parquet"):
-            one, labels = _read(stores.join(folder, file))
+            path = stores.join(folder, file)
+            fingerprint, report = parquet.read_tags(path)
+            labels = json.loads(report or "{}")
+            if fingerprint and not labels:  # those of two annotators
+                continue
+            one = _read(path, fingerprint)
             most = found.get(one.split)
-            if _current(one, labels, pairs) and (most is None or len(most.annotators) < len(one.annotators)):
+            if _current(one, labels, pairs) and (
+                most is None or len(most.annotators) < len(one.annotators)
+            ):
                 found[one.split] = one
     return tuple(found.values())
 
 
-def _read(path: str) -> tuple[Together, dict[str, str]]:
-    """A table, and the fingerprint of each label set that it was made from, where it tells."""
-    table, (fingerprint, report) = parquet.read(path), parquet.read_tags(path)
-    row = next(row for row in table.to_pylist() if row["scope"] == "all")
-    names = tuple(row["annotators"].split(","))
-    return Together(row["split"], names, row, methods(table.schema), fingerprint), json.loads(report or "{}")
+def _read(path: str, fingerprint: str) -> Together:
+    """The measures of a table that are of all labels."""
+    rows = [row for row in parquet.read(path).to_pylist() if row["scope"] == ALL]
+    figures = {row["measure"]: row["value"] for row in rows}
+    for end in ("low", "high"):
+        figures |= {f"{row['measure']}_{end}": row[end] for row in rows}
+    methods = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    return Together(rows[0]["split"], tuple(rows[0]["annotator_a"].split(",")), figures, methods, fingerprint)
 
 
 def _current(

@@ -22,8 +22,8 @@ class Comparison:
 
 def right_where_agreed(found: Digest) -> tuple[int, int]:
     """Of the images on which both agree and whose truth is known: how many are right, and how many there are."""
-    agreed = [cell for cell in found.cells if cell["label_a"] == cell["label_b"] and cell["truth"] is not None]
-    right = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["truth"])
+    agreed = [cell for cell in found.cells if cell["label_a"] == cell["label_b"] and cell["reference"] is not None]
+    right = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["reference"])
     return right, sum(cell["n"] for cell in agreed)
 
 
@@ -37,7 +37,7 @@ def judged(comparisons: Iterable[Comparison]) -> Judged:
         if entry.pair.several:
             continue
         for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
-            counts = classification.against_truth(entry.digest.cells, side)
+            counts = classification.against_reference(entry.digest.cells, side)
             key = entry.pair.split, annotator
             if counts and (key not in best or counts.total() > best[key][1].total()):
                 best[key] = entry.pair.truth, counts

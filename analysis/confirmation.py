@@ -41,7 +41,7 @@ class Confirmation:
     @cached_property
     def labels(self) -> pa.Table:
         """Counts and precision of the machine, of every scope."""
-        return self._table("labels")
+        return self._table("machine_precision")
 
     @property
     def overall(self) -> Row:
@@ -63,7 +63,7 @@ class Confirmation:
 
     def sources(self) -> list[Row]:
         """What each source of people's verdicts says."""
-        rows: list[Row] = self._table("sources").to_pylist()
+        rows: list[Row] = self._table("verdict_sources").to_pylist()
         return rows
 
     def rejects(self, side: str) -> pa.Table:

@@ -5,11 +5,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from analysis.formatting import decimal, percent
+from analysis.formatting import decimal, percent, threshold
 from analysis.plots import FAINT, FIRST, INK, SECOND, Tooltips, legend, plot
 from analysis.tables import Pair
 from schemas import layout, tables
-from schemas.tables import AGREE_AND_SURE, ONE
+from schemas.tables import AGREE_AND_CONFIDENT, ONE
 from storage import parquet, stores
 
 TARGET = 0.98
@@ -26,7 +26,9 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
         target: the accuracy asked for.
     """
     machines = [pair for pair in pairs if pair.truth not in (pair.a, pair.b)]
-    rows = [row for one in machines for row in read(one) if row["rule"] == AGREE_AND_SURE and row["target"] == target]
+    rows = [
+        row for one in machines for row in read(one) if row["rule"] == AGREE_AND_CONFIDENT and row["target"] == target
+    ]
     if not rows:
         return []
     found = [row for row in rows if row["threshold"] is not None and row["n"]]
@@ -36,15 +38,16 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
     right = "how right is not known"
     if row["accuracy"] is not None:
         right = f"accuracy {decimal(row['accuracy'])} ({decimal(row['accuracy_low'])}-{decimal(row['accuracy_high'])})"
-    two, sure = f"{row['a']} and {row['b']}", f"{row['confidence']} confidence {row['threshold']:.4g} or more"
+    two = f"{row['annotator_a']} and {row['annotator_b']}"
+    sure = f"{row['confidence']} confidence {threshold(row['threshold'])} or more"
     return [
-        f"{percent(row['share'])} of the {row['split']} images need no person: {two} agree there, and both are "
-        f"sure ({sure}, chosen on {row['chosen_on']}); {right}"
+        f"{percent(row['coverage'])} of the {row['split']} images need no person: {two} agree there, and both are "
+        f"sure ({sure}, chosen on {row['threshold_split']}); {right}"
     ]
 
 
 def _taken_off(row: Row) -> tuple[float, float]:
-    return row["share"] or 0.0, row["accuracy"] or 0.0
+    return row["coverage"] or 0.0, row["accuracy"] or 0.0
 
 
 def read(pair: Pair) -> list[Row]:
@@ -61,7 +64,7 @@ def best(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
     found: dict[str, tuple[tuple[float, float], Pair, str]] = {}
     for pair in pairs:
         for row in read(pair) if pair.truth not in (pair.a, pair.b) else []:  # people do not spare themselves
-            if row["rule"] == AGREE_AND_SURE and row["target"] == TARGET:
+            if row["rule"] == AGREE_AND_CONFIDENT and row["target"] == TARGET:
                 entry = (_taken_off(row), pair, row["confidence"])
                 if pair.split not in found or entry[0] > found[pair.split][0]:
                     found[pair.split] = entry
@@ -81,7 +84,7 @@ def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
                 "headline": headline([pair]),
                 "plot": _curve(pair, kind, ways),
                 "confidence": kind,
-                "chosen_on": chosen[0]["chosen_on"],
+                "chosen_on": chosen[0]["threshold_split"],
                 "rows": [{**row, "called": _called(row)} for row in chosen],
             }
         )
@@ -89,7 +92,8 @@ def of_pairs(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
 
 
 def _called(row: Row) -> str:
-    return f"{row['a']} alone" if row["rule"] == ONE else f"{row['a']} and {row['b']} agree and are sure"
+    a, b = row["annotator_a"], row["annotator_b"]
+    return f"{a} alone" if row["rule"] == ONE else f"{a} and {b} agree and are sure"
 
 
 def _rows(pair: Pair, table: str, names: Sequence[str]) -> list[Row]:
@@ -103,13 +107,15 @@ def _curve(pair: Pair, kind: str, ways: Sequence[Sequence[str]]) -> Markup:
     curves = []
     for way in ways:
         rows = [row for row in _rows(pair, "coverage_curve", way) if row["confidence"] == kind]
-        curves.append([row for row in rows if row["accuracy"] is not None and row["rule"] in (ONE, AGREE_AND_SURE)])
+        curves.append(
+            [row for row in rows if row["accuracy"] is not None and row["rule"] in (ONE, AGREE_AND_CONFIDENT)]
+        )
 
     def paint(figure: Any, tooltips: Tooltips) -> None:
         axes = figure.subplots()
         for (colour, line), rows in zip(_LINES, curves, strict=True):
             if rows:
-                shares, accuracies = ([row[name] for row in rows] for name in ("share", "accuracy"))
+                shares, accuracies = ([row[name] for row in rows] for name in ("coverage", "accuracy"))
                 axes.fill_between(
                     shares,
                     [row["accuracy_low"] for row in rows],

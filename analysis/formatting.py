@@ -1,5 +1,6 @@
 """Numbers as people read them."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,12 @@ def decimal(figure: float | None, digits: int = 3) -> str:
     return written if float(written) else written.removeprefix("-")
 
 
+def threshold(confidence: float) -> str:
+    """A threshold of confidence: four decimals, or as many as distinguish it from 1."""
+    distance = 1 - confidence
+    return f"{confidence:.{max(4, -math.floor(math.log10(distance)))}f}" if 0 < distance < 1 else f"{confidence:g}"
+
+
 def percent(share: float | None) -> str:
     """A share in percent, with one decimal; it reads 100.0 % or 0.0 % only where that is exact."""
     if share is None:
@@ -82,4 +89,5 @@ FILTERS = {
     "setting": setting,
     "several": several,
     "tenth": tenth,
+    "threshold": threshold,
 }

@@ -62,8 +62,8 @@ def _counts(comparisons: Sequence[Comparison]) -> tuple[str, Counts]:
                 best[name] = entry.summary["n"], found
         true = Counter[str]()
         for cell in entry.digest.cells:
-            if cell["truth"] is not None:
-                true[cell["truth"]] += cell["n"]
+            if cell["reference"] is not None:
+                true[cell["reference"]] += cell["n"]
         if true.total() > known.total():
             truth, known = entry.pair.truth, true
     first = {truth: known} if truth and truth not in best else {}

@@ -36,9 +36,14 @@ def _compared(facts: Facts) -> str:
     rows = []
     for entry in facts.comparisons:
         pair, figures = entry.pair, entry.summary
-        right = [decimal(figures[f"accuracy_{side}"]) for side in "ab" if figures["n_truth"]]
-        around = interval(figures.get("kappa_low"), figures.get("kappa_high"), 2)
-        agree = (percent(figures["observed"]), decimal(figures["kappa"], 2), around, decimal(figures.get("ac1"), 2))
+        right = [decimal(figures[f"accuracy_{side}"]) for side in "ab" if figures["n_reference"]]
+        around = interval(figures.get("cohen_kappa_low"), figures.get("cohen_kappa_high"), 2)
+        agree = (
+            percent(figures["observed_agreement"]),
+            decimal(figures["cohen_kappa"], 2),
+            around,
+            decimal(figures.get("gwet_ac1"), 2),
+        )
         rows.append((f"{pair.a}, {pair.b}", pair.split, count(figures["n"]), *agree, ", ".join(right)))
     return _table(names, rows)
 
@@ -47,7 +52,7 @@ def _accepted(row: Row) -> tuple[str, ...]:
     if row["threshold"] is None:
         return row["called"], str(row["target"]), percent(0.0), "", ""
     right = decimal(row["accuracy"]), interval(row["accuracy_low"], row["accuracy_high"])
-    return row["called"], str(row["target"]), percent(row["share"]), *right
+    return row["called"], str(row["target"]), percent(row["coverage"]), *right
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

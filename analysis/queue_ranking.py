@@ -215,7 +215,7 @@ def _rows(
         "label": answers.texts.take(question) if several else pa.nulls(len(chosen), pa.string()),
         "answers": pa.array(said, QUEUE.field("answers").type),
         "majority": pa.array([_majority(one) for one in said], pa.string()),
-        "truth": truth.take(pa.array(chosen)),
+        "reference": truth.take(pa.array(chosen)),
     }
     return pa.table(columns, schema=QUEUE)
 

@@ -173,25 +173,25 @@ def _headlines(pairs: Iterable[tables.Pair], confirmation: Confirmation | None) 
 
 
 def _headline(pair: tables.Pair, summary: Row) -> Iterable[str]:
-    n, known = summary["n"], summary["n_truth"]
+    n, known = summary["n"], summary["n_reference"]
     if not n:
         yield f"{pair.a} and {pair.b} have no {pair.split} image in common"
         return
-    several = summary.get("n_decisions") is not None  # of several labels an image, decisions are what is agreed on
-    of = f"{count(summary['n_decisions'])} decisions on {count(n)}" if several else count(n)
-    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed'])} of {of} {pair.split} images"
+    several = pair.several  # then decisions are what is agreed on
+    of = f"{count(summary['n_compared'])} decisions on {count(n)}" if several else count(n)
+    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed_agreement'])} of {of} {pair.split} images"
     yield f"({_chance_corrected(summary)})" + (";" if known else "")
     if known:
         among = "" if several or known == n else f" on {count(known)} images"
         yield f"{'micro F1' if several else 'accuracy'} against {pair.truth}{among}:"
-        name = "f1" if several else "accuracy"
+        name = "micro_f1" if several else "accuracy"
         yield f"{pair.a} {decimal(summary[f'{name}_a'])}, {pair.b} {decimal(summary[f'{name}_b'])}"
 
 
 def _chance_corrected(summary: Row) -> str:
     """Cohen's kappa with its interval, and beside it AC1, for kappa misleads where one label is nearly all."""
-    kappa = "not defined" if summary["kappa"] is None else decimal(summary["kappa"], 2)
-    if summary.get("kappa_low") is not None:
-        kappa += f", 95 % interval {decimal(summary['kappa_low'], 2)}-{decimal(summary['kappa_high'], 2)}"
-    ac1 = summary.get("ac1")
+    kappa = "not defined" if summary["cohen_kappa"] is None else decimal(summary["cohen_kappa"], 2)
+    if summary.get("cohen_kappa_low") is not None:
+        kappa += f", 95 % interval {decimal(summary['cohen_kappa_low'], 2)}-{decimal(summary['cohen_kappa_high'], 2)}"
+    ac1 = summary.get("gwet_ac1")
     return f"Cohen's kappa {kappa}" + ("" if ac1 is None else f"; AC1 {decimal(ac1, 2)}")

@@ -136,7 +136,7 @@ def disagreements(facts: Facts) -> Data | None:
         images = [
             {
                 "image_id": row["image_id"],
-                "truth": row["truth"],
+                "truth": row["reference"],
                 "labels": tables.labels_of(pair, row),
                 "picture": facts.picture(pair.split, row["image_id"]),
             }
@@ -156,7 +156,7 @@ def where_they_looked(facts: Facts) -> Data | None:
         pair = entry.pair
         asked = {name: facts.looks[name, pair.split] for name in (pair.a, pair.b) if (name, pair.split) in facts.looks}
         rows = [row for row in entry.digest.disagreements if _all_know(asked, row["image_id"])]
-        images = [_looked_at(row["image_id"], tables.labels_of(pair, row), asked, row["truth"]) for row in rows]
+        images = [_looked_at(row["image_id"], tables.labels_of(pair, row), asked, row["reference"]) for row in rows]
         shown |= {(pair.split, row["image_id"]) for row in rows}
         if images:
             entries.append({"pair": pair, "images": images})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from analysis.tables import Pair, Row
+from schemas.tables import CLASS
 
 
 def given_alone(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -23,12 +24,15 @@ def against_truth(pairs: Iterable[Pair]) -> list[dict[str, Any]]:
     for pair in pairs:
         if not pair.several:
             continue
-        found = [row for row in pair.table("summary").to_pylist() if row["scope"] == "class" and row["n_truth"]]
+        by_label: dict[str, Row] = {}
+        for row in pair.measures(CLASS):
+            by_label.setdefault(row["label"], {})[row["measure"]] = row["value"]
+        found = {label: figures for label, figures in by_label.items() if figures["n_reference"]}
         for side, annotator in (("a", pair.a), ("b", pair.b)):
-            names = ("precision", "recall", "f1")
-            rows = [
-                {"label": row["label"], "images": row["n_truth"], **{name: row[f"{name}_{side}"] for name in names}}
-                for row in found
+            rows: list[Row] = [
+                {"label": label, "images": int(figures["n_reference"])}
+                | {name: figures[f"{name}_{side}"] for name in ("precision", "recall", "f1")}
+                for label, figures in found.items()
             ]
             key, known = (pair.split, annotator), sum(row["images"] for row in rows)
             if rows and (key not in best or known > best[key]["known"]):

@@ -47,7 +47,11 @@ _PLACES = tuple(  # where the files of each stage lie, and what runs call its pr
             "{dataset}/{backbone}/{split}",
         ),
         (r"explanations/dataset=<dataset>/annotator=<name>/split=<split>/.*", "explain", "{dataset}/{name}/{split}"),
-        (r"agreement/pairs/dataset=<dataset>/a=<a>/b=<b>/split=<split>/.*", "agree", "{dataset}/{a}-{b}/{split}"),
+        (
+            r"agreement/pairs/dataset=<dataset>/annotator_a=<a>/annotator_b=<b>/split=<split>/.*",
+            "agree",
+            "{dataset}/{a}-{b}/{split}",
+        ),
         (r"agreement/queue/dataset=<dataset>/<split>.parquet", "queue", "{dataset}/{split}"),
         (r"agreement/generations/(?P<dataset>[^/-]+)-<study>.parquet", "generations", "{dataset}/{study}"),
         (

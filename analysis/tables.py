@@ -20,6 +20,7 @@ from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.manifests import IMPORT, MULTILABEL
 from schemas.settings import ReportSettings
+from schemas.tables import ALL
 from storage import comparisons, model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 
@@ -27,8 +28,8 @@ Row = dict[str, Any]
 
 _READERS = 8  # shards in memory at once, at most
 _AGREE_FIRST = "run concord agree first"
-_CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
-_SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
+_CELLS = "SELECT label_a, label_b, reference, count(*) AS n FROM shard GROUP BY ALL"
+_SUMMED = "SELECT label_a, label_b, reference, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
 _REASONS = (
     "SELECT reason, count(*) AS n, min(image_id) AS image_id, arg_min(source, image_id) AS source,"
     " arg_min(position, image_id) AS position, arg_min(detail, image_id) AS detail"
@@ -69,9 +70,14 @@ class Pair:
         return self.manifest.get("task") == MULTILABEL
 
     def summary(self) -> Row:
-        """Its figures over all labels, as the summary table holds them."""
-        rows: list[Row] = self.table("summary").to_pylist()
-        return next(row for row in rows if row["scope"] == "all")
+        """Its figures over all labels: the row of the summary, and the measures that the summary does not hold."""
+        row: Row = self.table("summary").to_pylist()[0]
+        return {one["measure"]: one["value"] for one in self.measures(ALL)} | row
+
+    def measures(self, scope: str) -> list[Row]:
+        """Its measures over all labels, or of each label, a row each."""
+        rows: list[Row] = self.table("measures").filter(pc.field("scope") == scope).to_pylist()
+        return rows
 
     def confusion(self) -> list[Row]:
         """How often a gave one label and b another: a row for each combination that occurs."""
@@ -149,7 +155,7 @@ class Digest:
     """What the rows of a comparison come to.
 
     Attributes:
-        cells: how often each combination of `label_a`, `label_b` and `truth` occurs (`n`), in that order.
+        cells: how often each combination of `label_a`, `label_b` and `reference` occurs (`n`), in that order.
         disagreements: the rows on which both were most confident of different labels, the surest first.
     """
 
@@ -282,7 +288,7 @@ def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
             for row in group_by_image(of_chosen) if pair.several else of_chosen:
                 image = found[row["image_id"]]
-                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
+                image["truth"] = row["reference"] if image["truth"] is None else image["truth"]
                 image["labels"] |= labels_of(pair, row)
         if len(found) == limit:
             break
@@ -389,7 +395,7 @@ def group_by_image(rows: Iterable[Row]) -> list[Row]:
     return [
         {
             "image_id": image_id,
-            "truth": _joined(found, "truth") if any(row["correct_a"] is not None for row in found) else None,
+            "reference": _joined(found, "reference") if any(row["correct_a"] is not None for row in found) else None,
             **{f"label_{side}": _joined(found, f"label_{side}") for side in "ab"},
             **{f"confidence_{side}": None for side in "ab"},
         }

@@ -22,7 +22,7 @@ _FATES: tuple[_Fate, ...] = (
     ("confirmed", "confirmed", SECOND),
     ("rejected", "rejected", FIRST),
     ("without_verdict", "nobody has looked", REST),
-    ("left_out", "left out", FAINT),
+    ("excluded", "left out", FAINT),
 )
 _WHISKER = {"fmt": "o", "color": SECOND, "ecolor": SECOND, "elinewidth": 1.4, "capsize": 2.5, "markersize": 4}
 
@@ -36,7 +36,7 @@ class Drawn(NamedTuple):
 
 def told(row: Row) -> str:
     """The counts and the precision of a row, exactly, in words."""
-    fates = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _FATES if row[key] or key != "left_out")
+    fates = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _FATES if row[key] or key != "excluded")
     return f"{several(row['machine_rows'], 'machine label')}: {fates}; {told_precision(row)}"
 
 

@@ -1,6 +1,6 @@
 """The verbs of the command line that read a root, write nothing there and run no Beam: `query`, `verify` and `status`.
 
-concord query "select a, b, split, kappa from summary" --root out
+concord query "select annotator_a, annotator_b, split, cohen_kappa from summary" --root out
 concord verify --root out
 concord status --root out
 """
@@ -64,15 +64,14 @@ def run(given: argparse.Namespace, rest: list[str]) -> None:
 
 def _query(given: argparse.Namespace) -> None:
     from analysis import query
-    from concord import docs
+    from storage.tables import TABLES
 
-    tables = docs.every_table()
     if given.tables:
-        query.tell_tables(tables, sys.stdout)
+        query.list_tables(TABLES, sys.stdout)
         return
     if not given.sql.strip():
         raise ConcordError('needs SQL, such as "select * from summary", or --tables')
-    written = query.run(given.root, given.sql, tables, sys.stdout, given.format, given.limit)
+    written = query.run(given.root, given.sql, TABLES, sys.stdout, given.format, given.limit)
     if written < 0:
         shown = f"only the first {-written} rows are shown: --limit N shows more, --limit 0 all"
         print(shown, file=sys.stderr)
@@ -80,9 +79,9 @@ def _query(given: argparse.Namespace) -> None:
 
 def _verify(given: argparse.Namespace) -> None:
     from analysis import verify
-    from concord import docs
+    from storage.tables import TABLES
 
-    outcome = verify.verify(given.root, docs.every_table(), given.dataset, given.quick)
+    outcome = verify.verify(given.root, TABLES, given.dataset, given.quick)
     for line in outcome.lines():
         print(line)
     if outcome.wrong:

@@ -27,7 +27,7 @@ from schemas.manifests import MULTILABEL
 from storage import stores
 
 PICTURES = "data"
-_TOLD = ("rank", "image_id", "split", "asked", "majority", "truth")  # an attribute may not be called label
+_TOLD = ("rank", "image_id", "split", "asked", "majority", "reference")  # an attribute may not be called label
 
 
 def write(queue: Queue) -> None:

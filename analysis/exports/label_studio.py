@@ -62,7 +62,7 @@ def _classes(queue: Queue) -> list[str]:
 
 def task(queue: Queue, row: Row) -> dict[str, Any]:
     """A row of the queue as a task."""
-    told = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "truth")}
+    told = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "reference")}
     question = {"label": row["label"], "question": queue.shown_name(row["label"])} if row["label"] is not None else {}
     name = queue.pictures[row["image_id"]]
     predictions = [_prediction(queue, row, one) for one in row["answers"]]

@@ -170,9 +170,10 @@ def of_confirmation(path: str, manifest: Manifest) -> Iterator[Claim]:
     yield Claim("confirm_joined", place, _shards(manifest["shards"]), **made, seals=seals)
     singles = {
         "confirm_read": layout.confirm_reading("", dataset),
-        "statistics": layout.statistics_table("", "labels", dataset),
-        "labels_per_image": layout.statistics_table("", "labels_per_image", dataset),
-        "verdict_sources": layout.statistics_table("", "sources", dataset),
+        **{
+            table: layout.statistics_table("", table, dataset)
+            for table in ("machine_precision", "labels_per_image", "verdict_sources")
+        },
     }
     for table, whole in singles.items():
         folder, _, name = whole.strip("/").rpartition("/")
@@ -189,7 +190,7 @@ _KINDS: tuple[tuple[str, Callable[[str, Manifest], Iterator[Claim]]], ...] = (
     (r"labels/dataset=[^/]+/annotator=[^/]+", of_dataset),
     (r"labels/dataset=[^/]+", of_confirmation),
     (r"labels/dataset=[^/]+/annotator=[^/]+/split=[^/]+", of_labels),
-    (r"agreement/pairs/dataset=[^/]+/a=[^/]+/b=[^/]+/split=[^/]+", of_pairs),
+    (r"agreement/pairs/dataset=[^/]+/annotator_a=[^/]+/annotator_b=[^/]+/split=[^/]+", of_pairs),
     (r"(features|explanations)/dataset=[^/]+/[^/]+/split=[^/]+", of_scores),
 )
 

@@ -13,7 +13,7 @@ from storage import model_cards, stores
 from storage.products import MANIFEST
 from storage.tables import Table
 
-_OF_CONFIRM = ("confirm_joined", "confirm_read", "statistics", "labels_per_image", "verdict_sources")
+_OF_CONFIRM = ("confirm_joined", "confirm_read", "machine_precision", "labels_per_image", "verdict_sources")
 _COMMANDS = {"pairs": "agree", "features": "features", "explanations": "explain", "index": "convert"}
 _PAGE = "index.html"
 

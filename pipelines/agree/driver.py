@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from metrics.agreement_tables import annotators_schema, summary_schema
+from metrics import measures
 from models import targets
 from pipelines import progress, runner
 from pipelines.agree.tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
@@ -105,7 +105,7 @@ def _fingerprint(
         chosen = {"tuned": by, "tuned_on": tuning.split, "targets": settings.targets}
     truth = [labels[settings.truth], settings.truth] if settings.truth else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
-    columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
+    columns = sorted(measures.descriptions())  # one measure more, and the tables are written anew
     return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
 
 

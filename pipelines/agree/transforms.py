@@ -1,4 +1,4 @@
-"""Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
+"""Compare label sets, shard by shard: the images annotators agree on, how much in all, and how confident they are.
 
     concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
 
@@ -15,12 +15,10 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from metrics import confidence_counts, measures, ratings
-from metrics import counts as label_counts
-from metrics import counts as multilabel
+from metrics import confidence_counts, ratings
 from metrics.confidence_counts import ConfidenceCounts
-from metrics.counts import LabelSets
-from metrics.pairing import AnnotatorView, pair_by_image, pair_labels, side_by_side
+from metrics.counts import LabelCounts, SequenceCounts, count_label_sets, count_labels
+from metrics.pairing import AnnotatorView, align_labels, pair_by_image, pair_labels
 from pipelines import runner
 from schemas import layout
 from schemas.manifests import MULTILABEL, SEQUENCE
@@ -140,19 +138,20 @@ class SplitShard:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What is known of some shards of two annotators: how they agree, how sure they are, and what went in and out."""
+    """The counts of some shards of two annotators: of labels, of confidences, and of what went in and out."""
 
     counts: Any
-    sure: ConfidenceCounts | None
+    confidence: ConfidenceCounts | None
     report: ShardReport
 
     @classmethod
     def merged(cls, parts: Iterable["Compared"]) -> "Compared":
         """The sum of counts."""
-        found = list(parts)
-        sure = [one.sure for one in found if one.sure is not None]
-        whole = ConfidenceCounts.merged(sure) if sure else None
-        return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
+        compared = list(parts)
+        confidences = [one.confidence for one in compared if one.confidence is not None]
+        confidence = ConfidenceCounts.merged(confidences) if confidences else None
+        counts = merged(one.counts for one in compared) if compared else LabelCounts.merged([])
+        return cls(counts, confidence, products.total([one.report for one in compared]))
 
 
 @dataclass(eq=False)
@@ -174,8 +173,8 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
 
 def merged(parts: Iterable[Any]) -> Any:
     """The sum of counts of one kind, as Beam combines them."""
-    found = list(parts)
-    return type(found[0]).merged(found) if found else None
+    parts = list(parts)
+    return type(parts[0]).merged(parts) if parts else None
 
 
 class _Shard:
@@ -202,14 +201,13 @@ class _Shard:
         """The pairs of two annotators, their counts, and how many images went in (that one has seen) and came out."""
         if self.plan.task == MULTILABEL:
             one, other = self.sighted[a], self.sighted[b]
-            found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
-            told = LabelSets(found.told, found.told_every, found.told_labels)
-            counts = multilabel.count_label_sets(found.rows, found.images, told)
-            return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
-        pairs = pair_by_image(self.rows[a], self.rows[b], self.truth)
-        cells = label_counts.count_labels(pairs)
-        whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
-        return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
+            pairs = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
+            counts = count_label_sets(pairs.rows, pairs.images, pairs.known)
+            return pairs.rows, counts, _report(len(one.seen), len(other.seen), pairs.images)
+        rows = pair_by_image(self.rows[a], self.rows[b], self.truth)
+        cells = count_labels(rows)
+        whole = SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
+        return rows, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, rows.num_rows)
 
 
 def _report(a: int, b: int, both: int) -> ShardReport:
@@ -226,12 +224,12 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
         if one.kept and source.shard not in one.done:
             one.pairs.write(source.shard, pairs, report)
         runner.count_records("agree", report, "unpaired")
-        sure = confidence_counts.count_confidence(pairs, plan.truth is not None and plan.task != MULTILABEL)
-        yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
+        confidence = confidence_counts.count_confidence(pairs, plan.truth is not None and plan.task != MULTILABEL)
+        yield (plan.split, (one.a, one.b)), Compared(counts, confidence, report)
     for group in plan.groups:
         rows = {name: labels.rows[name] for name in group.names}
         if len(rows) > 1:
-            yield (plan.split, group.names), ratings.count_ratings(side_by_side(rows))
+            yield (plan.split, group.names), ratings.count_ratings(align_labels(rows))
         else:
             yield (
                 (plan.split, group.names),

@@ -28,7 +28,7 @@ COLUMNS = ("ImageID", "LabelName", "Confidence")
 SOURCE = "Source"
 ROW_BYTES = 36  # of Open Images' shortest rows
 ROWS_PER_SHARD = 1 << 20
-_STATISTICS = {"statistics": "labels", "labels_per_image": "labels_per_image", "verdict_sources": "sources"}
+_STATISTICS = ("machine_precision", "labels_per_image", "verdict_sources")
 
 
 def confirm(settings: ConfirmSettings, context: Context) -> StageResult:
@@ -163,9 +163,9 @@ def _declare(plan: ConfirmPlan, settings: ConfirmSettings, names: dict[str, str]
     rejects = [plan.rejects(side) for side in (MACHINE, HUMAN)]
     check_rejects("confirm", rejects, {"in": whole["in"], "rejected": whole["malformed"]}, settings.max_reject_fraction)
     for table, rows in (
-        ("labels", statistics.label_table(counts, plan.dataset, names)),
+        ("machine_precision", statistics.label_table(counts, plan.dataset, names)),
         ("labels_per_image", statistics.per_image_table(counts, plan.dataset)),
-        ("sources", statistics.source_table(counts, plan.dataset)),
+        ("verdict_sources", statistics.source_table(counts, plan.dataset)),
     ):
         path = layout.statistics_table(plan.root, table, plan.dataset)
         stores.remove_partial_file(path)
@@ -206,7 +206,7 @@ def _write_manifests(
 
 def _seals(plan: ConfirmPlan) -> dict[str, dict[str, str]]:
     """Of all tables that have no manifest of their own."""
-    paths = {name: layout.statistics_table(plan.root, folder, plan.dataset) for name, folder in _STATISTICS.items()}
+    paths = {name: layout.statistics_table(plan.root, name, plan.dataset) for name in _STATISTICS}
     paths["confirm_read"] = layout.confirm_reading(plan.root, plan.dataset)
     found = {name: parquet.footer_hashes([path]) for name, path in paths.items()}
     rejects = {f"rejects_confirm/{side}": plan.rejects(side).seals() for side in (MACHINE, HUMAN)}

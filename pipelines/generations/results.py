@@ -17,8 +17,17 @@ from storage import products
 
 Row = dict[str, Any]
 _KEYS = ("kind", "generation", "cut")
-_COUNTS = ("taught", "by_people", "by_people_share", "spared", "validation", "taught_known", "taught_right", "n")
-_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "lost": (-1.0, 1.0)}  # and where they can lie
+_COUNTS = (
+    "taught",
+    "n_human_labels",
+    "human_label_share",
+    "labels_saved",
+    "validation",
+    "taught_known",
+    "taught_right",
+    "n",
+)
+_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # and where they can lie
 
 
 def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) -> pa.Table:
@@ -67,8 +76,8 @@ def _taught(settings: GenerationsSettings, root: str, heir: Student) -> Row:
     )
     images = products.image_set(root, settings.dataset, settings.version).images_in(settings.split)
     people = taught if heir.is_taught_by_people else 0
-    row: Row = {"taught": taught, "by_people": people, "by_people_share": people / images, "spared": taught - people}
-    row["validation"] = validation
+    row: Row = {"taught": taught, "n_human_labels": people, "human_label_share": people / images}
+    row |= {"labels_saved": taught - people, "validation": validation}
     if not heir.is_taught_by_people:
         place = (root, settings.dataset, heir.label_set, settings.labels, settings.split)
         known = read_paired(*place, least)

@@ -22,7 +22,7 @@ def row(
 ) -> dict[str, Any]:
     line = "" if cut is None else f"_c{round(100 * cut):02d}"
     named = {"generation": f"x_g{generation}{line}_s{seed}"}.get(kind, f"x_all_s{seed}")
-    known = {"taught": 120.0, "by_people": 0.0, "accuracy": accuracy, "accuracy_low": 0.3, "accuracy_high": 0.9}
+    known = {"taught": 120.0, "n_human_labels": 0.0, "accuracy": accuracy, "accuracy_low": 0.3, "accuracy_high": 0.9}
     found = dict.fromkeys(GENERATIONS.names) | {
         "dataset": DATASET,
         "name": "x",
