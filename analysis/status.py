@@ -2,69 +2,31 @@
 
     concord status --root out
 
-What is whole is told by manifests, what was begun by the shards that are there, and when and how long by the runs'
-manifests. A root may be written to meanwhile: what disappears while it is looked at counts as not there.
+Manifests state what is complete, the shards that are there what was begun, and the runs' manifests when and how long. A
+root may be written to meanwhile: what disappears while it is looked at counts as not there.
 """
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.verify.claims import maker
-from analysis.verify.leftovers import labeller
+from analysis.verify.inventory import is_lone, stage_of_file
+from schemas import layout
 from schemas.errors import StorageError
 from schemas.layout import CONFIRMED
-from storage import json_files, model_cards, stores
-from storage.products import MANIFEST
+from storage import json_files, model_cards, products, stores
+from storage.products import MANIFEST, AnyManifest
 from storage.stores import FileStat
 
 DONE, BEGUN = "done", "begun"
-_STAGES = (
-    *("confirm", "convert", "import", "teach", "features", "train", "label", "agree", "explain"),
-    *("generations", "label_errors", "queue", "report"),
-)
 _LISTINGS = 3  # tries to list a root that others write to
 _READERS = 16  # manifests read at once
 _SHOWN_RUNS = 5
-_SHARD = re.compile(r"part-\d{5}-of-(\d{5})\.parquet")
-_PLACES = tuple(  # where the files of each stage lie, and what runs call its product
-    (re.compile(re.sub(r"(?<!P)<(\w+)>", r"(?P<\1>[^/]+)", shape)), stage, product)
-    for shape, stage, product in (
-        (r"images/<dataset>/[^/]+/[^/]+", "convert", "{dataset}"),
-        (r"index/dataset=<dataset>/.*", "convert", "{dataset}"),
-        (r"statistics/joined/dataset=<dataset>/.*", "confirm", "{dataset}"),
-        (r"labels/dataset=<dataset>/_concord.json", "confirm", "{dataset}"),
-        (r"labels/dataset=<dataset>/annotator=[^/]+/_concord.json", "convert", "{dataset}"),
-        (r"labels/dataset=<dataset>/annotator=<annotator>/split=<split>/.*", "label", "{dataset}/{annotator}/{split}"),
-        (
-            r"features/dataset=<dataset>/backbone=<backbone>/split=<split>/.*",
-            "features",
-            "{dataset}/{backbone}/{split}",
-        ),
-        (r"explanations/dataset=<dataset>/annotator=<name>/split=<split>/.*", "explain", "{dataset}/{name}/{split}"),
-        (
-            r"agreement/pairs/dataset=<dataset>/annotator_a=<a>/annotator_b=<b>/split=<split>/.*",
-            "agree",
-            "{dataset}/{a}-{b}/{split}",
-        ),
-        (r"agreement/queue/dataset=<dataset>/<split>.parquet", "queue", "{dataset}/{split}"),
-        (r"agreement/generations/(?P<dataset>[^/-]+)-<study>.parquet", "generations", "{dataset}/{study}"),
-        (
-            r"agreement/label_errors/dataset=<dataset>/annotator=<name>/split=<split>/[^/]+",
-            "label_errors",
-            "{dataset}/{name}/{split}",
-        ),
-        (r"models/<dataset>/<model>/.*", "train", "{dataset}/{model}"),
-        (r"report/<dataset>/[^/]+", "report", "{dataset}"),
-    )
-)
-_WHOLE_BY_ITSELF = ("queue", "generations", "label_errors")  # one file, that is there or not
-_MAKERS = {"concord generations": "teach"}  # what a run calls the stage, where it is no verb
+_WHOLE_DATASET = ("convert", "confirm")  # stages whose product is a dataset: its splits' label sets are parts of it
 
 
 @dataclass
@@ -101,8 +63,12 @@ class Status:
     runs: list[dict[str, Any]]
 
 
-def take(root: str) -> Status:
+def read_status(root: str, stages: Sequence[str]) -> Status:
     """Look at a root; one that is empty, or not there, has no products.
+
+    Args:
+        root: local, `gs://` or `s3://`.
+        stages: every stage, in the order in which they are listed.
 
     Raises:
         StorageError: it cannot be listed.
@@ -111,15 +77,22 @@ def take(root: str) -> Status:
     names = (MANIFEST, model_cards.CARD_FILE)
     paths = [path for path in files if path.rpartition("/")[2] in names or re.fullmatch(r"runs/[^/]+\.json", path)]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = dict(zip(paths, pool.map(lambda path: _find(stores.join(root, path)), paths), strict=True))
-    told = {path: content for path, content in found.items() if content is not None}
-    runs = [told[path] for path in sorted(told, reverse=True) if path.startswith("runs/")]
-    products = _products(files, told)
-    for one in products:
+        contents = dict(zip(paths, pool.map(lambda path: _find(stores.join(root, path)), paths), strict=True))
+    stated = {path: content for path, content in contents.items() if content is not None}
+    runs = [stated[path] for path in sorted(stated, reverse=True) if path.startswith("runs/")]
+    found = {(one.stage, one.product): one for one in _begun(root, files)}
+    found |= {(one.stage, one.product): one for one in _finished(files, stated)}
+    bare = {one.dataset for one in found.values() if one.stage in _WHOLE_DATASET and one.product == one.dataset}
+    listed = [
+        one
+        for one in found.values()
+        if one.stage not in _WHOLE_DATASET or one.product == one.dataset or one.dataset not in bare
+    ]
+    for one in listed:
         _add_run(one, runs)
-    order = {stage: place for place, stage in enumerate(_STAGES)}
-    products.sort(key=lambda one: (one.dataset, order[one.stage], one.product))
-    return Status(products, [_run(one) for one in runs])
+    order = {stage: place for place, stage in enumerate(stages)}
+    listed.sort(key=lambda one: (one.dataset, order.get(one.stage, len(order)), one.product))
+    return Status(listed, [_run(one) for one in runs])
 
 
 def _listed(root: str) -> dict[str, FileStat]:
@@ -138,69 +111,92 @@ def _find(path: str) -> dict[str, Any] | None:
         return None
 
 
-def _products(files: Mapping[str, FileStat], told: Mapping[str, dict[str, Any]]) -> list[Progress]:
-    """What there is, by what lies where."""
+def _finished(files: Mapping[str, FileStat], stated: Mapping[str, dict[str, Any]]) -> list[Progress]:
+    """The products that a manifest or a model card declares complete."""
+    found = []
+    for path, content in stated.items():
+        when = _moment(files[path].modified)
+        if path.endswith(model_cards.CARD_FILE) and path.count("/") == 3:
+            _, dataset, model, _ = path.split("/")
+            found.append(Progress(dataset, "train", f"{dataset}/{model}", DONE, when=when))
+        elif path.endswith(MANIFEST):
+            try:
+                manifest = products.parse_manifest(path, content, AnyManifest)
+            except StorageError:  # damaged, which concord verify names
+                continue
+            shards = len(manifest.tables[0].files) if manifest.tables else None
+            counts = _counts(manifest.counts)
+            dataset = manifest.product.partition("/")[0]
+            found.append(Progress(dataset, manifest.stage, manifest.product, DONE, shards, shards, counts, when=when))
+    return found
+
+
+def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
+    """What has no manifest: tables of one file, which are complete, and folders that a stage has still to complete."""
+    folders: dict[str, list[str]] = {}
+    for path in files:
+        if not path.rpartition("/")[2].startswith("."):
+            folders.setdefault(path.rpartition("/")[0], []).append(path)
     found: dict[tuple[str, str], Progress] = {}
-    latest: Counter[tuple[str, str]] = Counter()
-    shards: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for path, status in files.items():
-        named = None if path.rpartition("/")[2].startswith(".") else _named(path, files, told)
-        if named is None:
-            continue
-        key, one = named[1:], found.setdefault(named[1:], Progress(*named))
-        latest[key] = max(latest[key], status.modified)
-        folder, _, name = path.rpartition("/")
-        shard = _SHARD.fullmatch(name)
-        if shard and one.stage not in _WHOLE_BY_ITSELF:
-            count = shards.setdefault(key, {}).setdefault(folder, [0, int(shard[1])])
-            count[0] += 1
-        if one.stage in _WHOLE_BY_ITSELF or (_declares(path) and path in told):
-            one.state = DONE
-            one.counts = _counts(told[path].get("counts", {})) if path in told else {}
-    for key, one in found.items():
-        if key in shards:
-            one.shards_done, one.shards = (sum(count[place] for count in shards[key].values()) for place in range(2))
-        one.when = f"{datetime.fromtimestamp(latest[key] / 1e9, UTC):%Y-%m-%dT%H:%M:%S+00:00}"
+    for folder, paths in folders.items():
+        top, when = folder.partition("/")[0], _moment(max(files[path].modified for path in paths))
+        if top in ("images", "models") and folder.count("/") >= 2:
+            _, dataset, name, *_ = folder.split("/")
+            card = f"models/{dataset}/{name}/{model_cards.CARD_FILE}"
+            if top == "models" and card not in files:
+                key = ("train", f"{dataset}/{name}")
+                found.setdefault(key, Progress(dataset, *key, when=when))
+        elif is_lone(f"{folder}/"):
+            found |= {(one.stage, one.product): one for path in paths if (one := _lone(root, path, when))}
+        elif f"{folder}/{MANIFEST}" not in files and top not in ("rejects", "report", "runs"):
+            one = _unfinished(root, folder, paths, when)
+            if one:
+                found[one.stage, one.product] = one
     return list(found.values())
 
 
-def _named(path: str, files: Mapping[str, FileStat], told: Mapping[str, dict[str, Any]]) -> tuple[str, str, str] | None:
-    """Dataset, stage and product that a file is of; None where it is of none, or tells nothing of its progress."""
-    matches = ((place.fullmatch(path), stage, product) for place, stage, product in _PLACES)
-    match, stage, product = next((one for one in matches if one[0]), (None, "", ""))
-    if match is None:
+def _lone(root: str, path: str, when: str) -> Progress | None:
+    """A table of one file that is a product by itself; None where it belongs to a comparison."""
+    stage = stage_of_file(root, path) if path.endswith(".parquet") else ""
+    if stage in ("", "agree"):
         return None
-    dataset = match["dataset"]
-    if stage == "label":
-        manifest = told.get(f"{stores.parent(path)}/{MANIFEST}")
-        by = maker(match["annotator"], manifest) if manifest else f"concord {labeller(files, path)}"
-        stage = _MAKERS.get(by, by.removeprefix("concord "))
-        if stage in ("convert", "confirm"):  # whose own files tell more, unless these are all there is
-            return (dataset, stage, dataset) if _SHARD.search(path) and _is_bare(dataset, files) else None
-        product = "{dataset}/{annotator}" if stage == "teach" else product
-    return dataset, stage, product.format(**match.groupdict())
+    keys, name = _keys(path), path.rpartition("/")[2].removesuffix(".parquet")
+    dataset = keys[0] if keys else name.partition("-")[0]
+    rest = keys[1:] or [name if keys else name.partition("-")[2]]
+    return Progress(dataset, stage, "/".join([dataset, *rest]), DONE, when=when)
 
 
-def _is_bare(dataset: str, files: Mapping[str, FileStat]) -> bool:
-    """Whether a dataset consists of label sets alone."""
-    shown = (f"index/dataset={dataset}/", f"images/{dataset}/", f"statistics/joined/dataset={dataset}/")
-    return not any(path.startswith(shown) for path in files)
+def _unfinished(root: str, folder: str, paths: Sequence[str], when: str) -> Progress | None:
+    """A folder of shards without a manifest, named by the fingerprint that the shards carry."""
+    shards = [layout.shard_number(path.rpartition("/")[2]) for path in paths]
+    numbers = [shard for shard in shards if shard]
+    stage = stage_of_file(root, min(paths)) if numbers else ""
+    if not stage:
+        return None
+    keys = _keys(folder)
+    if stage == "agree" and len(keys) == 4:  # dataset, both annotators, split
+        keys = [keys[0], f"{keys[1]}-{keys[2]}", keys[3]]
+    product = keys[0] if stage in _WHOLE_DATASET else "/".join(keys)
+    return Progress(keys[0], stage, product, BEGUN, len(numbers), numbers[0][1], when=when)
 
 
-def _declares(path: str) -> bool:
-    """Whether a file declares a product whole: not that of a member of a model, nor of one split of a study."""
-    name = path.rpartition("/")[2]
-    return path.count("/") == 3 if name == model_cards.CARD_FILE else name == MANIFEST
+def _keys(path: str) -> list[str]:
+    """The values of the partition keys on a path."""
+    return [part.partition("=")[2] for part in path.split("/") if "=" in part]
+
+
+def _moment(modified: float) -> str:
+    return f"{datetime.fromtimestamp(modified / 1e9, UTC):%Y-%m-%dT%H:%M:%S+00:00}"
 
 
 def _counts(counts: Mapping[str, Any]) -> dict[str, int]:
     """In, out and rejected, of counts that have them."""
-    gone = next((counts[key] for key in ("rejected", "malformed", "unpaired", "left_out") if key in counts), None)
+    gone = next((counts[key] for key in ("rejected", "malformed", "unpaired") if key in counts), None)
     rejected = sum(gone.values()) if isinstance(gone, Mapping) else gone
     if "in" not in counts:
         return {}
-    told = {"in": counts.get("in"), "out": counts.get("out", counts.get(CONFIRMED)), "rejected": rejected}
-    return {key: value for key, value in told.items() if isinstance(value, int) and not isinstance(value, bool)}
+    stated = {"in": counts.get("in"), "out": counts.get("out", counts.get(CONFIRMED)), "rejected": rejected}
+    return {key: value for key, value in stated.items() if isinstance(value, int) and not isinstance(value, bool)}
 
 
 def _add_run(one: Progress, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -223,14 +219,16 @@ def as_json(found: Status) -> str:
 
 
 def as_text(found: Status, root: str) -> str:
-    """A line a product, and a line each of the last runs."""
+    """A line per product, and one per run of the last ones."""
     if not found.products and not found.runs:
         return f"there is nothing in {root} yet: run concord run, or concord convert, first"
     header = ("dataset", "stage", "product", "state", "shards", "in", "out", "rejected", "seconds", "written", "run")
     lines = _aligned([header, *(_cells(one) for one in found.products)])
     begun = sum(one.state == BEGUN for one in found.products)
     if begun:
-        lines.append(f"{begun} begun and not whole: the same command again goes on, keeping every shard that is there")
+        lines.append(
+            f"{begun} begun and not complete: the same command again goes on, keeping every shard that is there"
+        )
     if found.runs:
         last = [("run", "command", "status", "began", "seconds")]
         shown = [tuple(str(value) for value in run.values()) for run in found.runs[:_SHOWN_RUNS]]

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from benchmarks import common
-from pipelines.convert.driver import convert
 from pipelines.convert.encoding import encode_png
-from pipelines.runner import Context
+from schemas.stage import Context
+from tests.support.stages import convert
 
 
 def concord(count: int, folder: Path) -> dict[str, float]:

@@ -24,12 +24,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
 from samples import scenes
 from schemas import layout
-from schemas.settings import ConfirmSettings, DrawSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.draw import DrawSettings
+from schemas.stage import Context
 from storage import hashing
+from tests.support.stages import confirm
 
 PEER = "img2dataset>=1.47,<2"
 SIDE, QUALITY, SHARD = 256, 95, 512

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import FOLDER, PROCESSORS
-from pipelines.convert.driver import convert
-from pipelines.runner import Context
-from pipelines.train.driver import train
 from samples import house_numbers
-from schemas.settings import ConvertSettings
-from schemas.train_settings import TrainSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.train import TrainSettings
+from schemas.stage import Context
+from tests.support.stages import convert, train
 
 HEADS = 5
 WANTED = 1.3

@@ -16,9 +16,9 @@ import pyarrow as pa
 from benchmarks import common
 from pipelines import runner
 from pipelines.label.driver import Answers, label_table
-from pipelines.runner import Context
 from schemas import layout, tables
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context
 from storage import parquet, products
 from storage.products import ImageSet
 
@@ -48,7 +48,7 @@ def model_folder(images: ImageSet) -> str:
 
 def concord(images: ImageSet, folder: Path) -> None:
     """Concord's label on the DirectRunner, from the TFRecord shards to the declared label set."""
-    from pipelines.label.driver import label
+    from tests.support.stages import label
 
     settings = LabelSettings(dataset=images.dataset, models=(NETWORK,), splits=(common.SPLIT,), batch_size=BATCH)
     label(settings, Context(images.root, force=True))

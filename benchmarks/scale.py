@@ -18,10 +18,10 @@ from benchmarks import common
 from benchmarks.label import NETWORK, prepared
 from deploy import flink, processes, tools
 from deploy.flink import Cluster, Plan, Ports
-from pipelines.label.driver import label
-from pipelines.runner import Context
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context
 from storage.products import ImageSet
+from tests.support.stages import label
 
 WANTED = 1.7  # of two; the rest is start-up, which does not shrink
 

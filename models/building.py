@@ -17,7 +17,8 @@ from schemas import plugins
 from schemas.errors import InputError
 from schemas.layout import IMAGENET
 from schemas.manifests import MULTICLASS
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.train import TrainSettings
 from storage import stores
 from storage.products import ImageSet
 
@@ -44,7 +45,8 @@ def image_shape(settings: TrainSettings, images: ImageSet) -> Shape:
     """
     own: Shape | None = getattr(module_of(settings), "IMAGE_SHAPE", None)
     if settings.image_size:
-        return settings.image_size, settings.image_size, own[2] if own else images.manifest["image_shape"][2]
+        channels = own[2] if own else (images.manifest.image_shape or (None, None, 3))[2]
+        return settings.image_size, settings.image_size, channels or 3
     return own or images.image_shape
 
 

@@ -21,7 +21,7 @@ from models.inputs import Batches, LabelledShards
 from models.objectives import Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import npz, stores, tfrecord
 from storage.model_cards import CHECKPOINT_FILE
 
@@ -121,7 +121,7 @@ def optimizer(settings: TrainSettings, rate: float, steps: int, epochs: int) -> 
     """
     schedule = WarmedUp(rate, round(settings.warm_up * steps), steps * epochs, settings.schedule == "cosine")
     plain = settings.schedule == "constant" and not settings.warm_up
-    averaged = {"use_ema": True, "ema_momentum": settings.averaging} if settings.averaging else {}
+    averaged = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
     if not settings.weight_decay:
         return keras.optimizers.Adam(rate if plain else schedule, **averaged)
     made = keras.optimizers.AdamW(rate if plain else schedule, weight_decay=settings.weight_decay, **averaged)
@@ -228,7 +228,7 @@ def fit(
     watch = _begun(fitted, lesson, objective, settings, record)
     if not watch.ended():
         held = lesson.validation if len(lesson.validation) else None
-        averaged = [keras.callbacks.SwapEMAWeights()] if settings.averaging else []
+        averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
         first = watch.epochs_done()
         fitted.fit(
             inputs.training(lesson.train, lesson.batches, settings.seed, lesson.epochs, first),
@@ -239,7 +239,7 @@ def fit(
             callbacks=[watch, *averaged],
             verbose=0,
         )
-    elif settings.averaging and watch.state.phase == lesson.phase:  # as Keras leaves a fit
+    elif settings.ema_momentum and watch.state.phase == lesson.phase:  # as Keras leaves a fit
         fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
     if watch.state.best and watch.state.phase == lesson.phase:
         model.set_weights(watch.state.best)

@@ -32,8 +32,8 @@ def shard_targets(
     Raises:
         InputError: the label set names a class that the dataset does not have.
     """
-    task = tasks.load(images.manifest["task"])
-    if images.manifest["task"] == MULTILABEL:
+    task = tasks.load(images.manifest.task)
+    if images.manifest.task == MULTILABEL:
         absent = unknown == "absent" or (unknown == "auto" and is_complete(labels))
         task_targets = partial(task.targets, complete=absent)
     else:
@@ -58,7 +58,7 @@ def is_complete(labels: ShardFolder) -> bool:
 def _targets(task_targets: Any, rows: pa.Table, ids: list[str], images: ImageSet, min_confidence: float) -> Targets:
     least = pa.scalar(min_confidence, pa.float32())  # as confidences are kept: 0.7 is no less than 0.7
     sure = rows.filter(pc.or_(pc.invert(tables.present(rows)), pc.greater_equal(rows["confidence"], least)))
-    if images.manifest["task"] != MULTILABEL:  # a rejected label tells that an image is something else, not what
+    if images.manifest.task != MULTILABEL:  # a rejected label tells that an image is something else, not what
         sure = sure.filter(tables.present(sure))
     targets: Targets = task_targets(sure, ids, images.classes)
     return targets

@@ -50,7 +50,7 @@ def train(job: TrainJob, tell: Tell) -> dict[str, Any]:
     settings = job.settings
     images = products.image_set(job.root, settings.dataset, settings.version)
     shape = building.image_shape(settings, images)
-    objective = Objective(images.manifest["task"], len(images.classes), settings.label_smoothing)
+    objective = Objective(images.manifest.task, len(images.classes), settings.label_smoothing)
     began = time.monotonic()
     found = training_data.plan_data(job, images)
     with ExitStack() as stack:
@@ -106,7 +106,7 @@ def _stages(job: TrainJob, images: ImageSet, model: keras.Model, found: Data, st
 def _fit(stages: list[Stage], job: TrainJob, objective: Objective, tell: Tell) -> Checkpoint:
     """Fit each stage after the other; the best epoch's weights stay in the network."""
     settings, state = job.settings, Checkpoint()
-    augment = dict(settings.augment or {})
+    augment = dict(settings.augment)
     for phase, stage in enumerate(stages):
         if phase:
             transfer.unfreeze(stage.model, settings.fine_tune_from)
@@ -176,7 +176,7 @@ def _card(job: TrainJob, images: ImageSet, shape: building.Shape) -> dict[str, A
         "images": images.fingerprint,
         "training_labels": settings.labels,
         "weights_from": settings.weights.rsplit("/", 1)[-1],
-        "task": images.manifest["task"],
+        "task": images.manifest.task,
         "classes": images.classes,
         "image_shape": list(shape),
         "settings": settings.identity(),

@@ -135,9 +135,9 @@ def plan_data(job: TrainJob, images: ImageSet) -> Data:
 
     def targets(split: str, annotator: str) -> tuple[Targets, ...]:
         found = products.label_set(images.root, settings.dataset, annotator, split)
-        return labelled.shard_targets(images, split, found, settings.min_confidence, settings.unknown)
+        return labelled.shard_targets(images, split, found, settings.min_confidence, settings.missing_labels)
 
-    truth = settings.truth or settings.labels
+    truth = settings.reference or settings.labels
     train, judged = targets(settings.split, settings.labels), {}
     for split in settings.evaluate:
         images.images_in(split)
@@ -145,7 +145,7 @@ def plan_data(job: TrainJob, images: ImageSet) -> Data:
     if job.fold >= 0:
         train, unseen = labelled.without_fold(images, settings.split, train, job.fold, settings.folds)
         judged["unseen_fold"] = Part(settings.split, unseen)
-    if settings.validation in images.manifest["splits"]:
+    if settings.validation in images.manifest.splits:
         held = Part(settings.validation, targets(settings.validation, settings.labels))
     else:
         train, out = labelled.without(images, settings.split, train, settings.validation_fraction)

@@ -1,82 +1,58 @@
-"""A chain of stages, each made only where it is missing, and the manifest of the run."""
+"""A chain of stages, each of whose products is made only where it is missing, and the manifest of the run."""
 
 import dataclasses
-import importlib
+import logging
+import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
 
 import schemas
-from pipelines.runner import Context, Stage, StageResult
+from pipelines import progress
+from pipelines.stages import STAGES
 from schemas import layout, run_files
-from schemas.errors import InputError
-from schemas.run_files import RunFile
+from schemas.errors import ConcordError, InputError
+from schemas.run_files import Chain
+from schemas.stage import Context, Plan, Product, StageResult, State
 from storage import json_files, products, stores
 
+_log = logging.getLogger("concord")
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
 
-_STAGES = {  # in order, each with the module whose function of the same name it is
-    "draw": "pipelines.draw",
-    "confirm": "pipelines.confirm.driver",
-    "convert": "pipelines.convert.driver",
-    "imports": "pipelines.import_labels.driver",
-    "features": "pipelines.features",
-    "train": "pipelines.train.driver",
-    "label": "pipelines.label.driver",
-    "agree": "pipelines.agree.driver",
-    "explain": "pipelines.explain.driver",
-}
 
-
-def load_run_file(path: str, root: str, data: str = "") -> RunFile:
+def load_run_file(path: str, root: str, data: str = "") -> Chain:
     """The chain of a run file, wherever it lies; see `run_files.parse_toml`."""
     status = stores.stat(path)
     if status and status.size > run_files.MOST_BYTES:
         raise InputError(
             f"{path} is not a run file: it has {status.size:,} bytes, and may have {run_files.MOST_BYTES:,}"
         )
-    return run_files.parse_toml(path, stores.read_bytes(path), root, data)
+    return run_files.parse_toml(path, stores.read_bytes(path), STAGES, root, data)
 
 
 @dataclass
 class Run:
-    """One run of one command: what it was asked, and what its stages did."""
+    """One run of one command: its configuration, and what its stages did."""
 
     root: str
     command: str
-    configuration: dict[str, Any]
+    chain: Chain
+    beam_flags: tuple[str, ...] = ()
     run_id: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:4]}")
     results: list[StageResult] = field(default_factory=list)
     began: float = field(default_factory=time.time)
 
-    @staticmethod
-    def shown(beam_flags: tuple[str, ...]) -> list[str]:
-        """Beam's flags as they may be kept: without the values of secrets."""
-        shown, hidden = [], False  # a value may follow its flag as a word of its own
-        for flag in beam_flags:
-            name, mark, _ = flag.partition("=")
-            secret = _SECRET.fullmatch(name) is not None
-            covered = "***" if hidden and not flag.startswith("--") else flag
-            shown.append(f"{name}=***" if secret and mark else covered)
-            hidden = secret and not mark
-        return shown
+    @property
+    def manifest(self) -> str:
+        """Path of its manifest."""
+        return layout.run_manifest(self.root, self.run_id)
 
-    def add(self, stage: Stage) -> list[StageResult]:
-        """Run a stage and keep what it did."""
-        found = stage()
-        results = found if isinstance(found, list) else [found]
-        self.results += results
-        return results
-
-    def write_manifest(self, status: str) -> str:
-        """Write `runs/<run id>.json`, and return its path."""
-        paths = [path for path in _inputs(self.configuration) if (found := stores.stat(path)) and found.size]
-        inputs = [{"path": path, **products.input_identity(path)} for path in paths]
+    def write_manifest(self, status: str) -> None:
+        """Write `runs/<run id>.json`."""
+        settings = {name: [vars(one) for one in several] for name, several in self.chain.items()}
         content = {
             "run_id": self.run_id,
             "command": self.command,
@@ -84,41 +60,113 @@ class Run:
             "began": datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.began, 3),
             "code": schemas.__version__,
-            "configuration": self.configuration,
-            "inputs": inputs,
+            "configuration": {**settings, "beam_flags": without_secrets(self.beam_flags)},
+            "inputs": [{"path": path, **products.input_identity(path)} for path in self._inputs()],
             "stages": [dataclasses.asdict(result) for result in self.results],
         }
-        path = layout.run_manifest(self.root, self.run_id)
-        json_files.write(path, content)
-        return path
+        json_files.write(self.manifest, content)
+
+    def _inputs(self) -> Iterator[str]:
+        """The files that the settings name, as far as they are there."""
+        named = (path for several in self.chain.values() for one in several for _, path in one.paths())
+        for path in dict.fromkeys(path for path in named if "{" not in path):  # that is a template of addresses
+            matches = stores.glob(path) if stores.is_pattern(path) else [path]
+            yield from (match for match in matches if (status := stores.stat(match)) and status.size)
 
 
-def _inputs(configuration: dict[str, Any]) -> list[str]:
-    """The input files of a run's stages."""
-    convert, confirm = (configuration.get(stage) or {} for stage in ("convert", "confirm"))
-    patterns = [*confirm.get("machine", ()), *confirm.get("human", ()), confirm.get("classes"), confirm.get("images")]
-    patterns += [pattern for one in configuration.get("imports") or () for pattern in one["input"]]
-    return [*convert.get("input", ()), *(path for pattern in patterns if pattern for path in stores.glob(pattern))]
+def without_secrets(beam_flags: Iterable[str]) -> list[str]:
+    """Beam's flags as they may be kept: without the values of secrets."""
+    shown, hidden = [], False  # a value may follow its flag as a word of its own
+    for flag in beam_flags:
+        name, mark, _ = flag.partition("=")
+        secret = _SECRET.fullmatch(name) is not None
+        covered = "***" if hidden and not flag.startswith("--") else flag
+        shown.append(f"{name}=***" if secret and mark else covered)
+        hidden = secret and not mark
+    return shown
 
 
-def stages(run_file: RunFile, context: Context, readers: Mapping[str, Callable[..., Any]]) -> Iterator[Stage]:
-    """The stages that a run file asks for, in order; each imports what it needs only when it is run.
+def run_chain(command: str, chain: Chain, context: Context, report: Callable[[StageResult], None]) -> Run:
+    """Run a chain's stages in their order, and write the run's manifest, also where it fails.
 
     Args:
-        run_file: the chain.
-        context: where, and with which Beam flags.
-        readers: the stages that run no Beam, by name and in order, such as the one that draws the report; handed in,
-            since the others never import what analysts read.
+        command: the verb of the command line.
+        chain: the settings of each stage.
+        context: where, with which of Beam's flags, and what to rebuild.
+        report: is called with each result as it is there.
     """
-    for name, module in _STAGES.items():
-        asked = getattr(run_file, name)
-        if asked:
-            settings = [asked] if name == "features" else asked
-            yield partial(getattr(importlib.import_module(module), name), settings, context)
-    if run_file.generations:
-        generations = importlib.import_module("pipelines.generations.driver")
-        verbs = {name: getattr(importlib.import_module(_STAGES[name]), name) for name in ("train", "label", "agree")}
-        yield from generations.steps(run_file.generations, context, generations.Verbs(**verbs))
-    for name, make in readers.items():
-        if getattr(run_file, name):
-            yield partial(make, getattr(run_file, name), context)
+    run = Run(context.root, command, run_files.with_resolved_paths(chain), context.beam_flags)
+    progress.name_run(run.run_id)
+    _log.debug("run %s", run.run_id, extra=progress.fields("run_started", root=context.root))
+    try:
+        for stage in STAGES:
+            if stage.name in run.chain:
+                plans = [stage.plan(settings, context) for settings in run.chain[stage.name]]
+                for result in stage.run(plans, context):
+                    run.results.append(result)
+                    report(result)
+    except BaseException:
+        if stores.is_remote(context.root) or os.path.isdir(context.root):
+            _write_failure(run)
+        raise
+    run.write_manifest("done")
+    seconds = round(time.time() - run.began, 3)
+    _log.debug("run %s: done", run.run_id, extra=progress.fields("run_done", manifest=run.manifest, seconds=seconds))
+    return run
+
+
+def _write_failure(run: Run) -> None:
+    """State in the run's manifest that it failed, if that can still be written; the error itself matters more."""
+    try:
+        run.write_manifest("failed")
+    except ConcordError as error:
+        _log.info("the run's manifest could not be written: %s", error)
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What one stage of a chain will do.
+
+    Attributes:
+        products: empty where it cannot be planned.
+        problem: why a run would fail there; empty for none.
+    """
+
+    stage: str
+    products: tuple[Product, ...]
+    problem: str = ""
+
+
+def plan_chain(chain: Chain, context: Context) -> Iterator[StagePlan]:
+    """What each stage will do, in order; nothing is written.
+
+    A stage that reads what an earlier one has still to make waits for it: more of it is not known before.
+    """
+    pending: dict[str, str] = {}  # stage by the path that it will make
+    for stage in STAGES:
+        for settings in chain.get(stage.name, ()):
+            reads, writes = stage.driver.reads(settings, context.root), stage.driver.writes(settings, context.root)
+            waits = dict.fromkeys(name for path in reads for made, name in pending.items() if _overlap(path, made))
+            if waits:
+                product = Product(stage.label(settings), State.WAITS, waits_for=", ".join(waits))
+                planned = StagePlan(stage.name, (product,))
+            else:
+                planned = _plan_stage(lambda: stage.plan(settings, context), stage.name)  # noqa: B023
+            if planned.problem or any(not product.is_done for product in planned.products):
+                pending |= dict.fromkeys(writes, stage.name)
+            yield planned
+
+
+def _plan_stage(plan: Callable[[], Plan], stage: str) -> StagePlan:
+    try:
+        return StagePlan(stage, plan().products)
+    except ConcordError as error:
+        return StagePlan(stage, (), str(error).partition("\n")[0])
+    except Exception as error:  # of a library, at an input that nobody thought of: the other stages are planned
+        return StagePlan(stage, (), f"unexpected {type(error).__name__}: {error}")
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether one of two paths lies in the other, or is it."""
+    first, second = path.rstrip("/"), other.rstrip("/")
+    return f"{first}/".startswith(f"{second}/") or f"{second}/".startswith(f"{first}/")

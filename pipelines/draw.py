@@ -4,34 +4,59 @@ concord draw --output sample.h5 --train 6000 --test 2000 --validation 1000 --see
 concord draw --sample scenes --output scenes --images 1200 --seed 7
 """
 
-import time
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
 
 import samples
-from pipelines.runner import Context, StageResult
 from schemas import plugins
-from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from storage import json_files, products, stores
 
 
-def draw(settings: DrawSettings, context: Context) -> StageResult:
-    """Draw the sample, unless just this one is there.
+class DrawDriver(Driver[DrawSettings]):
+    """Draws the sample, unless just this one is there; a note beside it says what it was drawn from."""
 
-    Raises:
-        InputError: no output is named, or there is no such sample.
-    """
-    output = settings.output.rstrip("/")
-    if not output:
-        raise InputError("draw needs the path of the file or folder to write: give --output")
-    sample = plugins.load(samples, "sample", settings.sample)
-    fingerprint = products.fingerprint("draw", settings=settings.identity())
-    note = f"{output}.json"
-    drawn = json_files.find(note) if sample.is_there(settings, output) else None
-    if drawn and drawn["fingerprint"] == fingerprint and not context.force:
-        return StageResult("draw", output, made=False, counts=drawn["counts"])
-    began = time.monotonic()
-    stores.remove(note)
-    stores.remove_partial_file(note)
-    counts = sample.write(settings, output)
-    json_files.write(note, {"fingerprint": fingerprint, "settings": settings.identity(), "counts": counts})
-    return StageResult("draw", output, True, time.monotonic() - began, counts)
+    def writes(self, settings: DrawSettings, root: str) -> Iterable[str]:
+        """The sample, which lies where the user wants it."""
+        return (settings.output.rstrip("/"),)
+
+    def plan(self, settings: DrawSettings, context: Context) -> Plan:
+        """Whether the sample is there; InputError where there is no such sample."""
+        output = settings.output.rstrip("/")
+        sample = plugins.load(samples, "sample", settings.sample)
+        note = json_files.find(_note(output)) if sample.is_there(settings, output) else None
+        if note and note["fingerprint"] == _fingerprint(settings) and not context.force:
+            return Plan(settings, (Product(output, State.DONE, note["counts"]),))
+        cost = sample.estimate(settings)
+        product = Product(output, State.TO_DO, written_bytes=cost.written_bytes, core_seconds=cost.core_seconds)
+        return Plan(settings, (product,), (settings, sample))
+
+    def make(self, work: tuple[DrawSettings, ModuleType], context: Context) -> dict[str, int]:
+        """Draw it."""
+        settings, sample = work
+        output = settings.output.rstrip("/")
+        note = _note(output)
+        stores.remove(note)
+        stores.remove_partial_file(note)
+        counts = sample.write(settings, output)
+        content = {"fingerprint": _fingerprint(settings), "settings": settings.identity(), "counts": counts}
+        json_files.write(note, content)
+        return {}
+
+    def commit(self, work: tuple[DrawSettings, ModuleType], product: Product) -> dict[str, Any]:
+        """The counts of what was drawn."""
+        counts: dict[str, Any] = (json_files.find(_note(product.name)) or {})["counts"]
+        return counts
+
+
+def _note(output: str) -> str:
+    return f"{output}.json"
+
+
+def _fingerprint(settings: DrawSettings) -> str:
+    return products.fingerprint("draw", settings=settings.identity())
+
+
+DRIVER = DrawDriver()

@@ -6,8 +6,7 @@
 share a backbone share its features.
 """
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,32 +14,64 @@ import numpy as np
 import pyarrow as pa
 
 from models import networks
-from pipelines import scoring as shard_sets
-from pipelines.runner import Context, StageResult
-from pipelines.scoring import ScorePlan, Scores
+from pipelines import scoring
+from pipelines.scoring import ScorePlan, Scores, Scoring, ScoringDriver
 from schemas import layout, plugins, tables
-from schemas.train_settings import FeatureSettings
+from schemas.errors import InputError
+from schemas.manifests import ScoresManifest
+from schemas.settings.features import FeatureSettings
+from schemas.stage import Context, Plan, StageResult
 from storage import products
 from storage.products import ImageSet, ShardFolder
 
 
-def features(wanted: Sequence[FeatureSettings], context: Context) -> list[StageResult]:
-    """Compute the features of some backbones; only the shards that are missing.
+class FeatureDriver(ScoringDriver[FeatureSettings]):
+    """Computes the features of backbones; only the shards that are missing."""
 
-    Raises:
-        IncompleteError: the images are not there.
-        InputError: the network has no backbone, or there is no such split.
-        TooManyRejectsError: more images were turned away than the settings allow.
-    """
+    table_name = "features"
+    row_bytes = 4 * 2048  # most backbones'
+
+    def reads(self, settings: FeatureSettings, root: str) -> Iterable[str]:
+        """The images, and a file of weights."""
+        return [layout.images(root, settings.dataset, settings.version), *(path for _, path in settings.paths())]
+
+    def plan(self, settings: FeatureSettings, context: Context) -> Plan:
+        """Which shards of each split are missing.
+
+        Raises:
+            IncompleteError: the images are not there.
+            InputError: the network has no backbone, or there is no such split.
+        """
+        plugins.check(networks, "network", settings.network)
+        if not plugins.defines(networks, settings.network, "TRANSFER"):
+            raise InputError(f"network {settings.network!r} has no backbone: features are of transfer networks")
+        images = products.image_set(context.root, settings.dataset, settings.version)
+        plan = plan_features(settings, context.root, images)
+        shape = (settings.image_size, settings.image_size, 3) if settings.image_size else None
+        seconds = {plan.name: scoring.network_hint(settings.network, shape)[0]}
+        return self.plan_products(settings, Scoring((plan,), settings.max_reject_fraction), seconds, context.force)
+
+    def manifest(self, work: Scoring, plan: ScorePlan, split: str, common: dict[str, Any]) -> ScoresManifest:
+        """Whose features they are."""
+        return ScoresManifest(**common, name=plan.name)
+
+    def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
+        """All backbones in one job."""
+        parts = [part for plan in plans for part in plan.work.plans]
+        split_products = {product.name: product for plan in plans for product in plan.products}
+        allowed = max(plan.work.max_reject_fraction for plan in plans)
+        whole = Plan(plans[0].settings, tuple(split_products.values()), Scoring(tuple(parts), allowed))
+        yield from self.run_one(stage, whole, context)
+
+
+def merge_settings(requests: Iterable[FeatureSettings]) -> list[FeatureSettings]:
+    """The same features, each backbone once with all splits that are requested of it."""
     merged: dict[tuple[str, str], FeatureSettings] = {}
-    for settings in wanted:
+    for settings in requests:
         key = (settings.dataset, backbone_key(settings))
         splits = (*(merged[key].splits if key in merged else ()), *settings.splits)
-        merged[key] = dataclasses.replace(settings, splits=tuple(dict.fromkeys(splits)))
-    plans = [plan_features(settings, context) for settings in merged.values()]
-    facts = {plan.name: {"backbone": plan.name} for plan in plans}
-    allowed = max(settings.max_reject_fraction for settings in wanted)
-    return shard_sets.make_scores(plans, facts, allowed, context)
+        merged[key] = settings.changed(splits=tuple(dict.fromkeys(splits)))
+    return list(merged.values())
 
 
 def backbone_key(settings: FeatureSettings) -> str:
@@ -51,7 +82,8 @@ def backbone_key(settings: FeatureSettings) -> str:
     if settings.weights:  # which do not depend on it
         del identity["seed"]
     weights = products.weights_identity(settings.weights)
-    return f"{settings.network}_{products.fingerprint('backbone', settings=identity, weights=weights)[:8]}"
+    digest = products.fingerprint("backbone", settings=identity, weights=weights).rpartition("-")[2]
+    return f"{settings.network}_{digest[:8]}"
 
 
 def feature_folder(settings: FeatureSettings, root: str, split: str) -> str:
@@ -59,23 +91,21 @@ def feature_folder(settings: FeatureSettings, root: str, split: str) -> str:
     return layout.features(root, settings.dataset, backbone_key(settings), split)
 
 
-def plan_features(settings: FeatureSettings, context: Context) -> ScorePlan:
-    """What is still to be computed; whatever stands in the way of it is swept away."""
-    plugins.check(networks, "network", settings.network)
-    images = products.image_set(context.root, settings.dataset, settings.version)
+def plan_features(settings: FeatureSettings, root: str, images: ImageSet) -> ScorePlan:
+    """What a backbone computes, done or not."""
     backbone = backbone_key(settings)
-    outputs, rejects = feature_sets(settings, context.root, images, backbone)
+    outputs, rejects = feature_sets(settings, root, images, backbone)
     return ScorePlan(
         stage="features",
         name=backbone,
         images=images,
         outputs=outputs,
         rejects=rejects,
-        missing=shard_sets.find_missing(images, outputs, rejects, context.force),
+        missing=(),
         load=partial(load_backbone, settings),
         table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 
@@ -106,3 +136,6 @@ def feature_table(ids: Sequence[str], scores: Scores) -> pa.Table:
     offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
     columns = [pa.array(ids, pa.string()), pa.ListArray.from_arrays(offsets, pa.array(scores.reshape(-1)))]
     return pa.table(columns, schema=tables.FEATURES)
+
+
+DRIVER = FeatureDriver()

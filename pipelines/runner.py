@@ -2,47 +2,24 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
+from pipelines import progress
 from pipelines.runners import dataflow, portable
 from schemas import errors
 from schemas.errors import ConcordError, InputError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
+from schemas.stage import Context
 from storage.products import ShardFolder, ShardReport
 
 LOCAL_RUNNERS = ("DirectRunner", "FnApiRunner")
 _RAISED = re.compile(r"schemas\.errors\.(\w+): ([^\n]+?)(?: \[while running|\n|\\n|$)")
-
-
-@dataclass(frozen=True)
-class Context:
-    """How the stages of one command run: where the files lie, Beam's flags, and what to redo."""
-
-    root: str
-    beam_flags: tuple[str, ...] = ()
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What one stage did: counts of its product, seconds, and Beam's counters (empty where nothing ran)."""
-
-    stage: str
-    product: str
-    made: bool
-    seconds: float = 0.0
-    counts: dict[str, Any] = field(default_factory=dict)
-    counters: dict[str, int] = field(default_factory=dict)
-
-
-Stage = Callable[[], StageResult | list[StageResult]]
 
 
 def pipeline_options(flags: tuple[str, ...], job: str) -> PipelineOptions:
@@ -77,6 +54,36 @@ def run(job: str, build: Callable[[beam.Pipeline], None], flags: tuple[str, ...]
         return counters(_finished(pipeline, build))
 
 
+def run_job(
+    title: str,
+    steps: Mapping[str, beam.PTransform],
+    context: Context,
+    shards: int,
+    committed: Callable[[], int],
+    records: int = 0,
+) -> dict[str, int]:
+    """Run a stage's transforms as one job, show its progress, and return its counters; without steps nothing runs.
+
+    Args:
+        title: the stage and what it makes.
+        steps: its transforms, by their names in the job.
+        context: where, and with which of Beam's flags.
+        shards: how many are to be made; 0 where none is written before the end.
+        committed: counts those that are there.
+        records: how many the shards hold in all, 0 where that is not known.
+    """
+
+    def build(pipeline: beam.Pipeline) -> None:
+        for name, transform in steps.items():
+            pipeline | name >> transform
+
+    if not steps:
+        return {}
+    watched = progress.shown(title, shards, records, committed) if shards else nullcontext()
+    with watched:
+        return run(f"concord {title}", build, context.beam_flags)
+
+
 @contextmanager
 def _flags_taken() -> Iterator[None]:
     try:
@@ -104,23 +111,23 @@ def _finished(pipeline: beam.Pipeline, build: Callable[[beam.Pipeline], None]) -
 
 def worker_error(text: str) -> ConcordError | None:
     """The Concord error whose traceback a runner handed over as text, if there is one."""
-    found = _RAISED.search(text)
-    if found is None:
+    match = _RAISED.search(text)
+    if match is None:
         return None
-    kind = getattr(errors, found[1], ConcordError)
-    error: ConcordError = kind(found[2])
+    kind = getattr(errors, match[1], ConcordError)
+    error: ConcordError = kind(match[2])
     return error
 
 
 def counters(result: Any) -> dict[str, int]:
     """Beam's counters of a finished pipeline; of a distribution its ends and its mean: `NAME.min`, `.mean`, `.max`."""
-    found = result.metrics().query()
+    metrics = result.metrics().query()
     values: dict[str, int] = {}
-    for entry in found["counters"]:
+    for entry in metrics["counters"]:
         if entry.key.metric.namespace == "concord":
             values[entry.key.metric.name] = values.get(entry.key.metric.name, 0) + entry.result
     measured: dict[str, list[Any]] = {}
-    for entry in found["distributions"]:
+    for entry in metrics["distributions"]:
         if entry.key.metric.namespace == "concord":
             measured.setdefault(entry.key.metric.name, []).append(entry.result)
     for name, parts in measured.items():

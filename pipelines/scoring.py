@@ -4,6 +4,8 @@ Labels and features are both made so. Each shard is on disk as soon as it is don
 and writing, so that a killed run keeps every shard it finished.
 """
 
+import dataclasses
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,15 +18,18 @@ import numpy.typing as npt
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from pipelines import progress, runner
-from pipelines.runner import Context, StageResult, check_rejects
-from schemas import layout, tables
+from models import networks
+from pipelines import runner
+from pipelines.runner import check_rejects
+from schemas import layout, plugins, tables
 from schemas.errors import IncompleteError
-from schemas.fields import resource_hints
+from schemas.manifests import Manifest
 from schemas.rejects import Reason
+from schemas.settings.base import resource_hints
+from schemas.stage import Context, Driver, Plan, Product, S, State
 from storage import products, stores
 from storage import tfrecord as storage_tfrecord
-from storage.products import ImageSet, ShardFolder, ShardReport
+from storage.products import AnyManifest, ImageSet, ShardFolder, ShardReport
 
 Scores = npt.NDArray[np.float32]
 Rejected = dict[int, tuple[Reason, str]]
@@ -48,7 +53,7 @@ class ScorePlan:
 
     Attributes:
         stage: `label` or `features`.
-        name: of the product, for people.
+        name: of the model or backbone.
         outputs: where the rows of each split go; they commit the rejects.
         rejects: where the rejects of each split go.
         missing: the shards still to be made, of all splits.
@@ -65,8 +70,12 @@ class ScorePlan:
     load: Callable[[], Any]
     table: Mapping[str, Callable[[Sequence[str], Scores], pa.Table]]
     accelerator: str
-    one_model: bool = False
+    share_model: bool = False
     min_ram: str = ""
+
+    def product(self, split: str) -> str:
+        """The product that a split becomes, by its name."""
+        return f"{self.images.dataset}/{self.name}/{split}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def __init__(self, plan: ScorePlan) -> None:
         super().__init__()
-        self._stage, self._load, self._one_model = plan.stage, plan.load, plan.one_model
+        self._stage, self._load, self._share_model = plan.stage, plan.load, plan.share_model
 
     def load_model(self) -> Any:
         """The network, ready to score; TensorFlow is imported here, on the workers that score."""
@@ -135,7 +144,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def share_model_across_processes(self) -> bool:
         """Whether the processes of a worker share one model: one a GPU, not one a process."""
-        return self._one_model
+        return self._share_model
 
     def get_num_bytes(self, batch: Sequence[ImageShard]) -> int:
         """Bytes of images in a batch."""
@@ -147,7 +156,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
 
 def count_loading(stage: str, model: Any) -> None:
-    """Tell once how long it took to load a model; what is told before the first element, Beam does not hear."""
+    """Report once how long it took to load a model; Beam ignores what is reported before the first element."""
     seconds = _LOADED_IN.pop(model, None)
     if seconds is not None:
         runner.measure(f"{stage}.load_milliseconds", round(1000 * seconds))
@@ -193,16 +202,16 @@ def damaged(offset: int, length: int) -> tuple[Reason, str]:
 def score(scorer: Any, payloads: list[bytes], split: str, stage: str) -> tuple[Scores, Rejected]:
     """Scores of the images that have any, in order, and the positions of those that have none."""
     began = time.monotonic()
-    found = scorer.score(payloads, split)
+    scored = scorer.score(payloads, split)
     runner.measure(f"{stage}.images_per_second", round(len(payloads) / max(time.monotonic() - began, 1e-6)))
-    for images in found.batches:
+    for images in scored.batches:
         runner.measure(f"{stage}.batch_images", images)
-    runner.count(f"{stage}.batches_out_of_memory", found.halved)
-    rejected: Rejected = dict(found.faults)
-    finite = np.isfinite(found.scores).all(axis=1)
+    runner.count(f"{stage}.batches_out_of_memory", scored.halved)
+    rejected: Rejected = dict(scored.faults)
+    finite = np.isfinite(scored.scores).all(axis=1)
     for row in np.flatnonzero(~finite).tolist():
-        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {found.scores[row].tolist()[:20]}"))
-    return found.scores[finite], rejected
+        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {scored.scores[row].tolist()[:20]}"))
+    return scored.scores[finite], rejected
 
 
 def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:
@@ -230,105 +239,162 @@ def write_shard(scored: ScoredShard, plan: ScorePlan) -> tuple[str, int]:
     return split, shard
 
 
-# The driver's side of what is made by scoring images: which shards are missing, and declaring each split whole.
+# The driver's side: which shards are missing, and what the manifest of each split states.
+
+SMALL_NETWORK: dict[str, Any] = {
+    "shape": (32, 32, 1),
+    "scored_per_second": 5_000,
+    "learnt_per_second": 1_000,
+    "parameters": 250_000,
+}
 
 
-def find_missing(
-    images: ImageSet, outputs: Mapping[str, ShardFolder], rejects: Mapping[str, ShardFolder], afresh: bool
-) -> tuple[ImageShard, ...]:
-    """The shards of some splits that are not made yet; whatever stands in the way of them is swept away."""
-    found = [_missing(images, split, output, rejects[split], afresh) for split, output in outputs.items()]
-    return tuple(source for absent in found for source in absent)
+def network_hint(network: str, shape: Sequence[int | None] | None) -> tuple[float, float, int]:
+    """What a network takes, roughly, by its own file's hint; an unknown one is taken for a small one.
+
+    Args:
+        network: its name.
+        shape: height, width and channels of its input; None for that of the hint.
+
+    Returns:
+        seconds of one CPU core per image that it scores, per image that it learns from once, and its weights.
+    """
+    hint = plugins.literal(networks, network, "HINT") or SMALL_NETWORK
+    known = [side or 1 for side in shape] if shape else hint["shape"]
+    share = math.prod(known) / math.prod(hint["shape"])
+    return share / hint["scored_per_second"], share / hint["learnt_per_second"], hint["parameters"]
 
 
-def _missing(
-    images: ImageSet, split: str, output: ShardFolder, rejects: ShardFolder, afresh: bool
-) -> tuple[ImageShard, ...]:
-    images.images_in(split)
-    if not afresh and output.is_whole() and len(rejects.done()) == rejects.shards:
-        return ()
-    done = set(output.prepare(afresh=afresh)) & set(rejects.prepare(afresh=afresh))
-    return image_shards(images, split, [shard for shard in range(images.shards) if shard not in done])
-
-
-def image_shards(images: ImageSet, split: str, wanted: Sequence[int]) -> tuple[ImageShard, ...]:
+def image_shards(images: ImageSet, split: str, shards: Sequence[int]) -> tuple[ImageShard, ...]:
     """Some shards of a split, as elements of a pipeline."""
     sizes = stores.list_files(layout.images(images.root, images.dataset, images.version))
-    paths = {shard: images.tfrecord(split, shard) for shard in wanted}
+    paths = {shard: images.tfrecord(split, shard) for shard in shards}
     return tuple(
         ImageShard(split, shard, path, images.index(split), sizes.get(path.rsplit("/", 1)[-1], 0))
         for shard, path in paths.items()
     )
 
 
-def make_scores(
-    plans: Sequence[ScorePlan], facts: Mapping[str, Mapping[str, Any]], max_reject_fraction: float, context: Context
-) -> list[StageResult]:
-    """Make what is missing of some products, and declare each split of each whole.
+@dataclass(frozen=True)
+class Scoring:
+    """The networks of one verb that score images, in one job.
 
-    Args:
-        plans: the products.
-        facts: what the manifests of each product say, by its name.
-        max_reject_fraction: share of images that may be turned away.
-        context: where, and with which Beam flags.
-
-    Raises:
-        TooManyRejectsError: more images were turned away than that.
+    Attributes:
+        plans: a plan of each network.
+        max_reject_fraction: share of images that may be rejected.
     """
-    began = time.monotonic()
-    counters = _score([plan for plan in plans if plan.missing], context)
-    seconds = time.monotonic() - began
-    results = []
-    for plan in plans:
-        for split in plan.outputs:
-            ran = any(source.split == split for source in plan.missing)
-            counts, made = _declare(plan, split, facts[plan.name], max_reject_fraction, ran)
-            product = f"{plan.images.dataset}/{plan.name}/{split}"
-            spent = (seconds, counts, counters) if ran else (0.0, counts, {})
-            results.append(StageResult(plan.stage, product, made, *spent))
-    return results
+
+    plans: tuple[ScorePlan, ...]
+    max_reject_fraction: float
+
+    def product(self, name: str) -> tuple[ScorePlan, str]:
+        """The plan and the split of a product."""
+        return next((plan, split) for plan in self.plans for split in plan.outputs if plan.product(split) == name)
 
 
-def _score(plans: list[ScorePlan], context: Context) -> dict[str, int]:
-    if not plans:
-        return {}
-    shards = [(plan, source) for plan in plans for source in plan.missing]
-    folders = [output for plan in plans for output in plan.outputs.values()]
-    images = plans[0].images
-    total = sum(plan.images.images_in(source.split) // plan.images.shards for plan, source in shards)
+class ScoringDriver(Driver[S]):
+    """What `label` and `features` share: networks score the images of splits, and each split becomes a product."""
 
-    def build(pipeline: beam.Pipeline) -> None:
-        for plan in plans:
-            pipeline | f"{plan.stage.capitalize()} {plan.name}" >> ScoreImages(plan)
+    table_name = ""  # of the rows that are kept
+    row_bytes = 12  # of them, per image
 
-    title = f"{plans[0].stage} {', '.join(plan.name for plan in plans)}"
-    with progress.shown(title, len(shards), total, lambda: sum(folder.committed() for folder in folders)):
-        return runner.run(f"concord {plans[0].stage} {images.dataset}", build, context.beam_flags)
+    def counted(self, work: Any, plan: ScorePlan) -> str:
+        """Which count of a shard's report is its rows; see `TableFiles`."""
+        return "out"
 
+    def manifest(self, work: Any, plan: ScorePlan, split: str, common: dict[str, Any]) -> Manifest:
+        """The manifest of a split, of which `common` is known."""
+        raise NotImplementedError
 
-def _declare(
-    plan: ScorePlan, split: str, facts: Mapping[str, Any], max_reject_fraction: float, ran: bool
-) -> tuple[dict[str, Any], bool]:
-    """Check that every image is accounted for, then write the manifest of a split; say whether it was new."""
-    output = plan.outputs[split]
-    manifest = products.find_manifest(output.folder)
-    if manifest is not None and manifest["fingerprint"] == output.fingerprint and not ran:
-        return manifest["counts"], False
-    done = output.done()
-    report = products.total(list(done.values()))
-    counts: dict[str, Any] = {"in": report.records_in, "out": report.records_out, "rejected": dict(report.rejected)}
-    expected = plan.images.images_in(split)
-    if (
-        len(done) < output.shards
-        or counts["in"] != expected
-        or expected != counts["out"] + sum(report.rejected.values())
-    ):
-        raise IncompleteError(
-            f"split {split!r} has {expected} images, but {len(done)} of {output.shards} shards of {output.folder} "
-            f"account for {counts}; run the same command again"
+    def plan_products(self, settings: Any, work: Scoring, seconds_per_image: Mapping[str, float], force: bool) -> Plan:
+        """What is there of each split, and what is missing; `work` comes back with the missing shards."""
+        plans, split_products = [], []
+        for plan in work.plans:
+            missing: list[ImageShard] = []
+            for split in plan.outputs:
+                product, absent = self._plan_split(plan, split, seconds_per_image[plan.name], force)
+                split_products.append(product)
+                missing += absent
+            plans.append(dataclasses.replace(plan, missing=tuple(missing)))
+        return Plan(settings, tuple(split_products), dataclasses.replace(work, plans=tuple(plans)))
+
+    def _plan_split(
+        self, plan: ScorePlan, split: str, seconds: float, force: bool
+    ) -> tuple[Product, Sequence[ImageShard]]:
+        images, output, rejects = plan.images, plan.outputs[split], plan.rejects[split]
+        count, name = images.images_in(split), plan.product(split)
+        if not force and output.is_whole() and len(rejects.done()) == rejects.shards:
+            manifest = products.find_manifest(output.folder, AnyManifest)
+            return Product(name, State.DONE, manifest.counts if manifest else {}, records=count), ()
+        done = set() if force else set(output.done()) & set(rejects.done())
+        missing = image_shards(images, split, [shard for shard in range(images.shards) if shard not in done])
+        share = len(missing) / images.shards
+        product = Product(
+            name,
+            State.PARTLY if done else State.TO_DO,
+            records=count,
+            elements=len(missing),
+            element_bytes=max((one.payload_bytes for one in missing), default=0),
+            written_bytes=int(count * self.row_bytes * share),
+            core_seconds=count * seconds * share,
         )
-    check_rejects(plan.stage, [plan.rejects[split]], counts, max_reject_fraction)
-    beside = {f"rejects_{plan.stage}": plan.rejects[split].seals()}
-    rows = output.rows()
-    output.complete(beside, **facts, split=split, images=plan.images.fingerprint, rows=rows, counts=counts)
-    return counts, True
+        return product, missing
+
+    def prepare(self, plan: Plan, context: Context) -> Any:
+        """Remove whatever is no finished shard of a product that is to be made."""
+        for product in plan.products:
+            if not product.is_done:
+                scored, split = plan.work.product(product.name)
+                scored.outputs[split].prepare(context.force)
+                scored.rejects[split].prepare(context.force)
+        return plan.work
+
+    def make(self, work: Any, context: Context) -> dict[str, int]:
+        """Score the missing shards, of all networks in one job."""
+        plans = [plan for plan in work.plans if plan.missing]
+        shards = [(plan, source) for plan in plans for source in plan.missing]
+        folders = [output for plan in plans for output in plan.outputs.values()]
+        title = f"{work.plans[0].stage} {', '.join(plan.name for plan in plans)}"
+        return runner.run_job(
+            title,
+            {f"{plan.stage.capitalize()} {plan.name}": ScoreImages(plan) for plan in plans},
+            context,
+            len(shards),
+            committed=lambda: sum(folder.committed() for folder in folders),
+            records=sum(plan.images.images_in(source.split) // plan.images.shards for plan, source in shards),
+        )
+
+    def commit(self, work: Any, product: Product) -> dict[str, Any]:
+        """Check that every image of a split is accounted for, then write its manifest.
+
+        Raises:
+            TooManyRejectsError: more images were rejected than the settings allow.
+        """
+        plan, split = work.product(product.name)
+        output, rejects = plan.outputs[split], plan.rejects[split]
+        done = output.done()
+        counts = products.total(list(done.values())).counts()
+        expected, rejected = plan.images.images_in(split), sum(counts["rejected"].values())
+        if len(done) < output.shards or counts["in"] != expected or expected != counts["out"] + rejected:
+            raise IncompleteError(
+                f"split {split!r} has {expected} images, but {len(done)} of {output.shards} shards of {output.folder} "
+                f"account for {counts}; run the same command again"
+            )
+        check_rejects(plan.stage, [rejects], counts, work.max_reject_fraction)
+        rows = output.rows()
+        common = {
+            "stage": plan.stage,
+            "product": product.name,
+            "fingerprint": output.fingerprint,
+            "counts": counts,
+            "split": split,
+            "images": plan.images.fingerprint,
+            "shards": output.shards,
+            "rows": rows,
+            "tables": (
+                output.table_files(plan.images.root, self.table_name, rows, self.counted(work, plan)),
+                rejects.table_files(plan.images.root, f"rejects_{plan.stage}", rejected, "rejected"),
+            ),
+        }
+        products.write_manifest(output.folder, self.manifest(work, plan, split, common))
+        return counts

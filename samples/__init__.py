@@ -1,16 +1,27 @@
 """Samples: a file or folder of code per sample that the project can draw by itself, found by its name.
 
-Each module has two functions:
+Each module has three functions:
 
 - `write(settings, output) -> dict[str, int]` draws the sample at `output`, a path that may be local, gs:// or s3://,
   and returns counts of what it drew. What lies there from an earlier drawing is replaced; each file appears whole or
   not at all. The same settings give the same bytes.
 - `is_there(settings, output) -> bool` tells whether all files of such a sample lie at `output`, without reading them:
-  what they were drawn from is told by the note that `pipelines/draw.py` writes beside them, last of all.
+  the note that `pipelines/draw.py` writes beside them, last of all, states what they were drawn from.
+- `estimate(settings) -> Estimate`: roughly what drawing it takes.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What drawing a sample takes, roughly: bytes written, and seconds of one CPU core."""
+
+    written_bytes: int
+    core_seconds: float
 
 
 def contact_sheet(crops: npt.ArrayLike, columns: int = 20) -> npt.NDArray[np.uint8]:

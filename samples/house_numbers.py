@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from schemas.settings import DrawSettings
+from samples import Estimate
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 SIDE = 32
@@ -106,6 +107,12 @@ class SampleSize:
         for name, count in vars(self).items():
             if count < 1:
                 raise ValueError(f"{name} must be 1 or more, got {count}: each split needs a crop")
+
+
+def estimate(settings: DrawSettings) -> Estimate:
+    """Roughly what drawing it takes."""
+    crops = settings.train + settings.test + settings.validation
+    return Estimate(crops * SIDE * SIDE * 4, crops / 3_800)
 
 
 def write(settings: DrawSettings, output: str) -> dict[str, int]:

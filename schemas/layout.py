@@ -13,6 +13,7 @@ SHEET = "sheet.png"  # beside explanations: a contact sheet of them
 IMAGENET = "imagenet"  # weights that have a name, and are no file
 SWEEP_TABLE = "sweep.parquet"  # in a model's folder: a row a run
 _LONGEST = 120
+_SHARD = re.compile(r"part-(\d{5,})-of-(\d{5,})\.parquet")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -42,6 +43,11 @@ def check_address(path: str) -> None:
         raise InputError(
             f"{path} holds credentials, which would be kept with the results: give them by the environment"
         )
+
+
+def relative(root: str, path: str) -> str:
+    """A path under a root, without the root."""
+    return path.removeprefix(root.rstrip("/")).strip("/")
 
 
 def check_name(kind: str, name: str) -> str:
@@ -74,6 +80,12 @@ def check_split(name: str) -> str:
 def parquet_shard(shard: int, shards: int) -> str:
     """File name of a Parquet shard."""
     return f"part-{shard:05d}-of-{shards:05d}.parquet"
+
+
+def shard_number(name: str) -> tuple[int, int] | None:
+    """The number of a Parquet shard, and of how many it is, by its file's name; None where it is no shard."""
+    match = _SHARD.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def tfrecord_shard(dataset: str, split: str, shard: int, shards: int) -> str:
@@ -110,6 +122,11 @@ def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
     """Folder of the image-by-image comparison of two annotators."""
     folder = join(root, "agreement", "pairs", f"dataset={dataset}")
     return join(folder, f"annotator_a={a}", f"annotator_b={b}", f"split={split}")
+
+
+def comparisons(root: str, dataset: str) -> str:
+    """Folder of all comparisons of a dataset's annotators."""
+    return join(root, "agreement", "pairs", f"dataset={dataset}")
 
 
 def agreement_table(root: str, table: str, dataset: str, annotators: Sequence[str], split: str) -> str:

@@ -1,10 +1,190 @@
-"""schemas.manifests"""
+"""Manifests: what `_concord.json` states of a finished product, a class per kind of product.
 
-# A dataset's task: one label an image, a set of them, or a number, which is a string of digits.
+Every manifest names the stage that made the product, what it was made from (the fingerprint), and the tables' files
+that belong to it, each with the hash of its footer, so that one check serves all stages.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+
+# A dataset's task: one label per image, a set of them, or a number, which is a string of digits.
 MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
-
-
 NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
+MOST_SHARDS = 1 << 20
+
+Shape = tuple[int | None, int | None, int]  # height, width and channels; None where images are of different sizes
 
 
-IMPORT = "import"  # the stage that a manifest of somebody's labels names
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableFiles(_Record):
+    """Parquet files of one table that belong to a product.
+
+    Attributes:
+        table: its name, such as `labels`.
+        folder: under the root.
+        files: the hash of each file's footer, by the file's name.
+        rows: of all files together; None where the manifest does not state it.
+        counted: which count of the files' own reports is their rows: `out` or `rejected`; empty for none.
+    """
+
+    table: str
+    folder: str
+    files: dict[str, str]
+    rows: NonNegativeInt | None = None
+    counted: str = ""
+
+
+class Manifest(_Record):
+    """What every manifest states.
+
+    Attributes:
+        stage: which made the product, by its verb.
+        product: as runs, `status` and `plan` call it, such as `svhn/cnn1/test`.
+        fingerprint: of everything that the product follows from.
+        tables: the tables' files that belong to it.
+        counts: of its records: in = out + rejected, by stage also in parts.
+    """
+
+    stage: str
+    product: str
+    fingerprint: str
+    tables: tuple[TableFiles, ...] = ()
+    counts: dict[str, Any] = Field(default_factory=dict)
+
+
+class DatasetManifest(Manifest):
+    """A dataset: of images, or of label sets alone.
+
+    Attributes:
+        shards: of every split, a power of two.
+        splits: counts of each split.
+        classes: names, in the order of the integer labels.
+        display_names: what people call the classes that have another name.
+        settings: what it was made with.
+    """
+
+    dataset: str
+    task: str
+    shards: int = Field(ge=1, le=MOST_SHARDS)
+    splits: dict[str, Any]
+    classes: list[str]
+    display_names: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class ImagesManifest(DatasetManifest):
+    """A dataset that `convert` made.
+
+    Attributes:
+        version: as `tensorflow_datasets` has it.
+        image_shape: None where there are labels alone.
+        in_two_splits: how many images are in more than one split, and the first of them.
+        source_facts: what else is worth knowing of the source.
+    """
+
+    version: str
+    image_shape: Shape | None = None
+    in_two_splits: dict[str, Any] = Field(default_factory=dict)
+    source_facts: dict[str, Any] = Field(default_factory=dict)
+
+
+class ConfirmationManifest(DatasetManifest):
+    """The label sets that `confirm` made.
+
+    Attributes:
+        splits: the share of each split.
+        label_sets: the labels of each label set, by annotator.
+    """
+
+    label_sets: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class LabelsManifest(Manifest):
+    """The labels of one annotator on one split.
+
+    Attributes:
+        images: fingerprint of the dataset that it belongs to; `NO_IMAGES` where it has none.
+        covers_all_images: whether an image without a row was seen, and has none of the labels.
+        task: of label sets that stand alone or were imported; empty where the dataset's manifest says it.
+        model: fingerprint of the model that labelled; empty where none did.
+        weights: hash of its weights.
+        folds: how many folds the model has; 0 for none.
+        folds_of: the split that was divided into folds, each of whose images another fold labelled.
+        thresholds: score from which on a label is given, by class; of several labels per image.
+        calibration: how confidences were calibrated.
+        inputs: names of the files that were imported.
+        drawn_from: annotator from whose labels these are drawn.
+    """
+
+    annotator: str
+    split: str
+    images: str
+    shards: int = Field(ge=1, le=MOST_SHARDS)
+    rows: NonNegativeInt
+    covers_all_images: bool = False
+    labelled_images: int | None = None
+    content: int | None = None
+    task: str = ""
+    classes: list[str] | None = None
+    model: str = ""
+    weights: str = ""
+    folds: int = 0
+    folds_of: str = ""
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    calibration: dict[str, Any] = Field(default_factory=dict)
+    inputs: list[str] = Field(default_factory=list)
+    drawn_from: str = ""
+
+
+class PairsManifest(Manifest):
+    """The comparison of two annotators on one split.
+
+    Attributes:
+        reference: annotator taken as right; empty for none.
+        labels: fingerprint of each annotator's label set.
+        has_pairs: whether there is a row for each image.
+    """
+
+    dataset: str
+    split: str
+    annotator_a: str
+    annotator_b: str
+    reference: str = ""
+    task: str
+    labels: dict[str, str]
+    shards: int = Field(ge=1, le=MOST_SHARDS)
+    has_pairs: bool
+    rows: NonNegativeInt
+
+
+class ScoresManifest(Manifest):
+    """What a network made of the images of one split: features, or explanations.
+
+    Attributes:
+        name: of the model or backbone.
+        images: fingerprint of the dataset.
+        weights: hash of the network's weights; empty for features, whose name follows from them.
+        parts: the shards that have files; None where all have.
+        requested: ids of the images that were to be explained.
+        explained_by: of a model of folds: which of them explained.
+    """
+
+    name: str
+    split: str
+    images: str
+    shards: int = Field(ge=1, le=MOST_SHARDS)
+    rows: NonNegativeInt
+    weights: str = ""
+    parts: list[int] | None = None
+    requested: list[str] = Field(default_factory=list)
+    explained_by: str = ""
+
+
+def total_rejected(counts: Mapping[str, Any]) -> int:
+    """The number of rejected records, of counts that name them by reason."""
+    return sum(counts.get("rejected", {}).values())

@@ -7,10 +7,13 @@ The command line, run files, `plan`, `status`, `verify`, the generated docs and 
 
 import importlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:  # `concord --help` lists the stages without pydantic
+    from schemas.settings.base import Settings
 
 S = TypeVar("S")  # the settings of a verb
 
@@ -129,9 +132,10 @@ class Driver(Generic[S]):
         """Check that every record of a product is accounted for, write its manifest, and return its counts."""
         raise NotImplementedError
 
-    def run(self, stage: str, plans: Sequence[Plan], context: Context) -> list[StageResult]:
-        """Make what each plan found missing; those of one verb that can share a job override this."""
-        return [result for plan in plans for result in self.run_one(stage, plan, context)]
+    def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
+        """Make what each plan found missing, and report on each product; verbs that can share a job override this."""
+        for plan in plans:
+            yield from self.run_one(stage, plan, context)
 
     def run_one(self, stage: str, plan: Plan, context: Context) -> list[StageResult]:
         """Make what one plan found missing, and report on all of its products."""
@@ -151,17 +155,31 @@ class Driver(Generic[S]):
 
 @dataclass(frozen=True)
 class Stage:
-    """One verb: its settings, and the module of its driver, imported when it is first needed.
+    """One verb: its settings and its driver, imported when they are first needed.
 
     Attributes:
         name: the verb, with underscores; the command line has dashes.
-        settings: its settings; flags, run-file keys and docs follow from the class.
+        settings_name: module and name of its settings; flags, run-file keys and docs follow from the class, and the
+            first line of the module states what the verb does.
         module: has the verb's `DRIVER`.
     """
 
     name: str
-    settings: type
+    settings_name: str
     module: str
+
+    @property
+    def settings_module(self) -> str:
+        """The module of its settings."""
+        return self.settings_name.rpartition(".")[0]
+
+    @property
+    def settings(self) -> "type[Settings]":
+        """The class of its settings."""
+        kind: type[Settings] = getattr(
+            importlib.import_module(self.settings_module), self.settings_name.rpartition(".")[2]
+        )
+        return kind
 
     @property
     def driver(self) -> Driver[Any]:
@@ -169,14 +187,19 @@ class Stage:
         driver: Driver[Any] = importlib.import_module(self.module).DRIVER
         return driver
 
+    def label(self, settings: Any) -> str:
+        """What its products are called before they are planned."""
+        names = [getattr(settings, key, "") for key in ("dataset", "name", "annotator", "split", "output")]
+        return "/".join(name for name in names if name) or self.name
+
     def plan(self, settings: Any, context: Context) -> Plan:
         """What it will make of these settings, and what of it is there; see `Driver.plan`."""
         return self.driver.plan(settings, context)
 
-    def run(self, plans: Sequence[Plan], context: Context) -> list[StageResult]:
-        """Make what the plans found missing."""
+    def run(self, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
+        """Make what the plans found missing, and report on each product as it is there."""
         return self.driver.run(self.name, plans, context)
 
     def execute(self, settings: Any, context: Context) -> list[StageResult]:
         """Plan and run some settings."""
-        return self.run([self.plan(settings, context)], context)
+        return list(self.run([self.plan(settings, context)], context))

@@ -58,10 +58,10 @@ def fitting_card(images: ImageSet, model: str) -> dict[str, Any]:
         IncompleteError: it is not there.
     """
     card = require_card(layout.model(images.root, images.dataset, model))
-    if card["classes"] != images.classes or card["task"] != images.manifest["task"]:
+    if card["classes"] != images.classes or card["task"] != images.manifest.task:
         raise InputError(
             f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
-            f"{images.dataset!r} has {len(images.classes)} ({images.manifest['task']}): train it again"
+            f"{images.dataset!r} has {len(images.classes)} ({images.manifest.task}): train it again"
         )
     return card
 

@@ -6,31 +6,53 @@ complete. A stage first sweeps away whatever does not fit its fingerprint, then 
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 import schemas
 from schemas import layout
 from schemas.errors import IncompleteError, InputError, StorageError
 from schemas.layout import IMAGENET
+from schemas.manifests import (
+    ConfirmationManifest,
+    ImagesManifest,
+    LabelsManifest,
+    Manifest,
+    PairsManifest,
+    ScoresManifest,
+    TableFiles,
+)
 from storage import hashing, json_files, parquet, stores
 
 MANIFEST = "_concord.json"
-SEALS, OWN = "seals", "shards"  # in a manifest: of the files that it speaks of, by table; its own shards
-MOST_SHARDS = 1 << 20
-_TYPES = {"fingerprint": str, "shards": int, "classes": list, "task": str, "splits": dict, "image_shape": list}
+M = TypeVar("M", bound=Manifest)
 _READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 
+class AnyManifest(Manifest, extra="ignore"):
+    """A manifest of whatever kind, of which only that is read which all have."""
+
+
 def fingerprint(stage: str, **parts: Any) -> str:
-    """A short hash of everything that a product follows from: stage, code version, inputs and settings."""
+    """The stage, and a short hash of everything that its product follows from: code version, inputs and settings.
+
+    Every shard carries it, so that an unfinished one, too, names the stage that has to go on.
+    """
     recipe = {"stage": stage, "code": schemas.__version__, **parts}
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
+    return f"{stage}-{digest[:16]}"
+
+
+def stage_of(tag: str) -> str:
+    """The stage that a fingerprint names; empty where it is none."""
+    return tag.rpartition("-")[0]
 
 
 def input_identity(path: str) -> dict[str, Any]:
@@ -75,16 +97,14 @@ class ShardReport:
     payload_bytes: int = 0
     shapes: tuple[tuple[int, int, int], ...] = ()
 
+    def counts(self) -> dict[str, Any]:
+        """As manifests state them: in, out, and rejected by reason."""
+        return {"in": self.records_in, "out": self.records_out, "rejected": dict(self.rejected)}
+
     def to_json(self) -> str:
         """As kept in the shard's metadata."""
         return json.dumps(
-            {
-                "in": self.records_in,
-                "out": self.records_out,
-                "rejected": dict(self.rejected),
-                "bytes": self.payload_bytes,
-                **({"shapes": self.shapes} if self.shapes else {}),
-            }
+            {**self.counts(), "bytes": self.payload_bytes, **({"shapes": self.shapes} if self.shapes else {})}
         )
 
     @staticmethod
@@ -200,52 +220,85 @@ class ShardFolder:
                 stores.remove(stores.join(self.folder, name))
         return done
 
-    def seals(self) -> dict[str, str]:
-        """The seal of each shard that is there, by its file's name."""
+    def table_files(self, root: str, table: str, rows: int | None = None, counted: str = "") -> TableFiles:
+        """What a manifest states of these shards, of which some may have no file; see `TableFiles`."""
         present = stores.list_files(self.folder)
         names = (layout.parquet_shard(shard, self.shards) for shard in range(self.shards))
-        return parquet.footer_hashes([stores.join(self.folder, name) for name in names if name in present])
-
-    def complete(self, beside: Mapping[str, Mapping[str, str]] | None = None, **facts: Any) -> None:
-        """Declare the product whole: its manifest is written, last of all.
-
-        Args:
-            beside: the seals of what was made with it, by table and by file name.
-            facts: what the manifest says more.
-        """
-        sealed = {OWN: self.seals(), **(beside or {})}
-        write_manifest(self.folder, {"fingerprint": self.fingerprint, "shards": self.shards, SEALS: sealed, **facts})
+        paths = [stores.join(self.folder, name) for name in names if name in present]
+        return TableFiles(
+            table=table,
+            folder=layout.relative(root, self.folder),
+            files=parquet.footer_hashes(paths),
+            rows=rows,
+            counted=counted,
+        )
 
 
-def write_manifest(folder: str, facts: Mapping[str, Any]) -> None:
-    """Write a product's manifest."""
-    json_files.write(stores.join(folder, MANIFEST), facts)
+def lone_table_file(root: str, table: str, path: str) -> TableFiles:
+    """What a manifest states of a table that is one file."""
+    folder = layout.relative(root, stores.parent(path))
+    return TableFiles(table=table, folder=folder, files=parquet.footer_hashes([path]))
 
 
-def find_manifest(folder: str) -> dict[str, Any] | None:
+def write_manifest(folder: str, manifest: Manifest) -> None:
+    """Declare a product complete: its manifest is written last of all."""
+    json_files.write(stores.join(folder, MANIFEST), manifest.model_dump(mode="json"))
+
+
+def find_manifest(folder: str, kind: type[M]) -> M | None:
     """A product's manifest, or None where the product is missing or unfinished; StorageError where it is none."""
     path = stores.join(folder, MANIFEST)
-    manifest = json_files.find(path)
-    if manifest is not None:
-        json_files.check_types(path, manifest, _TYPES, ("fingerprint",))
-        if not 1 <= (1 if manifest.get("shards") is None else manifest["shards"]) <= MOST_SHARDS:
-            raise StorageError(f"{path} says that there are {manifest['shards']} shards: remove it, and make it again")
-    return manifest
+    content = json_files.find(path)
+    return None if content is None else parse_manifest(path, content, kind)
+
+
+def parse_manifest(path: str, content: Mapping[str, Any], kind: type[M]) -> M:
+    """The manifest that a JSON object states.
+
+    Raises:
+        StorageError: an entry is missing, unknown, or of another type than it has to be.
+    """
+    if "stage" not in content:
+        raise StorageError(
+            f"{path} does not name its stage, as an earlier version wrote it: remove it, and build it again"
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StorageError(f"{path}: {where}: {first['msg']}: remove it, and build it again") from error
+
+
+_KINDS: tuple[tuple[str, type[Manifest]], ...] = (
+    (r"images/[^/]+/[^/]+", ImagesManifest),
+    (r"labels/dataset=[^/]+/annotator=[^/]+", ImagesManifest),
+    (r"labels/dataset=[^/]+", ConfirmationManifest),
+    (r"labels/dataset=[^/]+/annotator=[^/]+/split=[^/]+", LabelsManifest),
+    (r"agreement/pairs/.*", PairsManifest),
+    (r"(features|explanations)/.*", ScoresManifest),
+)
+
+
+def kind_of(path: str) -> type[Manifest]:
+    """The class of the manifest at a path under a root."""
+    folder = path.removesuffix(f"/{MANIFEST}")
+    return next((kind for shape, kind in _KINDS if re.fullmatch(shape, folder)), AnyManifest)
 
 
 def is_current(folder: str, expected: str) -> bool:
     """Whether a product is complete and made from just what it would be made from now."""
-    manifest = find_manifest(folder)
-    return manifest is not None and manifest["fingerprint"] == expected
+    manifest = find_manifest(folder, AnyManifest)
+    return manifest is not None and manifest.fingerprint == expected
 
 
-def require_manifest(folder: str, what: str, remedy: str) -> dict[str, Any]:
+def require_manifest(folder: str, kind: type[M], what: str, remedy: str) -> M:
     """A product's manifest.
 
     Raises:
         IncompleteError: the product is missing or unfinished.
     """
-    manifest = find_manifest(folder)
+    manifest = find_manifest(folder, kind)
     if manifest is None:
         raise IncompleteError(f"there is no complete {what} in {folder}: {remedy}")
     return manifest
@@ -257,22 +310,25 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     Raises:
         IncompleteError: it is missing or unfinished.
     """
-    folder = layout.labels(root, dataset, annotator, split)
+    manifest = label_manifest(root, dataset, annotator, split)
+    return ShardFolder(layout.labels(root, dataset, annotator, split), manifest.shards, manifest.fingerprint)
+
+
+def label_manifest(root: str, dataset: str, annotator: str, split: str) -> LabelsManifest:
+    """What the manifest of a finished label set states; IncompleteError where it is missing or unfinished."""
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
-    manifest = require_manifest(
-        folder, what, "run concord convert (people's labels), concord label (a model's) or concord import (anybody's)"
-    )
-    return _whole(folder, manifest)
+    remedy = "run concord convert (human labels), concord label (a model's) or concord import (anybody's)"
+    return require_manifest(layout.labels(root, dataset, annotator, split), LabelsManifest, what, remedy)
 
 
-def _whole(folder: str, manifest: dict[str, Any]) -> ShardFolder:
-    json_files.check_types(stores.join(folder, MANIFEST), manifest, {}, ("shards",))
-    return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+class _ShardedManifest(AnyManifest):
+    shards: int
 
 
 def shard_folder(folder: str) -> ShardFolder:
     """A finished folder of shards, to be read; IncompleteError where it is none."""
-    return _whole(folder, require_manifest(folder, "product", "run the stage that writes it"))
+    manifest = require_manifest(folder, _ShardedManifest, "product", "run the stage that writes it")
+    return ShardFolder(folder, manifest.shards, manifest.fingerprint)
 
 
 @dataclass(frozen=True)
@@ -282,22 +338,22 @@ class ImageSet:
     root: str
     dataset: str
     version: str
-    manifest: Mapping[str, Any]
+    manifest: ImagesManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the source and the settings it was converted from."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def shards(self) -> int:
         """Shards of every split."""
-        return int(self.manifest["shards"])
+        return self.manifest.shards
 
     @property
     def classes(self) -> list[str]:
         """Class names, in the order of the integer labels."""
-        return list(self.manifest["classes"])
+        return self.manifest.classes
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -306,8 +362,8 @@ class ImageSet:
         Raises:
             InputError: the images are of different sizes.
         """
-        height, width, channels = self.manifest["image_shape"]
-        if height is None or width is None:
+        height, width, channels = self.manifest.image_shape or (None, None, None)
+        if height is None or width is None or channels is None:
             raise InputError(
                 f"the images of dataset {self.dataset!r} are of different sizes; a network takes one: give --image-size"
             )
@@ -319,7 +375,7 @@ class ImageSet:
         Raises:
             InputError: there is no such split.
         """
-        splits = self.manifest["splits"]
+        splits = self.manifest.splits
         if split not in splits:
             raise InputError(f"dataset {self.dataset!r} has no split {split!r}; its splits are {', '.join(splits)}")
         return int(splits[split]["out"])
@@ -341,9 +397,7 @@ def image_set(root: str, dataset: str, version: str) -> ImageSet:
         IncompleteError: it is missing or unfinished.
     """
     folder = layout.images(root, dataset, version)
-    manifest = require_manifest(folder, f"dataset {dataset!r}", "run concord convert first")
-    path = stores.join(folder, MANIFEST)
-    json_files.check_types(path, manifest, {}, ("shards", "classes", "splits"))
-    for split in manifest["splits"]:
-        layout.check_inside(path, split)
+    manifest = require_manifest(folder, ImagesManifest, f"dataset {dataset!r}", "run concord convert first")
+    for split in manifest.splits:
+        layout.check_inside(stores.join(folder, MANIFEST), split)
     return ImageSet(root, dataset, version, manifest)

@@ -282,6 +282,11 @@ def partitions(leaf: str, depth: int) -> list[tuple[str, ...]]:
     return [values for _, values in found]
 
 
+def is_pattern(path: str) -> bool:
+    """Whether a path may name several files, by `*`, `?` or `[`."""
+    return _MAGIC.search(path) is not None
+
+
 def glob(pattern: str) -> list[str]:
     """The files that a pattern names, sorted, as a shell finds them: `*`, `?` and `[...]` stay in a folder, `**` not.
 

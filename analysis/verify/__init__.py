@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from analysis.verify import images, inventory, leftovers, models, parquet
-from analysis.verify.claims import Claim
-from analysis.verify.findings import Finding, again
-from analysis.verify.images import ImageFile
-from analysis.verify.inventory import Inventory
+from analysis.verify import contents, inventory, orphans, parquet
+from analysis.verify.contents import ImageFile, rebuild
+from analysis.verify.inventory import Expected, Finding, Inventory
 from analysis.verify.parquet import Checked
 from schemas import layout
+from schemas.manifests import ImagesManifest
 from storage import checksums, stores
 from storage.checksums import RowSum
 from storage.tables import Table
@@ -81,58 +80,62 @@ def verify(root: str, tables: Mapping[str, Table], dataset: str = "", quick: boo
     Raises:
         InputError: there is nothing of Concord's.
     """
-    found = inventory.take(root, tables, dataset)
+    found = inventory.list_root(root, tables, dataset)
     outcome = Outcome(findings=list(found.findings))
     with ThreadPoolExecutor(_THREADS) as pool:
         _check_models(found, outcome, pool)
-        for claim in found.claims:
-            _check_claim(found, tables[claim.table], claim, quick, outcome, pool)
+        for expected in found.expected:
+            _check_files(found, tables[expected.files.table], expected, quick, outcome, pool)
     _check_metadata(found, outcome)
-    outcome.findings += [*leftovers.find(found, tables), *leftovers.stale(found)]
+    outcome.findings += [*orphans.find_orphans(found, tables), *orphans.find_outdated(found)]
     outcome.findings.sort(key=lambda one: (one.is_warning, one))
     return outcome
 
 
-def _check_claim(
-    found: Inventory, table: Table, claim: Claim, quick: bool, outcome: Outcome, pool: ThreadPoolExecutor
+def _check_files(
+    found: Inventory, table: Table, expected: Expected, quick: bool, outcome: Outcome, pool: ThreadPoolExecutor
 ) -> None:
-    """Check the files that a manifest speaks of, each by itself and all together."""
-    absent = [name for name in claim.names if claim.path(name) not in found.files]
-    remedy = again(claim.command, claim.manifest)
-    outcome.findings += [Finding(claim.path(name), "is missing", remedy) for name in absent]
-    present = [name for name in claim.names if claim.path(name) in found.files]
+    """Check the files that a manifest vouches for, each by itself and all together."""
+    names = list(expected.files.files)
+    absent = [name for name in names if expected.path(name) not in found.files]
+    outcome.findings += [Finding(expected.path(name), "is missing", expected.remedy()) for name in absent]
+    present = [name for name in names if name not in absent]
+    is_index = table.name == "index"
 
     def check(name: str) -> Checked:
-        checked = parquet.check_file(found.root, table, claim, name, keep=claim.table == "index")
-        if claim.table == "index":
-            checked.findings += _check_images(found, claim, name, checked, quick)
+        checked = parquet.check_file(found.root, table, expected, name, keep=is_index)
+        if is_index:
+            checked.findings += _check_images(found, expected, name, checked, quick)
             checked.table = None
         return checked
 
     checks = dict(zip(present, pool.map(check, present), strict=True))
     outcome.files += len(present)
-    outcome.bytes += sum(found.files[claim.path(name)] for name in present)
+    outcome.bytes += sum(found.files[expected.path(name)] for name in present)
     wrong = [one for checked in checks.values() for one in checked.findings]
     outcome.findings += wrong
     outcome.unread += sum(checked.rows is None for checked in checks.values())
     outcome.sums[table.name] = sum((one.sum for one in checks.values()), outcome.sums.get(table.name, RowSum()))
     if not absent and all(one.is_warning or one.path.startswith("images/") for one in wrong):
-        outcome.findings += parquet.check_counts(claim, checks)
+        outcome.findings += parquet.check_counts(expected, checks)
 
 
-def _check_images(found: Inventory, claim: Claim, name: str, checked: Checked, quick: bool) -> list[Finding]:
-    """Check the TFRecord shard that a shard of an index speaks of."""
-    manifest = found.manifests[claim.manifest]
-    split = claim.folder.rpartition("split=")[2]
-    file = layout.tfrecord_shard(manifest["dataset"], split, claim.names.index(name), manifest["shards"])
-    path = f"{stores.parent(claim.manifest)}/{file}"
+def _check_images(found: Inventory, expected: Expected, name: str, checked: Checked, quick: bool) -> list[Finding]:
+    """Check the TFRecord shard that a shard of an index describes."""
+    manifest = found.manifests[expected.manifest]
+    if not isinstance(manifest, ImagesManifest):
+        return []
+    split, (shard, _) = expected.files.folder.rpartition("split=")[2], layout.shard_number(name) or (0, 1)
+    file = layout.tfrecord_shard(manifest.dataset, split, shard, manifest.shards)
+    path = f"{stores.parent(expected.manifest)}/{file}"
     if path not in found.files:
-        return [Finding(path, "is missing", again(claim.command, claim.manifest))]
+        return [Finding(path, "is missing", expected.remedy())]
     if checked.table is None or any(not one.is_warning for one in checked.findings):
         return []  # by an index that is altered, nothing can be said
     payload = checked.report.payload_bytes if checked.report else None
-    whole = ImageFile(path, claim.manifest, found.files[path], payload)
-    return images.check_shard(found.root, whole, checked.table, quick)
+    return contents.check_shard(
+        found.root, ImageFile(path, expected.manifest, found.files[path], payload), checked.table, quick
+    )
 
 
 def _check_metadata(found: Inventory, outcome: Outcome) -> None:
@@ -143,7 +146,7 @@ def _check_metadata(found: Inventory, outcome: Outcome) -> None:
         outcome.files += len(there)
         outcome.bytes += sum(found.files[path] for path in there)
         absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in found.files]
-        remedy = again("concord convert", manifest)
+        remedy = rebuild("convert", manifest)
         outcome.findings += [Finding(path, "is missing", remedy) for path in absent]
 
 
@@ -151,7 +154,7 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
     """Check every file of every model, and of the runs and folds that models are made of."""
     checks: list[Callable[[], list[Finding]]] = []
     for path, card in found.cards.items():
-        folder, command = stores.parent(path), models.command(card)
+        folder, stage = stores.parent(path), contents.model_stage(card)
         try:
             stated = {
                 f"{folder}/{name}": {key: told[key] for key in ("size", "sha256")}
@@ -160,24 +163,24 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
             if path.count("/") == 3:
                 outcome.weights[folder] = str(card["weights_sha256"])
         except (KeyError, TypeError, AttributeError) as error:
-            outcome.findings.append(Finding(path, f"does not say what a card says ({error})", f"run {command} --force"))
+            outcome.findings.append(
+                Finding(path, f"does not say what a card says ({error})", f"run {inventory.command(stage)} --force")
+            )
             continue
         found.known |= set(stated)
         outcome.findings += [
-            Finding(name, "is missing", again(command, path)) for name in stated if name not in found.files
+            Finding(name, "is missing", rebuild(stage, path)) for name in stated if name not in found.files
         ]
-        checks += [
-            _file_check(found, name, path, told, command) for name, told in stated.items() if name in found.files
-        ]
+        checks += [_file_check(found, name, path, told, stage) for name, told in stated.items() if name in found.files]
         outcome.files += sum(name in found.files for name in stated)
         outcome.bytes += sum(found.files.get(name, 0) for name in stated)
     outcome.findings += [one for wrong in _run(pool, checks) for one in wrong]
 
 
 def _file_check(
-    found: Inventory, name: str, card: str, told: Mapping[str, object], command: str
+    found: Inventory, name: str, card: str, told: Mapping[str, object], stage: str
 ) -> Callable[[], list[Finding]]:
-    return lambda: models.check_file(found.root, name, card, told, command)
+    return lambda: contents.check_model_file(found.root, name, card, told, stage)
 
 
 def _run(pool: ThreadPoolExecutor, checks: Iterable[Callable[[], list[Finding]]]) -> Iterator[list[Finding]]:

@@ -1,33 +1,73 @@
-"""What lies under a root: its files, its manifests, and what they say that there is."""
+"""What lies under a root: its files, its manifests, and the tables' files that these vouch for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.verify import claims, models
-from analysis.verify.claims import Claim
-from analysis.verify.findings import Finding
 from schemas import layout
-from schemas.errors import InputError, StorageError
-from storage import json_files, model_cards, stores
+from schemas.errors import ConcordError, InputError, StorageError
+from schemas.layout import HUMAN, MACHINE
+from schemas.manifests import ImagesManifest, Manifest, TableFiles
+from storage import json_files, model_cards, parquet, products, stores
 from storage.products import MANIFEST
 from storage.tables import Table
 
+METADATA = ("dataset_info.json", "features.json")  # by which tensorflow_datasets opens a folder of images
 _READERS = 16  # manifests read at once
 _FOLDERS = {
     *("images", "index", "labels", "models", "features", "explanations", "agreement", "statistics", "rejects"),
-    *("report", "runs"),
+    *("machine_precision", "report", "runs"),
 }
-LONE = {  # tables whose files have no manifest, and the command that makes them
-    "annotators": "concord agree",
-    "calibration": "concord agree",
-    "coverage": "concord agree",
-    "coverage_curve": "concord agree",
-    "queue": "concord queue",
-    "label_errors": "concord label-errors",
-    "generations": "concord generations",
-}
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """Something that is missing or altered, or, as a warning, something that nothing vouches for.
+
+    Attributes:
+        path: of the file or folder, under the root.
+        what: is wrong with it.
+        remedy: what to do.
+        is_warning: whether nothing is missing or altered by it.
+    """
+
+    path: str
+    what: str
+    remedy: str
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Tables' files that a manifest vouches for, or a table that is complete by itself.
+
+    Attributes:
+        files: of one table in one folder.
+        manifest: its path under the root; empty for a table that is complete by itself.
+        fingerprint: that each file has to carry; empty for any.
+        stage: which made them.
+        counts: that the files' own reports have to add up to; empty for none.
+    """
+
+    files: TableFiles
+    manifest: str
+    fingerprint: str
+    stage: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+    def path(self, name: str) -> str:
+        """Path of one of the files, under the root."""
+        return f"{self.files.folder}/{name}"
+
+    def remedy(self, name: str = "") -> str:
+        """How to rebuild what is missing, or the file that is altered: a stage keeps whatever else is complete."""
+        removed = [name] if name else []
+        removed += [self.manifest] if self.manifest else []
+        return f"remove {' and '.join(removed)}, and run {command(self.stage)} again"
 
 
 @dataclass
@@ -36,20 +76,25 @@ class Inventory:
 
     Attributes:
         files: size in bytes of each file.
-        manifests: what each `_concord.json` says.
-        cards: what each `model.json` says.
-        claims: the Parquet files that there have to be.
-        known: every other path that something speaks of.
+        manifests: each `_concord.json`.
+        cards: each `model.json`.
+        expected: the Parquet files that there have to be.
+        known: every other path that something vouches for.
         findings: manifests that cannot be read, or whose counts do not close.
     """
 
     root: str
     files: dict[str, int]
-    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
+    expected: list[Expected] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
+
+
+def command(stage: str) -> str:
+    """The command of a stage."""
+    return f"concord {stage.replace('_', '-')}"
 
 
 def dataset_of(path: str) -> str:
@@ -60,10 +105,11 @@ def dataset_of(path: str) -> str:
         return named[0] if named else ""
     if top in ("images", "models", "report"):
         return rest[0] if len(rest) > 1 else ""
-    return rest[-1].partition(".")[0].partition("-")[0] if top in ("agreement", "statistics") else ""
+    lone = top in ("agreement", "statistics", "machine_precision")
+    return rest[-1].partition(".")[0].partition("-")[0] if lone else ""
 
 
-def take(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inventory:
+def list_root(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inventory:
     """List a root, and read its manifests.
 
     Args:
@@ -79,69 +125,87 @@ def take(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inventory
     if not files:
         of = f" of dataset {dataset!r}" if dataset else ""
         raise InputError(f"there is nothing{of} in {root}: run concord run first, or give another --root")
-    found = Inventory(root, files)
-    _read_manifests(found)
-    for path, manifest in found.manifests.items():
-        _claim(found, path, manifest)
-    for path, card in found.cards.items():
-        found.claims += models.of_card(path, card)
-    _claim_lone(found, tables)
-    return found
+    inventory = Inventory(root, files)
+    _read_manifests(inventory)
+    for path, manifest in inventory.manifests.items():
+        inventory.findings += _check_sums(path, manifest)
+        inventory.expected += _expected_of(path, manifest)
+        if path.startswith("images/") and isinstance(manifest, ImagesManifest):
+            names = (*image_files(manifest), *METADATA)
+            inventory.known |= {f"{stores.parent(path)}/{name}" for name in names}
+    for path, card in inventory.cards.items():
+        if "sweep" in card:
+            files_of = TableFiles(table="sweep", folder=stores.parent(path), files={layout.SWEEP_TABLE: ""})
+            inventory.expected.append(Expected(files_of, path, card["fingerprint"], "train"))
+    _add_lone_tables(inventory, tables)
+    return inventory
 
 
-def _read_manifests(found: Inventory) -> None:
+def _expected_of(path: str, manifest: Manifest) -> Iterator[Expected]:
+    for files in manifest.tables:
+        counts: Mapping[str, Any] = manifest.counts
+        if "splits" in counts:  # then those of the files' own split count
+            counts = counts["splits"].get(files.folder.rpartition("split=")[2], {})
+        checked = counts if files.counted == "out" and "in" in counts and manifest.stage != "confirm" else {}
+        yield Expected(files, path, manifest.fingerprint, manifest.stage, checked)
+
+
+def _read_manifests(inventory: Inventory) -> None:
     names = (MANIFEST, model_cards.CARD_FILE)
-    paths = [path for path in sorted(found.files) if path.rpartition("/")[2] in names]
+    paths = [path for path in sorted(inventory.files) if path.rpartition("/")[2] in names]
     with ThreadPoolExecutor(_READERS) as pool:
-        for path, content in zip(paths, pool.map(lambda path: _read(found.root, path), paths), strict=True):
+        contents = pool.map(lambda path: _read(inventory.root, path), paths)
+        for path, content in zip(paths, contents, strict=True):
             if isinstance(content, Finding):
-                found.findings.append(content)
-            elif content is not None and path.endswith(model_cards.CARD_FILE):
-                found.cards[path] = content
+                inventory.findings.append(content)
+            elif isinstance(content, Manifest):
+                inventory.manifests[path] = content
             elif content is not None:
-                found.manifests[path] = content
-    found.known |= set(paths)
+                inventory.cards[path] = content
+    inventory.known |= set(paths)
 
 
-def _read(root: str, path: str) -> dict[str, Any] | Finding | None:
+def _read(root: str, path: str) -> Manifest | dict[str, Any] | Finding | None:
     try:
-        return json_files.find(stores.join(root, path))
+        content = json_files.find(stores.join(root, path))
+        if content is None or path.endswith(model_cards.CARD_FILE):
+            return content
+        return products.parse_manifest(path, content, products.kind_of(path))
     except StorageError as error:
         return Finding(path, f"cannot be read ({error})", "remove it, and run the stage that writes it again")
 
 
-def _claim(found: Inventory, path: str, manifest: dict[str, Any]) -> None:
-    """Note what a manifest speaks of."""
-    reader = claims.kind_of(path)
-    try:
-        found.findings += claims.accounts(path, manifest)
-        found.claims += reader(path, manifest) if reader else []
-        if path.startswith("images/"):
-            found.known |= {f"{stores.parent(path)}/{name}" for name in (*image_files(manifest), *METADATA)}
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        said = f"does not say what a manifest says ({type(error).__name__}: {error})"
-        found.findings.append(Finding(path, said, "remove it, and run the stage that writes it again"))
-
-
-METADATA = ("dataset_info.json", "features.json")  # by which tensorflow_datasets opens a folder of images
-
-
-def image_files(manifest: Mapping[str, Any]) -> list[str]:
+def image_files(manifest: ImagesManifest) -> list[str]:
     """The names of all TFRecord shards of a dataset."""
-    count, dataset = manifest["shards"], manifest["dataset"]
     return [
-        layout.tfrecord_shard(dataset, split, shard, count) for split in manifest["splits"] for shard in range(count)
+        layout.tfrecord_shard(manifest.dataset, split, shard, manifest.shards)
+        for split in manifest.splits
+        for shard in range(manifest.shards)
     ]
 
 
-def _claim_lone(found: Inventory, tables: Mapping[str, Table]) -> None:
-    """Note the files of tables that no manifest speaks of."""
-    claimed = {claim.path(name) for claim in found.claims for name in claim.names}
-    for path in sorted(set(found.files) - claimed):
+def _add_lone_tables(inventory: Inventory, tables: Mapping[str, Table]) -> None:
+    """Expect what tables of one file state of themselves: no manifest vouches for them."""
+    vouched = {one.path(name) for one in inventory.expected for name in one.files.files}
+    for path in sorted(set(inventory.files) - vouched):
         table = table_of(tables, path)
-        if table is not None and table.name in LONE:
+        if table is not None and is_lone(path):
             folder, _, name = path.rpartition("/")
-            found.claims.append(Claim(table.name, folder, (name,), "", "", LONE[table.name]))
+            files = TableFiles(table=table.name, folder=folder, files={name: ""})
+            inventory.expected.append(Expected(files, "", "", stage_of_file(inventory.root, path) or "agree"))
+
+
+def is_lone(path: str) -> bool:
+    """Whether a table's file at this path is complete by itself."""
+    return path.startswith("agreement/") and not path.startswith("agreement/pairs/")
+
+
+def stage_of_file(root: str, path: str) -> str:
+    """The stage that a Parquet file's own fingerprint names; empty where it cannot be read, or carries none."""
+    try:
+        return products.stage_of(parquet.read_tags(stores.join(root, path))[0])
+    except ConcordError:
+        return ""
 
 
 def table_of(tables: Mapping[str, Table], path: str) -> Table | None:
@@ -149,3 +213,24 @@ def table_of(tables: Mapping[str, Table], path: str) -> Table | None:
     if not path.endswith(".parquet") or path.rpartition("/")[2].startswith("."):
         return None
     return next((table for table in tables.values() if table.holds(path)), None)
+
+
+def _check_sums(path: str, manifest: Manifest) -> Iterator[Finding]:
+    """Where the counts of a manifest do not close: in = out + rejected."""
+    counts = manifest.counts
+    parts = {"": counts, **{f" of split {split}": part for split, part in counts.get("splits", {}).items()}}
+    remedy = "it was edited; run the stage that writes it again with --force"
+    for where, part in parts.items():
+        if "in" in part and "out" in part:
+            gone = sum(sum((part.get(key) or {}).values()) for key in ("rejected", "unpaired"))
+            if part["in"] != part["out"] + gone:
+                what = f"its counts{where} do not close: {part['in']} in, {part['out']} out, {gone} rejected"
+                yield Finding(path, what, remedy)
+    for side in (MACHINE, HUMAN):
+        part = counts.get(side, {})
+        if "read" in part:
+            gone = sum(sum(part[key].values()) for key in ("malformed", "narrowed"))
+            rest = sum(part[key] for key in ("unmatched", "duplicate", "matched"))
+            if part["read"] != gone + rest:
+                what = f"its counts of {side} do not close: {part['read']} read, {gone + rest} accounted for"
+                yield Finding(path, what, remedy)

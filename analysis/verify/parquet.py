@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.verify.claims import Claim
-from analysis.verify.findings import Finding, again
+from analysis.verify.inventory import Expected, Finding, command
 from schemas.errors import ConcordError, IncompleteError
 from storage import checksums, parquet, stores
 from storage.checksums import RowSum
@@ -38,20 +37,18 @@ class Checked:
     findings: list[Finding] = field(default_factory=list)
 
 
-def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = False) -> Checked:
+def check_file(root: str, table: Table, expected: Expected, name: str, keep: bool = False) -> Checked:
     """Check one file that is there.
 
     Args:
         root: local, `gs://` or `s3://`.
         table: that it is of.
-        claim: what its manifest says.
+        expected: what its manifest states.
         name: of the file.
-        keep: whether its rows are wanted.
+        keep: whether its rows are kept.
     """
-    path, found = claim.path(name), Checked()
-    remedy = (
-        again(claim.command, claim.manifest, path) if claim.manifest else f"remove it, and run {claim.command} again"
-    )
+    path, found = expected.path(name), Checked()
+    remedy = expected.remedy(name)
     try:
         content = memoryview(stores.read_bytes(stores.join(root, path)))
         rows = _rows(content)
@@ -61,16 +58,16 @@ def check_file(root: str, table: Table, claim: Claim, name: str, keep: bool = Fa
     except (ValueError, OSError) as error:  # Arrow's errors are such, too
         found.findings.append(Finding(path, f"is damaged ({str(error).splitlines()[0]})", remedy))
         return found
-    wrong = _altered(content, claim, name) or _unfit(path, rows, table)
+    wrong = _altered(content, expected, name) or _unfit(path, rows, table)
     metadata = rows.schema.metadata or {}
     report = metadata.get(parquet.REPORT, b"{}").decode()
     found.report = ShardReport.from_json(report) if '"in"' in report else None
     found.rows, found.sum = rows.num_rows, _sum(root, table, path, rows)
-    wrong = wrong or _miscounted(claim, found)
+    wrong = wrong or _miscounted(expected, found)
     found.findings += [Finding(path, wrong, remedy)] if wrong else []
     if parquet.CONTENT not in _tags(content):
         said = "carries no hash of its rows, as an earlier version of Concord wrote it"
-        found.findings.append(Finding(path, said, f"{claim.command} --force writes one", is_warning=True))
+        found.findings.append(Finding(path, said, f"{command(expected.stage)} --force writes one", is_warning=True))
     found.table = rows if keep else None
     return found
 
@@ -84,20 +81,23 @@ def _rows(content: memoryview) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
-def _altered(content: memoryview, claim: Claim, name: str) -> str:
+def _altered(content: memoryview, expected: Expected, name: str) -> str:
     """How a file differs from the one that was written; empty where it does not."""
     found = _tags(content)
     fingerprint = found.get(parquet.FINGERPRINT, b"").decode()
-    if not fingerprint or claim.fingerprint not in ("", fingerprint):
-        return f"has fingerprint {fingerprint or 'none'} instead of {claim.fingerprint or 'one'}: it is of another run"
-    names = {name, *claim.names}
+    if not fingerprint or expected.fingerprint not in ("", fingerprint):
+        return (
+            f"has fingerprint {fingerprint or 'none'} instead of {expected.fingerprint or 'one'}: it is of another run"
+        )
+    names = {name, *expected.files.files}
     hashes = parquet.content_hashes(content, names)
     stated = found.get(parquet.CONTENT, b"").decode()
     if stated and hashes[name] != stated:
         others = [other for other, one in hashes.items() if one == stated]
         return f"stands in the place of another: it was written as {others[0]}" if others else "its rows were altered"
-    if claim.seals and claim.seals.get(name) != parquet.footer_hash(content):
-        others = [other for other, one in claim.seals.items() if one == parquet.footer_hash(content)]
+    stated = expected.files.files.get(name, "")
+    if stated and stated != parquet.footer_hash(content):
+        others = [other for other, one in expected.files.files.items() if one == parquet.footer_hash(content)]
         return (
             f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
         )
@@ -114,34 +114,34 @@ def _unfit(path: str, rows: pa.Table, table: Table) -> str:
     return f"column {empty[0]!r} has nulls, and may have none" if empty else ""
 
 
-def _miscounted(claim: Claim, found: Checked) -> str:
+def _miscounted(expected: Expected, found: Checked) -> str:
     """How a file's rows and its own report differ."""
-    if found.report is None or not claim.counted:
+    if found.report is None or not expected.files.counted:
         return ""
     report = found.report
-    told = report.records_out if claim.counted == "out" else sum(report.rejected.values())
-    if told != found.rows:
-        return f"has {found.rows} rows, and its report says {told}"
+    stated = report.records_out if expected.files.counted == "out" else sum(report.rejected.values())
+    if stated != found.rows:
+        return f"has {found.rows} rows, and its report states {stated}"
     return ""
 
 
-def check_counts(claim: Claim, found: Mapping[str, Checked]) -> list[Finding]:
+def check_counts(expected: Expected, found: Mapping[str, Checked]) -> list[Finding]:
     """Check that the files of a folder add up to what its manifest says; each of them could be read."""
-    remedy = again(claim.command, claim.manifest)
+    remedy, files = expected.remedy(), expected.files
     rows = sum(one.rows or 0 for one in found.values())
-    if claim.rows is not None and rows != claim.rows:
-        return [Finding(claim.folder, f"has {rows} rows, and its manifest says {claim.rows}", remedy)]
+    if files.rows is not None and rows != files.rows:
+        return [Finding(files.folder, f"has {rows} rows, and its manifest states {files.rows}", remedy)]
     reports = [one.report for one in found.values() if one.report is not None]
-    if not claim.counts or len(reports) < len(found):
+    if not expected.counts or len(reports) < len(found):
         return []
     whole, wrong = total(reports), []
-    told = {key: claim.counts.get(key) for key in ("in", "out")}
-    if told != {"in": whole.records_in, "out": whole.records_out}:
-        wrong.append(f"its shards report {whole.records_in} in and {whole.records_out} out, its manifest {told}")
-    rejected = {reason: n for reason, n in claim.counts.get("rejected", {}).items() if n}
+    stated = {key: expected.counts.get(key) for key in ("in", "out")}
+    if stated != {"in": whole.records_in, "out": whole.records_out}:
+        wrong.append(f"its shards report {whole.records_in} in and {whole.records_out} out, its manifest {stated}")
+    rejected = {reason: n for reason, n in expected.counts.get("rejected", {}).items() if n}
     if rejected != whole.rejected:
         wrong.append(f"its shards report {dict(whole.rejected)} rejected, its manifest {rejected}")
-    return [Finding(claim.folder, what, remedy) for what in wrong]
+    return [Finding(files.folder, what, remedy) for what in wrong]
 
 
 def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:

@@ -5,6 +5,8 @@ from keras import layers
 
 from models.heads import Head
 
+HINT = {"shape": (32, 32, 1), "scored_per_second": 11_000, "learnt_per_second": 5_900, "parameters": 310_250}
+
 
 def build(image_shape: tuple[int, int, int], head: Head) -> keras.Model:
     """The untrained network.

@@ -5,6 +5,8 @@ from keras import layers
 
 from models.heads import Head
 
+HINT = {"shape": (32, 32, 1), "scored_per_second": 5_600, "learnt_per_second": 1_100, "parameters": 164_362}
+
 
 def build(image_shape: tuple[int, int, int], head: Head, dropout: float = 0.5) -> keras.Model:
     """The untrained network.

@@ -13,6 +13,8 @@ from keras import layers
 
 from models.heads import Head
 
+HINT = {"shape": (32, 32, 3), "scored_per_second": 3_000, "learnt_per_second": 900, "parameters": 298_618}
+
 FILTERS = 16
 STAGES = 4
 

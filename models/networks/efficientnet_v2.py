@@ -8,6 +8,8 @@ import keras
 
 from models.transfer import Transfer
 
+HINT = {"shape": (224, 224, 3), "scored_per_second": 25, "learnt_per_second": 25, "parameters": 6_250_000}
+
 IMAGE_SHAPE = (224, 224, 3)
 TRANSFER = Transfer(
     name="efficientnet_v2",

@@ -1,4 +1,4 @@
-"""Label sets of what one teaches another: a share of the labels that there are, drawn by the image's hash.
+"""Pseudo-labels, and the human labels beside them: a share of the labels that there are, drawn by the image's hash.
 
 A shard of them is a part of the same shard of the labels that they are drawn from, rows in the same order.
 """
@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import layout, tables
+from schemas.manifests import LabelsManifest
 from storage import hashing, products
 from storage.products import ShardFolder, ShardReport
-
-REMEDY = "run concord convert (people's labels) or concord label (a model's)"
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,27 @@ class PseudoLabels:
     pool: bool
     whole: tuple[str, ...]
 
+    def is_done(self) -> bool:
+        """Whether every split is there, made from just this."""
+        targets = [self._target(self._source(split), split) for split in (self.split, *self.whole)]
+        return all(products.is_current(target.folder, target.fingerprint) for target in targets)
+
     def make(self, afresh: bool = False) -> dict[str, int]:
-        """Write what is missing of it; returns how many labels of each split it holds, by what was made anew alone."""
+        """Write what is missing of it; returns how many labels of each split it holds, of what was made anew alone."""
         made = {}
         for split in (self.split, *self.whole):
-            source = products.label_set(self.root, self.dataset, self.annotator, split)
+            source = self._source(split)
             target = self._target(source, split)
             if afresh or not products.is_current(target.folder, target.fingerprint):
                 made[split] = self._write(source, target, split, afresh)
         return made
 
+    def _source(self, split: str) -> ShardFolder:
+        return products.label_set(self.root, self.dataset, self.annotator, split)
+
     def _target(self, source: ShardFolder, split: str) -> ShardFolder:
-        drawn = {"share": self.share, "pool": self.pool} if split == self.split else {}
-        fingerprint = products.fingerprint("teach", labels=source.fingerprint, split=split, **drawn)
+        recipe = {"share": self.share, "pool": self.pool} if split == self.split else {}
+        fingerprint = products.fingerprint("generations", labels=source.fingerprint, split=split, **recipe)
         return ShardFolder(layout.labels(self.root, self.dataset, self.name, split), source.shards, fingerprint)
 
     def _write(self, source: ShardFolder, target: ShardFolder, split: str, afresh: bool) -> int:
@@ -58,19 +65,31 @@ class PseudoLabels:
             if shard not in done:
                 rows = source.read(shard)
                 kept = self.kept(rows) if split == self.split else rows
-                left = rows.num_rows - kept.num_rows
-                target.write(shard, kept, ShardReport(rows.num_rows, kept.num_rows, {"left_out": left} if left else {}))
+                rest = rows.num_rows - kept.num_rows
+                target.write(
+                    shard, kept, ShardReport(rows.num_rows, kept.num_rows, {"not_drawn": rest} if rest else {})
+                )
         report = products.total(list(target.done().values()))
-        images = products.require_manifest(source.folder, "label set", REMEDY)["images"]
-        facts = {"annotator": self.name, "split": split, "images": images, "drawn_from": self.annotator}
-        counts = {"in": report.records_in, "out": report.records_out, "left_out": sum(report.rejected.values())}
-        target.complete(**facts, rows=report.records_out, counts=counts)
+        manifest = LabelsManifest(
+            stage="generations",
+            product=f"{self.dataset}/{self.name}/{split}",
+            fingerprint=target.fingerprint,
+            tables=(target.table_files(self.root, "labels", report.records_out, "out"),),
+            counts=report.counts(),
+            annotator=self.name,
+            split=split,
+            images=products.label_manifest(self.root, self.dataset, self.annotator, split).images,
+            shards=target.shards,
+            rows=report.records_out,
+            drawn_from=self.annotator,
+        )
+        products.write_manifest(target.folder, manifest)
         return report.records_out
 
     def kept(self, rows: pa.Table) -> pa.Table:
         """The rows of the images that are drawn."""
-        drawn = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
-        return rows.filter(pa.array(drawn if self.pool else ~drawn))
+        in_pool = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
+        return rows.filter(pa.array(in_pool if self.pool else ~in_pool))
 
 
 def count_pseudo_labels(root: str, dataset: str, annotator: str, split: str, least: float) -> int:
@@ -80,6 +99,6 @@ def count_pseudo_labels(root: str, dataset: str, annotator: str, split: str, lea
     total = 0
     for shard in range(labels.shards):
         rows = labels.read(shard)
-        sure = pc.and_(tables.present(rows), pc.greater_equal(rows["confidence"], confidence))
-        total += pc.sum(sure).as_py() or 0
+        confident = pc.and_(tables.present(rows), pc.greater_equal(rows["confidence"], confidence))
+        total += pc.sum(confident).as_py() or 0
     return total

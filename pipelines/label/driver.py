@@ -3,7 +3,7 @@
 concord label --models cnn1,cnn2 --dataset svhn --splits test --root out
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from models import calibration, tasks
 from pipelines import scoring
-from pipelines.label.import_model import import_model
-from pipelines.runner import Context, StageResult
-from pipelines.scoring import ScorePlan, Scores
+from pipelines.label.import_model import import_model, is_imported
+from pipelines.scoring import ScorePlan, Scores, Scoring, ScoringDriver
 from schemas import layout, tables
-from schemas.settings import LabelSettings
+from schemas.manifests import LabelsManifest
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context, Plan, Product, StageResult, State
 from storage import hashing, model_cards, products
 from storage.products import ImageSet, ShardFolder
 
@@ -73,35 +74,96 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
     return tables.label_rows(columns | kept)
 
 
-# The driver's side of `label`: what each model's label set is made from, and with what.
+# The driver's side: what each model's label set is made from, and what its manifest states.
 
 
-def label(settings: LabelSettings, context: Context) -> list[StageResult]:
-    """Make a label set for each model and split; only the shards that are missing.
+@dataclass(frozen=True)
+class Labelling(Scoring):
+    """The models that label, with the card of each; none of them where an external model is still to be imported."""
 
-    Raises:
-        IncompleteError: the images or a model are not there.
-        InputError: a model does not fit the dataset, or there is no such split.
-        TooManyRejectsError: more images were turned away than the settings allow.
-    """
-    images = products.image_set(context.root, settings.dataset, settings.version)
-    if settings.model_file:
-        import_model(settings, context.root, images, context.force)
-    models = (*settings.models, *([settings.annotator] if settings.annotator else []))
-    found = {model: model_cards.fitting_card(images, model) for model in models}
-    plans = [plan_labels(settings, context, images, model, card) for model, card in found.items()]
-    facts = {model: {**label_facts(model, card), **origin(card)} for model, card in found.items()}
-    return scoring.make_scores(plans, facts, settings.max_reject_fraction, context)
+    settings: LabelSettings
+    cards: Mapping[str, dict[str, Any]]
 
 
-def label_facts(model: str, card: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest of a label set says of its making."""
-    known: dict[str, Any] = {"annotator": model, "seen_all": True}
-    if "calibration" in card:
-        known["calibration"] = card["calibration"]
-    if "thresholds" in card:
-        known["thresholds"] = dict(zip(card["classes"], card["thresholds"], strict=True))
-    return known
+class LabelDriver(ScoringDriver[LabelSettings]):
+    """Makes a label set for each model and split; only the shards that are missing."""
+
+    table_name = "labels"
+
+    def reads(self, settings: LabelSettings, root: str) -> Iterable[str]:
+        """The images, the models, and the file of an external model."""
+        images = layout.images(root, settings.dataset, settings.version)
+        own = [layout.model(root, settings.dataset, model) for model in settings.models]
+        return [images, *own, *(path for _, path in settings.paths())]
+
+    def writes(self, settings: LabelSettings, root: str) -> Iterable[str]:
+        """The label sets."""
+        return [
+            layout.labels(root, settings.dataset, model, split)
+            for model in _models(settings)
+            for split in settings.splits
+        ]
+
+    def plan(self, settings: LabelSettings, context: Context) -> Plan:
+        """Which shards of each label set are missing.
+
+        Raises:
+            IncompleteError: the images or a model are not there.
+            InputError: a model does not fit the dataset, or there is no such split.
+        """
+        images = products.image_set(context.root, settings.dataset, settings.version)
+        if settings.model_file and not is_imported(settings, context.root, images):
+            return self._plan_import(settings, images)
+        cards = {model: model_cards.fitting_card(images, model) for model in _models(settings)}
+        plans = tuple(plan_labels(settings, context.root, images, model, card) for model, card in cards.items())
+        work = Labelling(plans, settings.max_reject_fraction, settings, cards)
+        seconds = {
+            model: scoring.network_hint(card.get("network", ""), card.get("image_shape"))[0]
+            for model, card in cards.items()
+        }
+        return self.plan_products(settings, work, seconds, context.force)
+
+    def _plan_import(self, settings: LabelSettings, images: ImageSet) -> Plan:
+        """All splits of all models: what is done is known only when the external model is imported."""
+        found = [
+            Product(f"{settings.dataset}/{model}/{split}", State.TO_DO, records=images.images_in(split))
+            for model in _models(settings)
+            for split in settings.splits
+        ]
+        return Plan(settings, tuple(found), None)
+
+    def run_one(self, stage: str, plan: Plan, context: Context) -> list[StageResult]:
+        """Import the external model first, where it is not there yet."""
+        settings: LabelSettings = plan.settings
+        if settings.model_file and (plan.work is None or context.force):
+            images = products.image_set(context.root, settings.dataset, settings.version)
+            import_model(settings, context.root, images, context.force)
+            plan = self.plan(settings, context)
+        return super().run_one(stage, plan, context)
+
+    def counted(self, work: Labelling, plan: ScorePlan) -> str:
+        """Nothing where images have several labels: an image may have no row, or several."""
+        return "" if "thresholds" in work.cards[plan.name] else "out"
+
+    def manifest(self, work: Labelling, plan: ScorePlan, split: str, common: dict[str, Any]) -> LabelsManifest:
+        """Which state of a model labelled; of folds, the split whose images were scored by networks without them."""
+        card = work.cards[plan.name]
+        folds = {"folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else {}
+        thresholds = dict(zip(card["classes"], card["thresholds"], strict=True)) if "thresholds" in card else {}
+        return LabelsManifest(
+            **common,
+            **folds,
+            annotator=plan.name,
+            covers_all_images=True,
+            model=card["fingerprint"],
+            weights=card["weights_sha256"],
+            thresholds=thresholds,
+            calibration=card.get("calibration", {}),
+        )
+
+
+def _models(settings: LabelSettings) -> tuple[str, ...]:
+    return (*settings.models, *([settings.annotator] if settings.annotator else []))
 
 
 def temperatures(card: dict[str, Any], split: str) -> tuple[dict[str, float] | None, ...]:
@@ -116,24 +178,20 @@ def temperatures(card: dict[str, Any], split: str) -> tuple[dict[str, float] | N
     return (found["temperatures"],) if found.get("temperatures") else ()
 
 
-def plan_labels(
-    settings: LabelSettings, context: Context, images: ImageSet, model: str, card: dict[str, Any]
-) -> ScorePlan:
-    """What one model has still to label; whatever stands in the way of it is swept away."""
-    outputs, rejects, answers = label_sets(settings, context.root, images, model, card)
+def plan_labels(settings: LabelSettings, root: str, images: ImageSet, model: str, card: dict[str, Any]) -> ScorePlan:
+    """What one model labels, done or not."""
+    outputs, rejects, answers = label_sets(settings, root, images, model, card)
     return ScorePlan(
         stage="label",
         name=model,
         images=images,
         outputs=outputs,
         rejects=rejects,
-        missing=scoring.find_missing(images, outputs, rejects, context.force),
-        load=partial(
-            load_model, layout.model(context.root, images.dataset, model), settings.batch_size, settings.trust_model
-        ),
+        missing=(),
+        load=partial(load_model, layout.model(root, images.dataset, model), settings.batch_size, settings.trust_model),
         table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 
@@ -162,7 +220,4 @@ def label_sets(
     return outputs, rejects, answers
 
 
-def origin(card: dict[str, Any]) -> dict[str, Any]:
-    """Which state of a model labelled; of folds, the split of whose images each was scored by a network without it."""
-    known = {"model": card["fingerprint"], "weights": card["weights_sha256"]}
-    return {**known, "folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else known
+DRIVER = LabelDriver()

@@ -1,4 +1,4 @@
-"""Adopt a network that Concord did not train: from its file to a model folder like any other.
+"""Import a network that Concord did not train: from its file to a model folder like any other.
 
 concord label --model-file lenet.keras --annotator lenet --value-range 0,1 --dataset svhn --splits test --root out
 """
@@ -8,41 +8,57 @@ from typing import Any
 
 from schemas import layout
 from schemas.errors import InputError
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import model_cards, products, stores
 from storage.products import ImageSet
 
-_TELLING = ("value_range", "classes", "activation", "trust_model")
+_FITTING = ("value_range", "classes", "activation", "trust_model")
+
+
+def is_imported(settings: LabelSettings, root: str, images: ImageSet) -> bool:
+    """Whether the model folder is there, made from just this file and these settings.
+
+    Raises:
+        InputError: there is no such file, or a model that was trained here has that name.
+    """
+    folder = layout.model(root, images.dataset, settings.annotator)
+    card = model_cards.find_card(folder)
+    if card and "foreign" not in card:
+        raise InputError(f"{settings.annotator!r} is a model that was trained here: give the annotator another name")
+    return model_cards.is_current(folder, _identify(settings, images)[0])
 
 
 def import_model(settings: LabelSettings, root: str, images: ImageSet, afresh: bool) -> None:
-    """Write the model folder of a foreign network, if it is not there yet.
+    """Write the model folder of an external network, if it is not there yet; raises as `is_imported`.
 
     Raises:
-        InputError: there is no such file, or it does not fit the dataset.
+        InputError: the network does not fit the dataset.
     """
-    files = _files(settings.model_file)
-    contents = {name: hashlib.sha256(stores.read_bytes(path)).hexdigest() for name, path in files.items()}
-    told = {key: getattr(settings, key) for key in _TELLING}
-    identity = {"files": contents, "told": told, "images": images.fingerprint}
-    fingerprint = products.fingerprint("adopt", **identity)
-    folder = layout.model(root, images.dataset, settings.annotator)
-    there = model_cards.find_card(folder)
-    if there and "foreign" not in there:
-        raise InputError(f"{settings.annotator!r} is a model that was trained here: give the annotator another name")
-    if not afresh and model_cards.is_current(folder, fingerprint):
+    if is_imported(settings, root, images) and not afresh:
         return
+    fingerprint, contents = _identify(settings, images)
+    origin = {"file": settings.model_file.rstrip("/").rsplit("/", 1)[-1], "sha256": contents}
     card = {
         "fingerprint": fingerprint,
         "name": settings.annotator,
         "network": "foreign",
         "dataset": images.dataset,
         "images": images.fingerprint,
-        "task": images.manifest["task"],
+        "task": images.manifest.task,
         "classes": images.classes,
-        "foreign": {"file": settings.model_file.rstrip("/").rsplit("/", 1)[-1], "sha256": contents, **told},
+        "foreign": {**origin, **{key: getattr(settings, key) for key in _FITTING}},
     }
-    _write(settings, images, folder, card, files)
+    folder = layout.model(root, images.dataset, settings.annotator)
+    _write(settings, images, folder, card, _files(settings.model_file))
+
+
+def _identify(settings: LabelSettings, images: ImageSet) -> tuple[str, dict[str, str]]:
+    """The fingerprint of what is imported, and the SHA-256 of each of its files."""
+    files = _files(settings.model_file)
+    contents = {name: hashlib.sha256(stores.read_bytes(path)).hexdigest() for name, path in files.items()}
+    fitting = {key: getattr(settings, key) for key in _FITTING}
+    identity = {"files": contents, "settings": fitting, "images": images.fingerprint}
+    return products.fingerprint("import_model", **identity), contents
 
 
 def _files(path: str) -> dict[str, str]:
@@ -63,7 +79,7 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[st
         for name, path in files.items():
             stores.write_bytes(stores.join(scratch, name), stores.read_bytes(path))
         local = scratch if "saved_model.pb" in files else stores.join(scratch, next(iter(files)))
-        fit = external_models.Fit.of(card, images.manifest["image_shape"])
+        fit = external_models.Fit.of(card, images.manifest.image_shape or (None, None, 3))
         network = external_models.load(local, settings.trust_model, settings.model_file)
         model = external_models.wrapped(network, fit, settings.model_file)
         card = {**card, "image_shape": list(model.input_shape[1:])}

@@ -4,7 +4,6 @@ concord run run.toml --root gs://bucket/out --runner=DataflowRunner --project=ou
     --temp_location=gs://bucket/temp --sdk_container_image=REGISTRY/concord-gpu
 """
 
-import dataclasses
 import logging
 import re
 import uuid
@@ -27,18 +26,15 @@ from apache_beam.transforms.resources import AcceleratorHint
 
 from pipelines.runners import worker_package
 from schemas.errors import InputError
-from schemas.run_files import RunFile
+from schemas.run_files import Chain
 from storage import stores
 
 _log = logging.getLogger("concord")
-_ON_WORKERS = ("confirm", "convert", "imports", "train", "features", "label", "agree", "explain")
-_DRIVER_READS = {"model_file", "classes"}  # and hands what is in them to the workers
-_NAMED_ELSEWHERE = {"", "imagenet"}
 SHARED = "no_use_multiple_sdk_containers"
 _TOO_LONG = 200  # characters of a job's name; the service takes 1,024
 
 
-def is_asked(flags: Sequence[str]) -> bool:
+def is_requested(flags: Sequence[str]) -> bool:
     """Whether Beam's flags name this runner."""
     return is_runner(PipelineOptions(list(flags)).view_as(StandardOptions).runner)
 
@@ -48,7 +44,7 @@ def is_runner(name: str | None) -> bool:
     return (name or "").lower().removesuffix("runner") == "dataflow"
 
 
-def check_places(root: str, chain: RunFile) -> None:
+def check_places(root: str, chain: Chain) -> None:
     """Make sure that workers reach the root and everything that a chain reads on them.
 
     Raises:
@@ -57,7 +53,7 @@ def check_places(root: str, chain: RunFile) -> None:
     if not stores.is_remote(root):
         named = root.strip("./") or "out"
         raise InputError(f"Dataflow's workers cannot reach the folder {root!r}: give --root gs://BUCKET/{named}")
-    for where, path in _paths(chain):
+    for where, path in worker_paths(chain):
         if not stores.is_remote(path):
             raise InputError(
                 f"Dataflow's workers cannot reach {path!r} ({where}), which lies on this machine: "
@@ -65,20 +61,11 @@ def check_places(root: str, chain: RunFile) -> None:
             )
 
 
-def _paths(chain: RunFile) -> Iterator[tuple[str, str]]:
+def worker_paths(chain: Chain) -> Iterator[tuple[str, str]]:
     """Every path that workers read, and which setting names it."""
-    for stage in _ON_WORKERS:
-        found = getattr(chain, stage)
-        for settings in found if isinstance(found, tuple) else [found] if found else []:
-            for entry in dataclasses.fields(settings):
-                if entry.metadata["flag"] in ("path", "paths") and entry.name not in _DRIVER_READS:
-                    value: Any = getattr(settings, entry.name)
-                    named = value if isinstance(value, tuple) else (value,)
-                    yield from ((f"{stage}.{entry.name}", path) for path in named if path not in _NAMED_ELSEWHERE)
-    for name in ("train", "teacher_train") if chain.generations else ():
-        weights = (getattr(chain.generations, name) or {}).get("weights", "")
-        if weights not in _NAMED_ELSEWHERE:
-            yield f"generations.{name}.weights", weights
+    for stage, several in chain.items():
+        for settings in several:
+            yield from ((f"{stage}.{name}", path) for name, path in settings.worker_paths())
 
 
 def defaults(options: PipelineOptions) -> None:
@@ -119,14 +106,14 @@ def complete(options: PipelineOptions) -> None:
 
 
 def share_gpus(pipeline: beam.Pipeline) -> None:
-    """Let a worker with a GPU be one process, where a step asks for one and no flag says how many.
+    """Let a worker with a GPU be one process, where a step requires one and no flag states how many.
 
-    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.train.transforms`), and
-    each holds a model of its own in its memory.
+    Otherwise there is a container per core, of which none sees the others' locks on the GPU
+    (`pipelines.train.transforms`), and each has a model of its own in its memory.
     """
     debug = pipeline.options.view_as(DebugOptions)
-    asked = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
-    if asked and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
+    shared = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
+    if shared and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
         debug.add_experiment(SHARED)
 
 
@@ -151,21 +138,21 @@ def watched(result: Any) -> Iterator[None]:
 
 
 def _wants_gpu(pipeline: beam.Pipeline) -> bool:
-    found: list[bool] = []
+    hints: list[bool] = []
 
     class Visitor(PipelineVisitor):  # type: ignore[misc]
         def enter_composite_transform(self, node: Any) -> None:
-            found.append(AcceleratorHint.urn in node.resource_hints)
+            hints.append(AcceleratorHint.urn in node.resource_hints)
 
         def visit_transform(self, node: Any) -> None:
             self.enter_composite_transform(node)
 
     pipeline.visit(Visitor())
-    return any(found)
+    return any(hints)
 
 
-def job_name(asked: str) -> str:
+def job_name(title: str) -> str:
     """A name that the service takes, and that no other job has: `concord-label-svhn-20261120-140421-9f3c07aa`."""
-    plain = re.sub("[^a-z0-9]+", "-", asked.lower()).strip("-")[:_TOO_LONG].rstrip("-")
+    plain = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:_TOO_LONG].rstrip("-")
     name = plain if plain[:1].isalpha() else f"concord-{plain}".rstrip("-")
     return f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"

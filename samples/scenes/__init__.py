@@ -37,16 +37,22 @@ import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from samples import Estimate
 from samples.scenes.annotators import Anomalies, confirmed, encode, human, machine
 from samples.scenes.images import NAMES, Scene, paint, plan
 from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 HEADER = ("ImageID", "Source", "LabelName", "Confidence")
 TABLES = ("machine.csv", "human.csv", "class-descriptions.csv", "truth.csv")
 MARK = "DRAWN_BY_CONCORD.txt"
 _THREADS = 8  # drawing takes two at most; the others wait for disks or for an object store
+
+
+def estimate(settings: DrawSettings) -> Estimate:
+    """Roughly what drawing it takes."""
+    return Estimate(settings.images * 8_500, settings.images / 300)
 
 
 def write(settings: DrawSettings, output: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.runners import flex
 from schemas.errors import ConcordError, InputError
-from schemas.fields import GPU_HINT
+from schemas.settings.base import GPU_HINT
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy/dataflow/Dockerfile").read_text()
@@ -50,7 +50,18 @@ def test_everything_that_is_copied_into_it_is_there_and_not_ignored() -> None:
     copied = [
         name for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]
     ]
-    assert {"schemas", "storage", "metrics", "models", "pipelines", "analysis", "samples", "concord", "setup.py", "deploy/dataflow/launch.py"} <= set(copied)
+    assert {
+        "schemas",
+        "storage",
+        "metrics",
+        "models",
+        "pipelines",
+        "analysis",
+        "samples",
+        "concord",
+        "setup.py",
+        "deploy/dataflow/launch.py",
+    } <= set(copied)
     for name in copied:
         assert (ROOT / name).exists(), name
         assert name.partition("/")[0] in kept, name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import fetching
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")
@@ -23,8 +23,8 @@ def models() -> tuple[TrainSettings, TrainSettings]:
 @pytest.fixture(scope="session")
 def trained(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root with the dataset `drawn` and two models. Read it only: a test that writes works on a copy."""
-    from pipelines.runner import Context
-    from pipelines.train.driver import train
+    from schemas.stage import Context
+    from tests.support.stages import train
 
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("trained") / "root"))
     results = train([CNN1, CNN2], Context(root))

@@ -7,15 +7,15 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.convert import driver
-from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
+from tests.support import stages
 
 
 def convert(path: Path | str, root: Path, source: str = "svhn_h5", **more: Any) -> StageResult:
     """Convert a file into the dataset `d`."""
     settings = ConvertSettings(dataset="d", source=source, input=(str(path),), shards=8, **more)
-    return driver.convert(settings, Context(str(root)))
+    return stages.convert(settings, Context(str(root)))
 
 
 def course(path: Path, **replaced: npt.NDArray[Any] | None) -> Path:

@@ -7,9 +7,9 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.convert import driver
-from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
+from tests.support import stages
 from tests.support.digit_struct import Box, picture, png, row_of_boxes
 
 ONE = ("--direct_num_workers=1",)
@@ -44,13 +44,13 @@ REJECTED = {
 }
 
 
-def settings_for(*inputs: Path | str, **more: Any) -> ConvertSettings:
+def settings_for(*inputs: Path | str, **more: Any) -> Any:
     given = {"dataset": "numbers", "source": "svhn_full", "max_reject_fraction": 1.0, **more}
     return ConvertSettings(input=tuple(map(str, inputs)), **given)
 
 
 def convert(root: Path, *inputs: Path | str, **more: Any) -> StageResult:
-    return driver.convert(settings_for(*inputs, **more), Context(str(root), ONE))
+    return stages.convert(settings_for(*inputs, **more), Context(str(root), ONE))
 
 
 def rows(root: Path, table: str) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ import duckdb
 import numpy as np
 from PIL import Image
 
-from pipelines.confirm import driver as confirm_stage
-from pipelines.convert import driver as convert_stage
-from pipelines.runner import Context, StageResult
-from schemas.settings import ConfirmSettings, ConvertSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
+from tests.support import stages
 
 ONE = ("--direct_num_workers=1",)
 
@@ -57,12 +57,12 @@ def label(
         (folder / f"{name}.csv").write_text("".join(["ImageID,Source,LabelName,Confidence\n", *lines]))
     paths = {"machine": (str(folder / "machine.csv"),), "human": (str(folder / "human.csv"),)}
     given = {"dataset": "photos", "shards": 2, "splits": {"train": 0.7, "test": 0.3}, **paths, **more}
-    confirm_stage.confirm(ConfirmSettings(**given), Context(str(root), ONE))
+    stages.confirm(ConfirmSettings(**given), Context(str(root), ONE))
 
 
 def convert(root: Path, flags: Sequence[str] = ONE, force: bool = False, **more: Any) -> StageResult:
     settings: dict[str, Any] = {"dataset": "photos", "source": "open_images", "timeout": 5.0, **more}
-    return convert_stage.convert(ConvertSettings(**settings), Context(str(root), tuple(flags), force))
+    return stages.convert(ConvertSettings(**settings), Context(str(root), tuple(flags), force))
 
 
 def rows(root: Path, kind: str) -> list[dict[str, Any]]:

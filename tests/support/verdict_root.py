@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
+from tests.support.stages import confirm
 
 DATASET, UNSEEN, VERSION = "animals", "unseen", "1.0.0"
 HEADER = ("ImageID", "Source", "LabelName", "Confidence")

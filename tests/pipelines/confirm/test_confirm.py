@@ -6,13 +6,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.confirm import driver
-from pipelines.runner import Context, StageResult
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context, StageResult
 from storage import products
 from storage.formats import csv_ranges
-from tests.support import label_files
+from tests.support import label_files, stages
 from tests.support.label_files import SPLITS, Style
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -34,7 +33,7 @@ def settings_for(files: tuple[str, str], **more: Any) -> ConfirmSettings:
 
 def confirm(settings: ConfirmSettings, root: Path | str, *flags: str, force: bool = False) -> StageResult:
     flags = flags or ("--direct_num_workers=1",)
-    return driver.confirm(settings, Context(str(root), flags, force))
+    return stages.confirm(settings, Context(str(root), flags, force))
 
 
 def check(result: StageResult, root: Path, settings: ConfirmSettings, **narrow: set[str]) -> None:

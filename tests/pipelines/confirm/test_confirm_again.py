@@ -10,14 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.confirm import driver
-from pipelines.runner import Context, StageResult
 from schemas import layout
 from schemas.errors import InputError, StorageError, TooManyRejectsError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context, StageResult
 from storage import products, stores
 from storage.formats import csv_ranges
-from tests.support import label_files
+from tests.support import label_files, stages
 from tests.support.label_files import SPLITS, Row
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -43,7 +42,7 @@ def settings_for(files: tuple[str, str], **more: Any) -> ConfirmSettings:
 
 
 def confirm(settings: ConfirmSettings, root: Path | str, force: bool = False) -> StageResult:
-    return driver.confirm(settings, Context(str(root), ("--direct_num_workers=1",), force))
+    return stages.confirm(settings, Context(str(root), ("--direct_num_workers=1",), force))
 
 
 @pytest.fixture(scope="module")

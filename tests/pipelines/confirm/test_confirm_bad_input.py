@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
 from schemas import layout
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from storage import products
 from storage.formats import csv_ranges
 from tests.support import label_files
+from tests.support.stages import confirm
 
 FLAGS = ("--direct_num_workers=1",)
 

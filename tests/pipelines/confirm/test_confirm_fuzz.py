@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.confirm import driver, label_rows
-from pipelines.runner import Context
+from pipelines.confirm import label_rows
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from storage.formats import csv_lines, csv_ranges
 from storage.formats.csv_tables import BOM
-from tests.support import plain_rows
+from tests.support import plain_rows, stages
 from tests.support.plain_rows import Columns
 
 HEADER = b"ImageID,Source,LabelName,Confidence"
@@ -117,7 +117,7 @@ def confirm(folder: Path, machine: bytes, human: bytes, root: Path) -> dict[str,
     )
     context = Context(str(root), ("--direct_num_workers=1",), force=True)
     with small_pieces():
-        return driver.confirm(given, context).counts
+        return stages.confirm(given, context).counts
 
 
 def expected(machine: bytes, human: bytes) -> dict[str, Any]:

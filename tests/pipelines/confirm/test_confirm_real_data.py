@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.confirm.driver import confirm
-from pipelines.runner import Context
 from schemas.errors import InputError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.stage import Context
 from tests.support import label_files
+from tests.support.stages import confirm
 
 FLAGS = ("--direct_num_workers=1",)
 

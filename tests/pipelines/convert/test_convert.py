@@ -17,20 +17,21 @@ import scipy.io
 
 from pipelines.convert import driver
 from pipelines.convert.sources import Slab, SourcePlan
-from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
 from storage import hashing, products, stores
+from tests.support import stages
 
 KEYS = {"train": "train", "validation": "val", "test": "test"}
 COUNTS = {"train": 400, "validation": 80, "test": 160}
 
 
-def settings_for(path: str, **more: Any) -> ConvertSettings:
+def settings_for(path: str, **more: Any) -> Any:
     return ConvertSettings(**{"dataset": "drawn", "source": "svhn_h5", "input": (path,), "shards": 8, **more})
 
 
 def convert(settings: ConvertSettings, root: Path | str, force: bool = False) -> StageResult:
-    return driver.convert(settings, Context(str(root), force=force))
+    return stages.convert(settings, Context(str(root), force=force))
 
 
 def state(root: Path) -> dict[str, tuple[int, str]]:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from pipelines.convert import driver
-from pipelines.runner import Context, StageResult
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
+from tests.support import stages
 
 Split = tuple[list[str], npt.NDArray[np.uint8], list[int]]
 
@@ -19,7 +19,7 @@ Split = tuple[list[str], npt.NDArray[np.uint8], list[int]]
 def convert(root: Path, source: str, path: Path, **more: Any) -> StageResult:
     if not path.is_file():
         pytest.skip(f"the real data is there, but without {path.name}")
-    return driver.convert(
+    return stages.convert(
         ConvertSettings(dataset="real", source=source, input=(str(path),), **more), Context(str(root))
     )
 

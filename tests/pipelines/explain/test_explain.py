@@ -23,20 +23,22 @@ from models.gradcam import Looker
 from models.networks import cnn1, cnn2, logistic
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner
-from pipelines.agree.driver import agree
 from pipelines.explain import driver, heat_maps
-from pipelines.explain.driver import asked_images, explain
+from pipelines.explain.driver import asked_images
 from pipelines.explain.driver import plan as plan_explanations
 from pipelines.explain.transforms import ShardExplainer, most_probable_labels
-from pipelines.label.driver import label
-from pipelines.runner import Context, StageResult
 from schemas import layout, run_files, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.settings import AgreeSettings, ExplainSettings, LabelSettings, ReportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.report import ReportSettings
+from schemas.stage import Context, StageResult
 from storage import comparisons, model_cards, products, tfrecord
 from storage.products import ShardReport
 from storage.tfrecord import decode_example, encode_example
 from tests.support import small_models
+from tests.support.stages import agree, explain, label
 
 
 def run(root: str, *models: str, force: bool = False, **changed: Any) -> list[StageResult]:
@@ -53,7 +55,7 @@ def compared(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     small_models.save(root, "flat", logistic.build)
     names = ("first", "second", "flat")
     label(LabelSettings(dataset="drawn", models=names, accelerator=""), Context(root))
-    agree(AgreeSettings(dataset="drawn", annotators=names[:2], truth="human"), Context(root))
+    agree(AgreeSettings(dataset="drawn", annotators=names[:2], reference="human"), Context(root))
     return root
 
 

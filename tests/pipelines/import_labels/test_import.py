@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.import_labels import rows as import_rows
-from pipelines.import_labels.driver import import_labels
-from pipelines.runner import Context, StageResult
 from schemas import layout, manifests, tables
 from schemas.errors import InputError, TooManyRejectsError
-from schemas.settings import ImportSettings
+from schemas.settings.import_labels import ImportSettings
+from schemas.stage import Context, StageResult
 from storage import hashing, products
 from storage.formats import csv_ranges
+from tests.support.stages import import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 LABELS = ["cat", "dog, small", 'a "b"', "Käse", "NA", "7"]

@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from concord import cli
-from pipelines.agree.driver import agree
 from pipelines.chain import load_run_file
-from pipelines.import_labels.driver import import_labels
-from pipelines.runner import Context, StageResult
 from schemas import layout, run_files
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import AgreeSettings, ImportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.import_labels import ImportSettings
+from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
+from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -176,7 +176,7 @@ def test_an_imported_set_beside_the_images_and_people_of_a_dataset(root: str, tm
     result = run(root, tmp_path / "f.csv", dataset="drawn")
     assert result.counts["rejected"] == {"image_unknown": 2, "label_outside_classes": 1}
     pd.testing.assert_frame_equal(labels_of(root, "vendor", "drawn"), theirs)  # the images' own order, too
-    [compared] = agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human"), truth="human"), Context(root))
+    [compared] = agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human"), reference="human"), Context(root))
     assert compared.counts["out"] == len(people)
     assert set(labels_of(root, "vendor", "drawn")["label"]) <= set(map(str, range(10)))
 

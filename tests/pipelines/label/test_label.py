@@ -20,14 +20,14 @@ from models.networks import cnn1
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner, scoring
-from pipelines.label.driver import label as label_stage
-from pipelines.runner import Context
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.fields import GPU_HINT
-from schemas.settings import LabelSettings
+from schemas.settings.base import GPU_HINT
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context
 from storage import model_cards, parquet, products
 from storage.products import ShardReport
+from tests.support.stages import label as label_stage
 
 CLASSES = list("0123456789")
 WANTED = {"image": tf.io.FixedLenFeature([], tf.string), "image/id": tf.io.FixedLenFeature([], tf.string)}

@@ -12,16 +12,16 @@ import pytest
 from models import scoring
 from models.networks import cnn1
 from models.tensorflow_setup import tensorflow as tf
-from pipelines.label.driver import label
-from pipelines.runner import Context
 from schemas import layout
 from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context
 from storage import parquet, products, stores, tfrecord
 from storage.products import ImageSet
 from tests.support import faulty_store, servers, small_models
 from tests.support.small_dataset import random_pixels, write_images
+from tests.support.stages import label
 
 COUNT, SHARD = 60, 1
 PIXELS = dict(zip([f"photo-{number:02d}" for number in range(COUNT)], random_pixels(COUNT, (12, 12, 1)), strict=True))

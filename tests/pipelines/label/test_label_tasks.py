@@ -14,13 +14,13 @@ from models.heads import Head
 from models.inputs import decode_image
 from models.networks import logistic
 from models.tensorflow_setup import keras
-from pipelines.label.driver import label
-from pipelines.runner import Context
 from schemas import layout
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
+from schemas.stage import Context
 from storage import json_files, model_cards, products
 from storage.products import ImageSet
 from tests.support import small_dataset
+from tests.support.stages import label
 
 CLASSES = {"multilabel": ["nw", "ne", "sw", "se"], "sequence": list("0123456789")}
 LIMITS = [0.5, 0.75, 0.125, 0.999]

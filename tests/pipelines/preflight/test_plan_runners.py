@@ -9,13 +9,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pipelines.preflight import places
 
 from pipelines.chain import load_run_file
-from pipelines.confirm import driver
-from pipelines.preflight import places
-from pipelines.runner import Context
+from schemas.stage import Context
 from storage import stores
-from tests.support import plans
+from tests.support import plans, stages
 
 CONVERT = 'dataset = "drawn"\n[convert]\nsource = "svhn_h5"\nshards = 8\ninput = "{input}"\n'
 DATAFLOW = ("--runner=DataflowRunner", "--project=ours", "--region=europe-west4", "--temp_location=gs://b/temp")
@@ -177,7 +176,7 @@ def test_photographs_that_cannot_be_fetched_are_told_before_all_are_asked_for(tm
     assert found["ok"], found["problems"]  # which photographs is not known yet
     step = plans.steps(found)["confirm", "cats"]
     assert (step["state"], step["records_in"], step["exact"]) == ("to do", 80, False)
-    driver.confirm(load_run_file(str(run_file), "").confirm, Context(str(tmp_path / "root")))  # type: ignore[arg-type]
+    stages.confirm(load_run_file(str(run_file), "").confirm, Context(str(tmp_path / "root")))  # type: ignore[arg-type]
     found = plans.plan([run_file], tmp_path / "root")
     assert plans.steps(found)["confirm", "cats"]["state"] == "done"
     [problem] = plans.problems(found)

@@ -14,27 +14,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.convert import driver
 from pipelines.convert.sources import mnist_numbers
 from pipelines.convert.sources.mnist_numbers import BLOCK, draw_block, paint, place, set_line
-from pipelines.runner import Context, StageResult
 from schemas.errors import InputError
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.stage import Context, StageResult
 from storage import products
 from storage.formats import idx
+from tests.support import stages
 from tests.support.idx_files import digits, write_digits
 from tests.support.idx_files import idx as idx_bytes
 
 ONE = ("--direct_num_workers=1",)
 
 
-def settings_for(inputs: tuple[str, ...], **more: Any) -> ConvertSettings:
+def settings_for(inputs: tuple[str, ...], **more: Any) -> Any:
     given = {"dataset": "numbers", "source": "mnist_numbers", "numbers": {"train": 600, "test": 300}, **more}
     return ConvertSettings(input=inputs, **given)
 
 
 def convert(root: Path, inputs: tuple[str, ...], **more: Any) -> StageResult:
-    return driver.convert(settings_for(inputs, **more), Context(str(root), ONE))
+    return stages.convert(settings_for(inputs, **more), Context(str(root), ONE))
 
 
 def read_back(root: Path, split: str) -> dict[str, tuple[Any, str]]:
@@ -257,7 +257,9 @@ def test_ranges_that_are_none_are_named(tmp_path: Path, text: str) -> None:
 )
 def test_settings_that_cannot_be_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        mnist_numbers.make(ConvertSettings(**{"dataset": "d", "input": ("a", "b"), **given}))
+        mnist_numbers.make(
+            mnist_numbers.SourceSettings(**{"dataset": "d", "source": "mnist_numbers", "input": ("a", "b"), **given})
+        )
 
 
 def test_slabs_are_read_by_other_processes(tmp_path: Path) -> None:

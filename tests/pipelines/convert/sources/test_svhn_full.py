@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from concord import messages
-from pipelines.convert import driver
 from pipelines.convert.sources import svhn_full
-from pipelines.runner import Context
 from schemas.errors import InputError, TooManyRejectsError
+from schemas.stage import Context
 from storage import products, stores
 from storage.formats import digit_struct
+from tests.support import stages
 from tests.support.digit_struct import walk, write_csv
 from tests.support.number_runs import (
     NUMBERS,
@@ -121,9 +121,9 @@ def test_folders_may_lie_on_s3(numbers: Path, s3_place: str) -> None:
     for path in sorted((numbers / "test").iterdir()):
         stores.write_bytes(f"{s3_place}/test/{path.name}", path.read_bytes())
     settings, context = settings_for(f"{s3_place}/test/"), Context(f"{s3_place}/root", ONE)
-    result = driver.convert(settings, context)
+    result = stages.convert(settings, context)
     assert (result.counts["in"], result.counts["out"]) == (2, 2)
-    assert not driver.convert(settings, context).made
+    assert not stages.convert(settings, context).made
     rows = products.label_set(context.root, "numbers", "human", "test").read(0).to_pylist()
     assert {row["image_id"] for row in rows} <= {"test/1.png", "test/2.png"}
 
@@ -135,9 +135,9 @@ def test_lists_may_lie_in_every_kind_of_place(numbers: Path, tmp_path: Path, pla
     csv_file = write_csv(tmp_path / "boxes.csv", TRAIN)
     stores.write_bytes(f"{place}/train_digitStruct.csv", csv_file.read_bytes())
     settings, context = settings_for(f"{place}/train_digitStruct.csv"), Context(f"{place}/root", ONE)
-    result = driver.convert(settings, context)
+    result = stages.convert(settings, context)
     assert (result.counts["in"], result.counts["out"]) == (10, 9)
-    assert not driver.convert(settings, context).made
+    assert not stages.convert(settings, context).made
 
 
 def test_slabs_are_read_by_other_processes(numbers: Path) -> None:
