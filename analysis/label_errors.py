@@ -11,7 +11,7 @@ network that was trained without it. Scores of all images are in memory at once:
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import MULTICLASS
+from schemas.manifests import MULTICLASS, LabelsManifest
 from schemas.settings.label_errors import LabelErrorSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -33,6 +34,8 @@ Numbers = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 _READERS = 8
+ROWS_PER_SECOND = 200_000  # that one core reads and ranks
+ROW_BYTES = 40  # of a ranked label
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ def plan_label_errors(settings: LabelErrorSettings, root: str) -> ErrorPlan:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    if images.manifest["task"] != MULTICLASS:
+    if images.manifest.task != MULTICLASS:
         raise InputError(
             f"label errors are ranked in datasets of one label per image, but {settings.dataset!r} is of task "
-            f"{images.manifest['task']!r}: compare its label sets with concord agree and concord queue instead"
+            f"{images.manifest.task!r}: compare its label sets with concord agree and concord queue instead"
         )
     _check_out_of_fold(settings, root)
     scores, labels = (
@@ -84,8 +87,8 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     card = model_cards.find_card(layout.model(root, dataset, name)) or {}
     network = card.get("settings", {}).get("network", "NETWORK")
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
-    manifest = products.find_manifest(layout.labels(root, dataset, name, split)) or {}
-    if manifest.get("folds_of") == split:
+    manifest = products.find_manifest(layout.labels(root, dataset, name, split), LabelsManifest)
+    if manifest and manifest.folds_of == split:
         return
     folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
     if folded:
@@ -206,3 +209,39 @@ def _cleanlab() -> tuple[Any, Any]:
             "label-errors needs cleanlab, which is not installed: pip install 'concord[quality]'"
         ) from error
     return filtering, ranking
+
+
+class LabelErrorDriver(Driver[LabelErrorSettings]):
+    """Ranks the labels of one annotator; cleanlab does the work, in this process."""
+
+    def reads(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """The images, the scores and the labels."""
+        names = (settings.annotator, settings.labels)
+        labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
+        return [layout.images(root, settings.dataset, settings.version), *labels]
+
+    def writes(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """The table."""
+        return (layout.label_errors(root, settings.dataset, settings.annotator, settings.split),)
+
+    def plan(self, settings: LabelErrorSettings, context: Context) -> Plan:
+        """Whether the table is there; raises as `plan_label_errors`."""
+        plan = plan_label_errors(settings, context.root)
+        name = f"{settings.dataset}/{settings.annotator}/{settings.split}"
+        images = plan.images.images_in(settings.split)
+        if plan.is_done and not context.force:
+            return Plan(settings, (Product(name, State.DONE, records=images),))
+        seconds = images / ROWS_PER_SECOND
+        product = Product(name, State.TO_DO, records=images, written_bytes=images * ROW_BYTES, core_seconds=seconds)
+        return Plan(settings, (product,), plan)
+
+    def make(self, work: ErrorPlan, context: Context) -> dict[str, int]:
+        """Nothing: all is done at once, when it is committed."""
+        return {}
+
+    def commit(self, work: ErrorPlan, product: Product) -> dict[str, Any]:
+        """Write the table."""
+        return write_label_errors(work)
+
+
+DRIVER = LabelErrorDriver()

@@ -25,7 +25,7 @@ first rows are kept, so that memory does not grow with the number of images.
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +37,9 @@ import pyarrow.compute as pc
 
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import MULTICLASS, MULTILABEL
+from schemas.manifests import MULTICLASS, MULTILABEL, NO_IMAGES, LabelsManifest
 from schemas.settings.queue import QueueSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERROR, MACHINES_DIFFER, MACHINES_UNSURE, QUEUE, REASONS
 from storage import parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -48,6 +49,8 @@ Flags = npt.NDArray[np.bool_]
 Shares = npt.NDArray[np.float64]
 
 _ABSENT = -1
+ROWS_PER_SECOND = 200_000  # that one core reads and ranks
+ROW_BYTES = 120  # of the queue
 _READERS = 8  # shards in memory at once, at most
 _log = logging.getLogger("concord")
 _ORDER = [("order", "ascending"), ("score", "descending"), ("image_id", "ascending"), ("label", "ascending")]
@@ -293,13 +296,13 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     _check_images(images, settings.split, sets)
     machines = {name: sets[name] for name in settings.annotators}
     humans = sets.get(settings.reference)
-    errors = _find_error_tables(settings, root, machines, humans) if images.manifest["task"] == MULTICLASS else ()
+    errors = _find_error_tables(settings, root, machines, humans) if images.manifest.task == MULTICLASS else ()
     made_of = {"labels": [labels.fingerprint for labels in sets.values()], "names": names, "images": images.fingerprint}
     error_tables = [parquet.read_tags(path)[0] for path in errors]
     rules = {"split": settings.split, "unsure_below": settings.unsure_below, "limit": settings.limit}
     return QueuePlan(
         path=layout.queue(root, settings.dataset, settings.split),
-        rules=Rules(images.manifest["task"], settings.split, settings.unsure_below, settings.limit),
+        rules=Rules(images.manifest.task, settings.split, settings.unsure_below, settings.limit),
         machines=machines,
         humans=humans,
         errors=errors,
@@ -311,8 +314,8 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
 def _check_images(images: ImageSet, split: str, sets: dict[str, ShardFolder]) -> None:
     """Make sure that no label set is known to be of another conversion of the dataset."""
     for name, labels in sets.items():
-        fingerprint = products.require_manifest(labels.folder, "label set", "run concord label").get("images")
-        if fingerprint not in (None, images.fingerprint):
+        manifest = products.require_manifest(labels.folder, LabelsManifest, "label set", "run concord label")
+        if manifest.images not in (NO_IMAGES, images.fingerprint):
             raise IncompleteError(
                 f"the labels of {name!r} for split {split!r} of {images.dataset!r} were made from another conversion "
                 "of the dataset: run concord label again"
@@ -366,3 +369,50 @@ def _read_candidates(paths: tuple[str, ...]) -> pa.Table | None:
         return None
     parts = [parquet.read(path).filter(pc.field("is_candidate")) for path in paths]
     return pa.concat_tables([rows.select(["image_id", "label_quality"]) for rows in parts])
+
+
+class QueueDriver(Driver[QueueSettings]):
+    """Ranks the images of one split for review, and exports them for a tool."""
+
+    def reads(self, settings: QueueSettings, root: str) -> Iterable[str]:
+        """The images, the label sets, and tables of label errors."""
+        names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
+        labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
+        errors = [layout.label_errors(root, settings.dataset, name, settings.split) for name in settings.annotators]
+        return [layout.images(root, settings.dataset, settings.version), *labels, *errors]
+
+    def writes(self, settings: QueueSettings, root: str) -> Iterable[str]:
+        """The table."""
+        return (layout.queue(root, settings.dataset, settings.split),)
+
+    def plan(self, settings: QueueSettings, context: Context) -> Plan:
+        """Whether the table and its export are there; raises as `plan_queue`."""
+        from analysis import exports
+
+        queue = plan_queue(settings, context.root)
+        images = products.image_set(context.root, settings.dataset, settings.version).images_in(settings.split)
+        name, state = f"{settings.dataset}/{settings.split}", State.TO_DO
+        if queue.is_done and not context.force:
+            state = State.DONE
+        size, seconds = min(images, settings.limit) * ROW_BYTES, images / ROWS_PER_SECOND
+        rows = [Product(name, state, records=images, written_bytes=size, core_seconds=seconds)]
+        if settings.export:
+            done = exports.is_current(settings, context.root, queue.fingerprint) and not context.force
+            rows.append(Product(f"{name}/{settings.export}", State.DONE if done else State.TO_DO))
+        return Plan(settings, tuple(rows), (settings, queue, context.root))
+
+    def make(self, work: Any, context: Context) -> dict[str, int]:
+        """Nothing: all is done at once, when it is committed."""
+        return {}
+
+    def commit(self, work: tuple[QueueSettings, QueuePlan, str], product: Product) -> dict[str, Any]:
+        """Write the table, or its export."""
+        from analysis import exports
+
+        settings, queue, root = work
+        if product.name == f"{settings.dataset}/{settings.split}":
+            return write_queue(queue)
+        return exports.write_export(settings, root, queue.fingerprint)
+
+
+DRIVER = QueueDriver()

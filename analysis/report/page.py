@@ -14,7 +14,7 @@ It may have `list_headlines(sources)` (with `LEAD = True` also on top of the pag
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from types import ModuleType
@@ -26,10 +26,13 @@ from analysis import report
 from analysis.report.formatting import FILTERS
 from analysis.tables import Row, Sources, find_sources
 from schemas import layout, plugins
+from schemas.manifests import ReportManifest
 from schemas.settings.report import ReportSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from storage import products, stores
 
 PAGE_FILE, SUMMARY_FILE = "index.html", "summary.md"
+PAGE_BYTES, PAGE_SECONDS = 700_000, 4.0  # of a page with a few comparisons
 _FOLDER = "templates"
 _INDEX_COUNTS = ("pairs", "models", "images", "rejected")
 
@@ -63,10 +66,16 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
         **totals,
         "bytes": len(encoded),
     }
-    identity = {"dataset": settings.dataset, "fingerprint": sources.fingerprint}
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    shown = {"title": title_of(sources), "headline": headlines, "made": made, "counts": counts}
-    products.write_manifest(folder, {**identity, **shown})
+    manifest = ReportManifest(
+        stage="report",
+        product=settings.dataset,
+        fingerprint=sources.fingerprint,
+        counts=counts,
+        title=title_of(sources),
+        headlines=headlines,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    products.write_manifest(folder, manifest)
     write_index(root)
     return counts
 
@@ -152,14 +161,13 @@ def _render_index(root: str) -> bytes:
 
 
 def _index_entries(root: str) -> list[Row]:
-    """What the manifests of the finished pages say, by name."""
-    entries = []
+    """What the manifests of the finished pages state, by name."""
+    entries: list[Row] = []
     for dataset in stores.list_folders(layout.report(root)):
-        manifest = products.find_manifest(layout.report(root, dataset))
+        manifest = products.find_manifest(layout.report(root, dataset), ReportManifest)
         if manifest is not None:
-            counts = {**dict.fromkeys(_INDEX_COUNTS, 0), **manifest.get("counts", {})}
-            known = {"title": dataset, "headline": [], "made": "", **manifest}
-            entries.append({**known, "dataset": dataset, "counts": counts})
+            counts = {**dict.fromkeys(_INDEX_COUNTS, 0), **manifest.counts}
+            entries.append({**manifest.model_dump(), "dataset": dataset, "counts": counts})
     return entries
 
 
@@ -186,3 +194,37 @@ def read_template_file(name: str) -> Markup:
 def sha256(script: str) -> str:
     """What a page's security policy names a script by: the only one that a browser then runs."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+class ReportDriver(Driver[ReportSettings]):
+    """Writes the page of a dataset; it is rebuilt whenever anything that it shows was."""
+
+    def reads(self, settings: ReportSettings, root: str) -> Iterable[str]:
+        """Everything that there is of the dataset."""
+        dataset = settings.dataset
+        return [
+            layout.images(root, dataset, settings.version),
+            layout.confirmation(root, dataset),
+            stores.parent(layout.model(root, dataset, "")),
+            layout.comparisons(root, dataset),
+            layout.generations(root),
+            stores.parent(layout.explanations(root, dataset, "", "")),
+        ]
+
+    def plan(self, settings: ReportSettings, context: Context) -> Plan:
+        """Whether the page is there; IncompleteError where there is nothing to show."""
+        if is_current(settings, context.root) and not context.force:
+            return Plan(settings, (Product(settings.dataset, State.DONE),))
+        product = Product(settings.dataset, State.TO_DO, written_bytes=PAGE_BYTES, core_seconds=PAGE_SECONDS)
+        return Plan(settings, (product,), (settings, context.root))
+
+    def make(self, work: tuple[ReportSettings, str], context: Context) -> dict[str, int]:
+        """Nothing: all is done at once, when it is committed."""
+        return {}
+
+    def commit(self, work: tuple[ReportSettings, str], product: Product) -> dict[str, Any]:
+        """Write the page."""
+        return write_report(*work)
+
+
+DRIVER = ReportDriver()
