@@ -32,8 +32,8 @@ def prepared(count: int) -> ImageSet:
     folder = Path(model_folder(images))
     if not (folder / "model.json").exists():
         from models import saved_models
-        from models.heads import Head
         from models.networks import cnn2
+        from models.tasks import Head
 
         task, shape = images.manifest["task"], images.image_shape
         card = {"fingerprint": "untrained", "classes": images.classes, "task": task, "image_shape": list(shape)}

@@ -203,7 +203,7 @@ def _scores(given: Any, fit: Fit, path: str) -> Any:
         given = keras.layers.Activation(fit.activation, dtype="float32")(given)
     if given.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class
         given = ops.concatenate([1 - given, given], axis=-1)
-    wanted = tasks.load(fit.task).scores(len(names))
+    wanted = tasks.load(fit.task).count_scores(len(names))
     if given.shape[1:] != (wanted,):
         raise InputError(
             f"{path} gives scores of shape {list(given.shape[1:])}, but {len(names)} classes need [{wanted}]: name the "

@@ -202,16 +202,16 @@ def damaged(offset: int, length: int) -> tuple[Reason, str]:
 def score(scorer: Any, payloads: list[bytes], split: str, stage: str) -> tuple[Scores, Rejected]:
     """Scores of the images that have any, in order, and the positions of those that have none."""
     began = time.monotonic()
-    found = scorer.score(payloads, split)
+    scored = scorer.score(payloads, split)
     runner.measure(f"{stage}.images_per_second", round(len(payloads) / max(time.monotonic() - began, 1e-6)))
-    for images in found.batches:
+    for images in scored.batches:
         runner.measure(f"{stage}.batch_images", images)
-    runner.count(f"{stage}.batches_out_of_memory", found.halved)
-    rejected: Rejected = dict(found.faults)
-    finite = np.isfinite(found.scores).all(axis=1)
+    runner.count(f"{stage}.batches_out_of_memory", scored.out_of_memory)
+    rejected: Rejected = dict(scored.faults)
+    finite = np.isfinite(scored.scores).all(axis=1)
     for row in np.flatnonzero(~finite).tolist():
-        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {found.scores[row].tolist()[:20]}"))
-    return found.scores[finite], rejected
+        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {scored.scores[row].tolist()[:20]}"))
+    return scored.scores[finite], rejected
 
 
 def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:

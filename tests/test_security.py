@@ -173,11 +173,11 @@ class Attack:
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     ran, given = tmp_path / "ran", np.array([Attack(tmp_path / "ran")], dtype=object)
-    np.savez(tmp_path / model_cards.CHECKPOINT_FILE, said=given, values=given, scores=given)
+    np.savez(tmp_path / model_cards.CHECKPOINT_FILE, header=given, values=given, scores=given)
     content = (tmp_path / model_cards.CHECKPOINT_FILE).read_bytes()
     assert fitting.find_checkpoint(str(tmp_path), "f") is None
     with pytest.raises(IncompleteError, match="is damaged"):
-        calibration.unpacked(content)
+        calibration.unpack_scores(content)
     with pytest.raises(ValueError, match="an array of shape"):
         npz.read(content)
     features = Path(layout.features(str(tmp_path), "d", "b", "train"))
@@ -187,7 +187,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="is damaged"):
         ShardFolder(str(features), 1, "f").read(0)
     assert not ran.exists()
-    np.load(tmp_path / model_cards.CHECKPOINT_FILE, allow_pickle=True)["said"]  # and the attack is one
+    np.load(tmp_path / model_cards.CHECKPOINT_FILE, allow_pickle=True)["header"]  # and the attack is one
     assert ran.exists()
 
 

@@ -58,7 +58,7 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
         answers: what they mean.
     """
     task = tasks.load(answers.task)
-    reading = task.read(scores, answers.classes, answers.thresholds)
+    reading = task.decode_labels(scores, answers.classes, answers.thresholds)
     columns: dict[str, Any] = {
         "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
         "label": pa.array(reading.labels, pa.string()),
@@ -67,8 +67,8 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
     if any(answers.temperatures):
         alike = len(answers.temperatures) == 1
         folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
-        found = calibration.of_images(answers.temperatures, folds)
-        calibrated = task.calibrated(scores, reading, answers.classes, found)
+        found = calibration.select_by_fold(answers.temperatures, folds)
+        calibrated = task.calibrate(scores, reading, answers.classes, found)
         columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
     kept = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
     return tables.label_rows(columns | kept)

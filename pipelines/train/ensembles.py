@@ -89,15 +89,20 @@ def fold_calibration(jobs: Sequence[TrainJob], found: Mapping[str, Mapping[str, 
     The mean is less sure than its members, so that it is calibrated for itself (Rahaman and Thiery 2021, "Uncertainty
     quantification and deep ensembles", https://arxiv.org/abs/2007.08792).
     """
-    each = [card.get("calibration") or calibration.none("trained before there was any") for card in found.values()]
-    paths = [stores.join(job.folder, calibration.HELD_FILE) for job in jobs]
+    each = [
+        card.get("calibration") or calibration.no_temperatures("trained before there was any")
+        for card in found.values()
+    ]
+    paths = [stores.join(job.folder, calibration.FOLD_FILE) for job in jobs]
     if any(fold["temperatures"] is None or "held_out" in fold for fold in each) or not all(map(stores.stat, paths)):
-        absent = calibration.none("the mean of folds is calibrated on a validation split, which they must share")
+        absent = calibration.no_temperatures(
+            "the mean of folds is calibrated on a validation split, which they must share"
+        )
         return {**absent, "folds": each}
-    held = [calibration.unpacked(stores.read_bytes(path)) for path in paths]
+    held = [calibration.unpack_scores(stores.read_bytes(path)) for path in paths]
     card = next(iter(found.values()))
     mean = np.asarray(np.stack([scores for _, scores in held]).mean(axis=0), dtype=np.float32)
-    fitted = calibration.fit(tasks.load(card["task"]).choices(held[0][0], mean, card["classes"]), len(mean))
+    fitted = calibration.fit(tasks.load(card["task"]).list_choices(held[0][0], mean, card["classes"]), len(mean))
     return {**fitted, "split": each[0]["split"], "labels": each[0]["labels"], "folds": each}
 
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from models import saved_models
-from models.heads import Head
 from models.networks import cnn1
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import IncompleteError, InputError

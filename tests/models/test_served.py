@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from models import networks, saved_models
-from models.heads import Head
 from models.inputs import decode_image
 from models.networks import cnn2
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas import plugins

@@ -148,7 +148,7 @@ def test_the_process_ends_when_its_input_closes(root: str) -> None:
 
 
 def test_what_libraries_print_does_not_stand_among_what_the_process_says(root: str) -> None:
-    pretended = "trainer.train = lambda job, tell: print('Downloading data') or {'loss': 1}"
+    pretended = "trainer.train = lambda job, report: print('Downloading data') or {'loss': 1}"
     program = ("-c", f"from models import trainer; {pretended}; trainer.main()")
     with start(job(root), program=program) as process:
         assert process.stdout and process.stderr

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from concord import cli
 from pipelines.preflight import command, telling
+
+from concord import cli
 
 
 def plan(files: Sequence[str | Path], root: str | Path, *flags: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from models import saved_models
-from models.heads import Head
+from models.tasks import Head
 from schemas import layout
 from storage import products
 

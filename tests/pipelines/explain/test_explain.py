@@ -19,7 +19,7 @@ from PIL import Image
 
 from analysis import tables as analysis_tables
 from models import saved_models
-from models.gradcam import Looker
+from models.gradcam import GradCam
 from models.networks import cnn1, cnn2, logistic
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner
@@ -122,14 +122,14 @@ def test_pictures_are_the_stored_pixels_and_the_network_s_own_heat(
     explained: tuple[str, list[Any]], model: str
 ) -> None:
     root, _ = explained
-    looker = Looker(saved_models.load(layout.model(root, "drawn", model)), "multiclass", 10)
+    network = GradCam(saved_models.load(layout.model(root, "drawn", model)), "multiclass", 10)
     labels = rows_of(layout.labels(root, "drawn", model, "test")).set_index("image_id")
     for row in rows_of(folder(root, model)).to_dict("records"):
         pixels = stored(root, row["image_id"])
         assert row["label"] == labels.label[row["image_id"]]
         assert row["confidence"] == pytest.approx(labels.confidence[row["image_id"]], abs=1e-5)
         np.testing.assert_array_equal(shown(row["picture"]), np.kron(pixels[..., 0], np.ones((4, 4), np.uint8)))
-        heat = looker.heat(pixels[None])[0]
+        heat = network.explain(pixels[None])[0]
         smooth = tf.image.resize(heat[..., None], (128, 128)).numpy()[0, ..., 0]
         expected = 0.6 * colormaps["viridis"](smooth)[..., :3] * 255 + 0.4 * shown(row["picture"])[..., None]
         np.testing.assert_allclose(shown(row["heat"]), expected, atol=3)

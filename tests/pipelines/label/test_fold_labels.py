@@ -17,7 +17,7 @@ from scipy import optimize, special
 
 from analysis import label_errors
 from models import saved_models, trainer
-from models.gradcam import Looker
+from models.gradcam import GradCam
 from models.scoring import FoldScorer, Scored
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
@@ -225,7 +225,7 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
         split == "test",
     )
     folder = layout.model(root, "drawn", "folded")
-    lookers = [Looker(saved_models.load(f"{folder}/fold/{fold}"), "multiclass", 10) for fold in range(FOLDS)]
+    networks = [GradCam(saved_models.load(f"{folder}/fold/{fold}"), "multiclass", 10) for fold in range(FOLDS)]
     labels = rows_of(layout.labels(root, "drawn", "folded", split)).set_index("image_id")
     for row in rows_of(layout.explanations(root, "drawn", "folded", split)).to_dict("records"):
         image_id = row["image_id"]
@@ -233,10 +233,10 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
         assert row["confidence"] == pytest.approx(labels.confidence[image_id], abs=1e-5)
         image = chosen[image_id]
         if split == "train":
-            heat = lookers[int(unseen_by([image_id])[0])].heat(image[None])[0][0]
+            heat = networks[int(unseen_by([image_id])[0])].explain(image[None])[0][0]
         else:
             wanted = np.eye(10, dtype=np.float32)[[int(row["label"])]]
-            heat = np.mean([looker.heat(image[None], wanted)[0][0] for looker in lookers], axis=0)
+            heat = np.mean([network.explain(image[None], wanted)[0][0] for network in networks], axis=0)
             heat = (heat / heat.max()).astype(np.float32)
         np.testing.assert_allclose(shown(row["heat"]), shown(heat_maps.blend(image, heat)), atol=3)
         assert np.ptp(heat) > 0.5

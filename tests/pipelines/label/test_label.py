@@ -15,8 +15,8 @@ import pytest
 from scipy import special
 
 from models import saved_models
-from models.heads import Head
 from models.networks import cnn1
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner, scoring

@@ -10,9 +10,9 @@ import pytest
 from scipy import special
 
 from models import saved_models
-from models.heads import Head
 from models.inputs import decode_image
 from models.networks import logistic
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import layout
 from schemas.settings import LabelSettings

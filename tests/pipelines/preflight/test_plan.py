@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+from pipelines.preflight import paces, places, sizes
 
 from concord import cli
-from pipelines.preflight import paces, places, sizes
 from schemas import layout, tables
 from storage import json_files, parquet
 from tests.support import plans

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from pipelines.preflight import paces, sizes
+
 from pipelines.train.driver import HEADS_A_PROCESS
 from schemas import plugins
 from tests.support import plans
@@ -96,7 +96,7 @@ def test_every_network_has_its_figures() -> None:
 @pytest.mark.parametrize("side", [32, 48])
 def test_weights_are_as_many_as_keras_counts(name: str, side: int) -> None:
     from models import networks
-    from models.heads import Head
+    from models.tasks import Head
     from schemas.manifests import MULTICLASS
 
     shape = (side, side, paces.NETWORKS[name].shape[2])

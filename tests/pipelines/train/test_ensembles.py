@@ -163,7 +163,7 @@ def test_folds_without_a_validation_split_in_common_have_no_temperature_together
 ) -> None:
     folds = jobs(tmp_path, "fold")
     for job in folds:
-        stores.write_bytes(f"{job.folder}/{calibration.HELD_FILE}", b"not to be read")
+        stores.write_bytes(f"{job.folder}/{calibration.FOLD_FILE}", b"not to be read")
     told = {"temperatures": {"label": 2.0}, "split": "validation", "labels": "human"}
     cards_of = {job.member: card(1, {}, calibration=told) for job in folds}
     cards_of["fold/002"]["calibration"] = missing or None
