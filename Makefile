@@ -67,7 +67,7 @@ flink-down: $(VENV)/.installed ## End that cluster
 	$(BIN)/python -m deploy.flink down
 
 prism: $(VENV)/.installed ## Build the binary of Beam's runner Prism, with Go
-	$(BIN)/python -m deploy.prism
+	$(BIN)/python -m deploy.prepare prism
 
 # One worker more than cores, for some tests only wait.
 test: $(VENV)/.installed ## Run the tests (under 10 minutes on 2 cores)

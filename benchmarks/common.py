@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipelines.convert.sources import svhn_h5
 from samples.house_numbers import SampleSize, write_sample
-from schemas.settings import ConvertSettings
 from schemas.stage import Context
 from tests.support.stages import convert
 
@@ -32,9 +32,11 @@ def crops(count: int) -> Path:
     return path
 
 
-def convert_settings(count: int) -> ConvertSettings:
+def convert_settings(count: int) -> svhn_h5.SourceSettings:
     """How the crops are converted."""
-    return ConvertSettings(dataset=DATASET, source="svhn_h5", input=(str(crops(count)),), keys={SPLIT: "X_test:y_test"})
+    return svhn_h5.SourceSettings(
+        dataset=DATASET, source="svhn_h5", input=(str(crops(count)),), keys={SPLIT: "X_test:y_test"}
+    )
 
 
 def converted(count: int) -> str:

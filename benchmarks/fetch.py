@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 from benchmarks.common import FOLDER, PROCESSORS
 from samples import scenes
 from schemas import layout
-from schemas.settings import ConfirmSettings, DrawSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.draw import DrawSettings
 from schemas.stage import Context
 from storage import hashing
 from tests.support.stages import confirm

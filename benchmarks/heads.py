@@ -17,9 +17,9 @@ from typing import Any
 
 from benchmarks.common import FOLDER, PROCESSORS
 from samples import house_numbers
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import TrainSettings
 from tests.support.stages import convert, train
 
 HEADS = 5

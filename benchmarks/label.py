@@ -17,7 +17,7 @@ from benchmarks import common
 from pipelines import runner
 from pipelines.label.driver import Answers, label_table
 from schemas import layout, tables
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import parquet, products
 from storage.products import ImageSet

@@ -18,7 +18,7 @@ from benchmarks import common
 from benchmarks.label import NETWORK, prepared
 from deploy import flink, processes, tools
 from deploy.flink import Cluster, Plan, Ports
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage.products import ImageSet
 from tests.support.stages import label

@@ -1,1 +1,30 @@
-"""concord"""
+"""The public face of Concord: the command line (`concord.cli`), and what it starts."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+HOME = str(Path(__file__).resolve().parents[1])  # the folder that our packages lie in
+PACKAGES = ("schemas", "storage", "metrics", "models", "pipelines", "analysis", "samples", "concord")
+
+
+def put_packages_first() -> None:
+    """Make this process, and those that it starts, find our packages before others of the same name.
+
+    The folder that a command is called in, or `PYTHONPATH`, may hold a package `models` of its own.
+    """
+    sys.path[:] = [HOME, *(path for path in sys.path if path != HOME)]
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != HOME]
+    os.environ["PYTHONPATH"] = os.pathsep.join([HOME, *paths])
+
+
+def find_hidden_package() -> str:
+    """Why a package of ours cannot be imported, in one line; empty where each is found where it should be."""
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = spec.origin if spec else None
+        if origin is None or not origin.startswith(HOME + os.sep):
+            where = os.path.dirname(origin) if origin else "a folder without __init__.py"
+            return f"another package {name!r} ({where}) hides Concord's: rename it, or run in another folder"
+    return ""

@@ -1,123 +1,62 @@
-"""The command line's flags, made from the settings of each stage."""
+"""The flags that several verbs share, beside the settings of their stages."""
 
-import argparse
-import dataclasses
-import difflib
-import logging
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, get_type_hints
+import os
+from typing import Annotated, Literal
 
-from schemas.errors import InputError
+from pydantic import AfterValidator
 
-_NEGATIVE = re.compile(r"-[\d.]+(,-?[\d.]+)*$")  # argparse by itself takes -1,1 for a flag
+from pipelines.progress import VARIABLE
+from schemas.settings.base import MACHINES, Memory, Settings, accelerator_hint, setting
+
+_GROUP = "Command"
 
 
-def add(parser: argparse.ArgumentParser, kind: type, required: Sequence[str] = ()) -> None:
-    """Add a flag for each field of a settings dataclass; what is not given is left to the dataclass's own default."""
-    hints = get_type_hints(kind)
-    parser._negative_number_matcher = _NEGATIVE  # type: ignore[attr-defined]
-    for entry in dataclasses.fields(kind):
-        shape, help_text = entry.metadata["flag"], entry.metadata["help"]
-        default = _shown(entry.metadata.get("default", entry.default))
-        text = help_text + (" (required)" if entry.name in required else f" (default: {default})" if default else "")
-        flag = "--" + entry.name.replace("_", "-")
-        aliases = [flag, flag.removesuffix("s")] if entry.name in ("models", "splits") and shape == "list" else [flag]
-        if shape == "tables":
-            continue  # run files alone hold tables
-        if shape == "paths":
-            parser.add_argument(*aliases, nargs="+", default=argparse.SUPPRESS, metavar="PATH", help=text)
-        elif hints[entry.name] is bool:
-            parser.add_argument(*aliases, action="store_true", default=argparse.SUPPRESS, help=text)
-        else:
-            read = _READERS.get(shape) or hints[entry.name]
-            metavar = {
-                "list": "A,B,...",
-                "shape": "N,N",
-                "keys": "SPLIT=I:L",
-                "columns": "NAME=COLUMN,...",
-                "fractions": "SPLIT=SHARE",
-                "amounts": "NAME=X",
-                "counts": "SPLIT=N",
-            }.get(shape)
-            parser.add_argument(
-                *aliases,
-                dest=entry.name,
-                type=read,
-                default=argparse.SUPPRESS,
-                metavar=metavar or entry.name.upper(),
-                help=text,
-            )
+class RootFlags(Settings):
+    """Where everything is kept, and what is logged."""
+
+    root: str = setting(
+        "where everything is kept: a folder, gs://... or s3://...", default="out", group=_GROUP, metavar="DIR"
+    )
+    verbose: bool = setting("show Beam's log and full tracebacks", default=False, group=_GROUP)
+    log_format: Literal["text", "json"] = setting(
+        f"how the log is written: text for people, json for machines (default: {VARIABLE}, or text)",
+        default_factory=lambda: os.environ.get(VARIABLE, "text"),
+        group=_GROUP,
+    )
 
 
-def _shown(default: Any) -> str:
-    if default in ("", None, (), False):
-        return ""
-    if isinstance(default, Mapping):
-        return ",".join(f"{key}={value}" for key, value in default.items())
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+class RunFlags(RootFlags):
+    """What every verb has that writes into the root."""
+
+    force: bool = setting("rebuild everything, even what is up to date", default=False, group=_GROUP)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+class ChainFlags(RunFlags):
+    """What every verb has that takes run files."""
 
+    files: tuple[str, ...] = setting(
+        "run files (default: the samples drawn by the project itself)",
+        default=(),
+        path=True,
+        positional=True,
+        metavar="[FILE.toml]...",
+    )
+    data: str = setting("folder that {data} in run files stands for", default="", group=_GROUP, metavar="DIR")
+    accelerator: Annotated[
+        str | None, AfterValidator(lambda name: name if name is None else accelerator_hint(name))
+    ] = setting(
+        "GPU of every network's workers on Dataflow: a kind such as nvidia-tesla-t4, a whole Beam hint, or none "
+        "(default: the run file's)",
+        default=None,
+        group=MACHINES,
+    )
+    min_ram: Memory = setting(
+        "least memory of every network's workers on Dataflow, such as 32GB (default: the run file's)",
+        default="",
+        group=MACHINES,
+    )
 
-def _numbers(text: str) -> list[float | int]:
-    return [float(part) if "." in part else int(part) for part in text.split(",")]
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",")]
-    if any(not mark for _, mark, _ in pairs):
-        raise ValueError(text)
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _fractions(text: str) -> dict[str, float]:
-    return {key: float(value) for key, value in _pairs(text).items()}
-
-
-def _counts(text: str) -> dict[str, int]:
-    return {key: int(value) for key, value in _pairs(text).items()}
-
-
-_READERS: Mapping[str, Any] = {
-    "list": _names,
-    "shape": _numbers,
-    "keys": _pairs,
-    "columns": _pairs,
-    "fractions": _fractions,
-    "amounts": _fractions,
-    "counts": _counts,
-}
-for _read, _name in (
-    (_names, "list"),
-    (_numbers, "list of numbers"),
-    (_pairs, "SPLIT=VALUE list"),
-    (_fractions, "share list"),
-    (_counts, "SPLIT=NUMBER list"),
-):
-    _read.__name__ = _name  # argparse names it in its errors
-
-
-def check_beam_flags(flags: list[str], parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    """The flags that are not ours and go to Beam.
-
-    Raises:
-        InputError: one is a word without a flag, or looks like one of ours misspelt.
-    """
-    ours = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    logging.getLogger("apache_beam.options.pipeline_options").setLevel(logging.ERROR)
-    known = {f"--{name}" for name in PipelineOptions([]).get_all_options()}
-    for previous, flag in zip(["", *flags], flags, strict=False):
-        name = flag.partition("=")[0]
-        if not name.startswith("-"):
-            if previous.startswith("--") and "=" not in previous:
-                continue  # the value of the flag before it
-            raise InputError(f"unexpected argument {flag!r}")
-        near = difflib.get_close_matches(name, ours, 1, cutoff=0.75)
-        if name not in known and near:
-            raise InputError(f"unknown flag {name}; did you mean {near[0]}?")
-    return tuple(flags)
+    def hints(self) -> dict[str, str]:
+        """The accelerator and memory that replace those of the run files."""
+        hints = {"accelerator": self.accelerator, "min_ram": self.min_ram or None}
+        return {key: value for key, value in hints.items() if value is not None}

@@ -2,7 +2,7 @@
 
 First come the source positions of the four corners of a changed image: flip, crop, zoom, rotation, perspective and
 shift each move them. The projective map that takes corners to corners is then solved for, and the image resampled once,
-so that no change blurs what another has blurred already. `schemas.train_settings.AUGMENTATIONS` explains each amount.
+so that no change blurs what another has blurred already. `schemas.settings.train.AUGMENTATIONS` explains each amount.
 """
 
 import math

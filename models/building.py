@@ -17,7 +17,8 @@ from schemas import plugins
 from schemas.errors import InputError
 from schemas.layout import IMAGENET
 from schemas.manifests import MULTICLASS
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.train import TrainSettings
 from storage import stores
 from storage.products import ImageSet
 

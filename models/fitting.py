@@ -22,7 +22,7 @@ from models.inputs import Batches, LabelledShards
 from models.tasks import Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import npz, stores, tfrecord
 from storage.model_cards import CHECKPOINT_FILE
 
@@ -122,7 +122,7 @@ def build_optimizer(settings: TrainSettings, rate: float, steps: int, epochs: in
     """
     schedule = WarmedUp(rate, round(settings.warm_up * steps), steps * epochs, settings.schedule == "cosine")
     plain = settings.schedule == "constant" and not settings.warm_up
-    averaged = {"use_ema": True, "ema_momentum": settings.averaging} if settings.averaging else {}
+    averaged = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
     if not settings.weight_decay:
         return keras.optimizers.Adam(rate if plain else schedule, **averaged)
     decaying = keras.optimizers.AdamW(rate if plain else schedule, weight_decay=settings.weight_decay, **averaged)
@@ -232,7 +232,7 @@ def fit(
     fitted = _compile(model, plan, settings, objective)
     callback = _start_or_resume(fitted, plan, objective, settings, record)
     if not callback.has_ended():
-        averaging = [keras.callbacks.SwapEMAWeights()] if settings.averaging else []
+        averaging = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
         first = callback.epochs_done()
         validates = len(plan.validation) > 0
         fitted.fit(
@@ -244,7 +244,7 @@ def fit(
             callbacks=[callback, *averaging],
             verbose=0,
         )
-    elif settings.averaging and callback.state.phase == plan.phase:  # as Keras leaves a fit
+    elif settings.ema_momentum and callback.state.phase == plan.phase:  # as Keras leaves a fit
         fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
     if callback.state.best and callback.state.phase == plan.phase:
         model.set_weights(callback.state.best)

@@ -103,7 +103,7 @@ def _plan_phases(job: TrainJob, images: ImageSet, model: keras.Model, data: Data
 def _fit(phases: list[Phase], job: TrainJob, objective: Objective, report: Report) -> Checkpoint:
     """Fit each phase after the other; the best epoch's weights stay in the network."""
     settings, state = job.settings, Checkpoint()
-    augment = dict(settings.augment or {})
+    augment = dict(settings.augment)
     for number, phase in enumerate(phases):
         if number:
             transfer.unfreeze(phase.model, settings.fine_tune_from)

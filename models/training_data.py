@@ -180,12 +180,12 @@ def plan_data(job: TrainJob, images: ImageSet) -> Data:
 
     def read_targets(split: str, annotator: str) -> tuple[Targets, ...]:
         labels = products.label_set(images.root, settings.dataset, annotator, split)
-        return encode_targets(images, split, labels, settings.min_confidence, settings.unknown)
+        return encode_targets(images, split, labels, settings.min_confidence, settings.missing_labels)
 
     train, evaluation = read_targets(settings.split, settings.labels), {}
     for split in settings.evaluate:
         images.images_in(split)
-        evaluation[split] = Part(split, read_targets(split, settings.truth or settings.labels))
+        evaluation[split] = Part(split, read_targets(split, settings.reference or settings.labels))
     if job.fold >= 0:
         train, unseen = split_by_ids(
             images, settings.split, train, lambda ids: hashing.fold_of(ids, settings.folds) == job.fold

@@ -5,8 +5,7 @@ import json
 from dataclasses import dataclass
 
 from schemas import layout
-from schemas.fields import make
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import stores
 
 
@@ -40,11 +39,10 @@ class TrainJob:
 
     def to_json(self) -> str:
         """The job in one line."""
-        return json.dumps(dataclasses.asdict(self))
+        return json.dumps({**vars(self), "settings": vars(self.settings)})
 
     @staticmethod
     def from_json(text: str) -> "TrainJob":
         """The job that `to_json` wrote."""
         parts = json.loads(text)
-        given = {key: value for key, value in parts["settings"].items() if value is not None}
-        return TrainJob(**{**parts, "settings": make(TrainSettings, given, "train")})
+        return TrainJob(**{**parts, "settings": TrainSettings.from_table(parts["settings"], "train")})

@@ -52,7 +52,7 @@ class Run:
 
     def write_manifest(self, status: str) -> None:
         """Write `runs/<run id>.json`."""
-        settings = {name: [dataclasses.asdict(one) for one in several] for name, several in self.chain.items()}
+        settings = {name: [vars(one) for one in several] for name, several in self.chain.items()}
         content = {
             "run_id": self.run_id,
             "command": self.command,
@@ -69,7 +69,7 @@ class Run:
     def _inputs(self) -> Iterator[str]:
         """The files that the settings name, as far as they are there."""
         named = (path for several in self.chain.values() for one in several for _, path in one.paths())
-        for path in dict.fromkeys(named):
+        for path in dict.fromkeys(path for path in named if "{" not in path):  # that is a template of addresses
             matches = stores.glob(path) if stores.is_pattern(path) else [path]
             yield from (match for match in matches if (status := stores.stat(match)) and status.size)
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import samples
 from schemas import plugins
-from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import json_files, products, stores
 
@@ -24,10 +23,8 @@ class DrawDriver(Driver[DrawSettings]):
         return (settings.output.rstrip("/"),)
 
     def plan(self, settings: DrawSettings, context: Context) -> Plan:
-        """Whether the sample is there; InputError where no output is named, or there is no such sample."""
+        """Whether the sample is there; InputError where there is no such sample."""
         output = settings.output.rstrip("/")
-        if not output:
-            raise InputError("draw needs the path of the file or folder to write: give --output")
         sample = plugins.load(samples, "sample", settings.sample)
         note = json_files.find(_note(output)) if sample.is_there(settings, output) else None
         if note and note["fingerprint"] == _fingerprint(settings) and not context.force:

@@ -6,7 +6,6 @@
 share a backbone share its features.
 """
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -20,8 +19,8 @@ from pipelines.scoring import ScorePlan, Scores, Scoring, ScoringDriver
 from schemas import layout, plugins, tables
 from schemas.errors import InputError
 from schemas.manifests import ScoresManifest
+from schemas.settings.features import FeatureSettings
 from schemas.stage import Context, Plan, StageResult
-from schemas.train_settings import FeatureSettings
 from storage import products
 from storage.products import ImageSet, ShardFolder
 
@@ -59,9 +58,9 @@ class FeatureDriver(ScoringDriver[FeatureSettings]):
     def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
         """All backbones in one job."""
         parts = [part for plan in plans for part in plan.work.plans]
-        found = {product.name: product for plan in plans for product in plan.products}
+        split_products = {product.name: product for plan in plans for product in plan.products}
         allowed = max(plan.work.max_reject_fraction for plan in plans)
-        whole = Plan(plans[0].settings, tuple(found.values()), Scoring(tuple(parts), allowed))
+        whole = Plan(plans[0].settings, tuple(split_products.values()), Scoring(tuple(parts), allowed))
         yield from self.run_one(stage, whole, context)
 
 
@@ -71,7 +70,7 @@ def merge_settings(requests: Iterable[FeatureSettings]) -> list[FeatureSettings]
     for settings in requests:
         key = (settings.dataset, backbone_key(settings))
         splits = (*(merged[key].splits if key in merged else ()), *settings.splits)
-        merged[key] = dataclasses.replace(settings, splits=tuple(dict.fromkeys(splits)))
+        merged[key] = settings.changed(splits=tuple(dict.fromkeys(splits)))
     return list(merged.values())
 
 
@@ -106,7 +105,7 @@ def plan_features(settings: FeatureSettings, root: str, images: ImageSet) -> Sco
         load=partial(load_backbone, settings),
         table=dict.fromkeys(settings.splits, feature_table),
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 

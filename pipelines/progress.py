@@ -1,8 +1,8 @@
-"""The command's log, on stderr: a line a message for people, or with `--log-format=json` an object a line for machines.
+"""The command's log, on stderr: one line per message, or with `--log-format=json` one JSON object per line.
 
 Objects have `timestamp` (ISO 8601, UTC), `severity` and `message`, names that Cloud Logging reads by itself; `logger`,
 `verb` and, once there is one, `run`, the id of the run's manifest. What Concord says has an `event` as well, and what
-its message tells as fields of their own:
+its message states as fields of their own:
 
 - `run_started`; `run_done` with `manifest` and `seconds`; `failed`, which is the last one;
 - `stage_done` with `stage`, `product`, `seconds`, `counts` and Beam's `counters`; `stage_skipped`, already there;
@@ -10,7 +10,6 @@ its message tells as fields of their own:
 - `epoch` with `model` and the training's figures; `note` for all else.
 """
 
-import argparse
 import logging
 import os
 import sys
@@ -21,47 +20,35 @@ from contextlib import contextmanager
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
-FORMATS = ("text", "json")
 VARIABLE = "CONCORD_LOG_FORMAT"
 _log = logging.getLogger("concord")
 
 
-def add(own: argparse.ArgumentParser, verbose: str) -> None:
-    """Add the flags of the log to a verb's parser; `verbose` says what that one shows."""
-    own.add_argument("--verbose", action="store_true", help=verbose)
-    own.add_argument(
-        "--log-format",
-        choices=FORMATS,
-        default=os.environ.get(VARIABLE, "text"),
-        help=f"how the log is written: text for people, json for machines (default: {VARIABLE}, or text)",
-    )
-
-
-def set_up(given: argparse.Namespace) -> None:
-    """Write the log as the flags of `add` ask."""
-    logging.basicConfig(
-        level=logging.INFO if given.verbose else logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True
-    )
-    machines = given.log_format == "json"
+def set_up(verb: str, verbose: bool = False, log_format: str | None = None) -> None:
+    """Write the log of a verb, in the format that is stated, else in that of `VARIABLE`."""
+    level = logging.INFO if verbose else logging.CRITICAL
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr, force=True)
+    machines = (log_format or os.environ.get(VARIABLE)) == "json"
     _log.setLevel(logging.DEBUG if machines else logging.INFO)  # whose details are for machines
     if machines:
         logging.root.handlers[0].setFormatter(
             JsonFormatter(
                 "%(levelname)s %(message)s %(name)s",
                 rename_fields={"levelname": "severity", "name": "logger", "exc_info": "traceback"},
-                static_fields={"verb": given.verb},
+                static_fields={"verb": verb},
                 defaults={"event": "note"},
                 timestamp=True,
             )
         )
-    if not given.verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
+    if not verbose:  # Beam logs every worker error with its traceback; what matters of it is raised and shown
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
 
 def fields(event: str, **values: Any) -> dict[str, Any]:
-    """What a message tells, for `extra` of a logging call."""
+    """What a message states, for `extra` of a logging call."""
     return {"event": event, **values}
 
 
@@ -77,15 +64,14 @@ def for_machines() -> bool:
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.root.handlers)
 
 
-# Progress of a stage: its committed shards, images a second and the time left.
+# Progress of a stage: its committed shards, images per second and the time left.
 
-_log = logging.getLogger("concord")
 BAR_SECONDS = 0.5
 LINE_SECONDS = 10.0
 
 
 def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, float]:
-    """Images a second, and seconds left, from the share of shards committed; empty before the first."""
+    """Images per second, and seconds left, from the share of shards committed; empty before the first."""
     if done == 0 or seconds <= 0:
         return {}
     rate, left = images * done / shards / seconds, seconds / done * (shards - done)
@@ -94,8 +80,8 @@ def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, 
 
 def line(stage: str, done: int, shards: int, images: int, seconds: float) -> str:
     """One line of progress."""
-    found = estimates(done, shards, images, seconds)
-    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**found) if found else ""
+    rates = estimates(done, shards, images, seconds)
+    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**rates) if rates else ""
     return f"{stage}: {done}/{shards} shards committed{rest}"
 
 
@@ -124,21 +110,22 @@ def shown(stage: str, shards: int, images: int, committed: Callable[[], int]) ->
 
 
 def _watch_bar(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
-    layout = "{desc}: {n_fmt}/{total_fmt} shards |{bar}| {elapsed}{postfix}"
+    columns = ("{task.description}: {task.completed:.0f}/{task.total:.0f} shards", BarColumn(), TimeElapsedColumn())
     begun = time.monotonic()
-    with tqdm(total=shards, desc=stage, bar_format=layout, leave=False, file=sys.stderr) as bar:
+    with Progress(*columns, "{task.fields[rest]}", console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(stage, total=shards, rest="")
         ended = False
         while not ended:
             ended = stop.wait(BAR_SECONDS)
             done, seconds = committed(), time.monotonic() - begun
-            bar.n = done
-            bar.set_postfix_str(line(stage, done, shards, images, seconds).partition("committed, ")[2])
+            rest = line(stage, done, shards, images, seconds).partition("committed, ")[2]
+            bar.update(task, completed=done, rest=rest)
 
 
 def _watch_lines(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
     begun = time.monotonic()
     while not stop.wait(LINE_SECONDS):
         done, seconds = committed(), time.monotonic() - begun
-        found = estimates(done, shards, images, seconds)
-        told = fields("progress", stage=stage, shards=shards, shards_done=done, **found)
-        _log.info("%s", line(stage, done, shards, images, seconds), extra=told)
+        rates = estimates(done, shards, images, seconds)
+        stated = fields("progress", stage=stage, shards=shards, shards_done=done, **rates)
+        _log.info("%s", line(stage, done, shards, images, seconds), extra=stated)

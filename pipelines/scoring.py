@@ -23,9 +23,9 @@ from pipelines import runner
 from pipelines.runner import check_rejects
 from schemas import layout, plugins, tables
 from schemas.errors import IncompleteError
-from schemas.fields import resource_hints
 from schemas.manifests import Manifest
 from schemas.rejects import Reason
+from schemas.settings.base import resource_hints
 from schemas.stage import Context, Driver, Plan, Product, S, State
 from storage import products, stores
 from storage import tfrecord as storage_tfrecord
@@ -53,7 +53,7 @@ class ScorePlan:
 
     Attributes:
         stage: `label` or `features`.
-        name: of the product, for people.
+        name: of the model or backbone.
         outputs: where the rows of each split go; they commit the rejects.
         rejects: where the rejects of each split go.
         missing: the shards still to be made, of all splits.
@@ -70,7 +70,7 @@ class ScorePlan:
     load: Callable[[], Any]
     table: Mapping[str, Callable[[Sequence[str], Scores], pa.Table]]
     accelerator: str
-    one_model: bool = False
+    share_model: bool = False
     min_ram: str = ""
 
     def product(self, split: str) -> str:
@@ -121,7 +121,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def __init__(self, plan: ScorePlan) -> None:
         super().__init__()
-        self._stage, self._load, self._one_model = plan.stage, plan.load, plan.one_model
+        self._stage, self._load, self._share_model = plan.stage, plan.load, plan.share_model
 
     def load_model(self) -> Any:
         """The network, ready to score; TensorFlow is imported here, on the workers that score."""
@@ -144,7 +144,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
     def share_model_across_processes(self) -> bool:
         """Whether the processes of a worker share one model: one a GPU, not one a process."""
-        return self._one_model
+        return self._share_model
 
     def get_num_bytes(self, batch: Sequence[ImageShard]) -> int:
         """Bytes of images in a batch."""
@@ -156,7 +156,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
 
 def count_loading(stage: str, model: Any) -> None:
-    """Tell once how long it took to load a model; what is told before the first element, Beam does not hear."""
+    """Report once how long it took to load a model; Beam ignores what is reported before the first element."""
     seconds = _LOADED_IN.pop(model, None)
     if seconds is not None:
         runner.measure(f"{stage}.load_milliseconds", round(1000 * seconds))
@@ -308,15 +308,15 @@ class ScoringDriver(Driver[S]):
 
     def plan_products(self, settings: Any, work: Scoring, seconds_per_image: Mapping[str, float], force: bool) -> Plan:
         """What is there of each split, and what is missing; `work` comes back with the missing shards."""
-        plans, found = [], []
+        plans, split_products = [], []
         for plan in work.plans:
             missing: list[ImageShard] = []
             for split in plan.outputs:
                 product, absent = self._plan_split(plan, split, seconds_per_image[plan.name], force)
-                found.append(product)
+                split_products.append(product)
                 missing += absent
             plans.append(dataclasses.replace(plan, missing=tuple(missing)))
-        return Plan(settings, tuple(found), dataclasses.replace(work, plans=tuple(plans)))
+        return Plan(settings, tuple(split_products), dataclasses.replace(work, plans=tuple(plans)))
 
     def _plan_split(
         self, plan: ScorePlan, split: str, seconds: float, force: bool

@@ -1,37 +1,24 @@
-"""The stages, in the order in which a chain runs them; adding a verb is adding a line here, and its driver.
+"""The stages, in the order in which a chain runs them; a new verb is a line here, its settings and its driver.
 
-Each driver's module is imported when it is first needed, so that listing the verbs costs nothing.
+What a stage names is imported when it is first needed, so that listing the verbs costs nothing.
 """
 
-from schemas.generation_settings import GenerationsSettings
-from schemas.queue_settings import LabelErrorSettings, QueueSettings
-from schemas.settings import (
-    AgreeSettings,
-    ConfirmSettings,
-    ConvertSettings,
-    DrawSettings,
-    ExplainSettings,
-    ImportSettings,
-    LabelSettings,
-    ReportSettings,
-)
 from schemas.stage import Stage
-from schemas.train_settings import FeatureSettings, TrainSettings
 
 STAGES = (
-    Stage("draw", DrawSettings, "pipelines.draw"),
-    Stage("confirm", ConfirmSettings, "pipelines.confirm.driver"),
-    Stage("convert", ConvertSettings, "pipelines.convert.driver"),
-    Stage("import", ImportSettings, "pipelines.import_labels.driver"),
-    Stage("features", FeatureSettings, "pipelines.features"),
-    Stage("train", TrainSettings, "pipelines.train.driver"),
-    Stage("label", LabelSettings, "pipelines.label.driver"),
-    Stage("agree", AgreeSettings, "pipelines.agree.driver"),
-    Stage("explain", ExplainSettings, "pipelines.explain.driver"),
-    Stage("generations", GenerationsSettings, "pipelines.generations.driver"),
-    Stage("label_errors", LabelErrorSettings, "analysis.label_errors"),
-    Stage("queue", QueueSettings, "analysis.queue_table"),
-    Stage("report", ReportSettings, "analysis.report"),
+    Stage("draw", "schemas.settings.draw.DrawSettings", "pipelines.draw"),
+    Stage("confirm", "schemas.settings.confirm.ConfirmSettings", "pipelines.confirm.driver"),
+    Stage("convert", "schemas.settings.convert.ConvertSettings", "pipelines.convert.driver"),
+    Stage("import", "schemas.settings.import_labels.ImportSettings", "pipelines.import_labels.driver"),
+    Stage("features", "schemas.settings.features.FeatureSettings", "pipelines.features"),
+    Stage("train", "schemas.settings.train.TrainSettings", "pipelines.train.driver"),
+    Stage("label", "schemas.settings.label.LabelSettings", "pipelines.label.driver"),
+    Stage("agree", "schemas.settings.agree.AgreeSettings", "pipelines.agree.driver"),
+    Stage("explain", "schemas.settings.explain.ExplainSettings", "pipelines.explain.driver"),
+    Stage("generations", "schemas.settings.generations.GenerationsSettings", "pipelines.generations.driver"),
+    Stage("label_errors", "schemas.settings.label_errors.LabelErrorSettings", "analysis.label_errors"),
+    Stage("queue", "schemas.settings.queue.QueueSettings", "analysis.queue"),
+    Stage("report", "schemas.settings.report.ReportSettings", "analysis.report.page"),
 )
 
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from samples import Estimate
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 SIDE = 32

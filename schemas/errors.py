@@ -1,6 +1,8 @@
 """The errors that Concord shows to its users: each names what is wrong, where, and the cure."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _LONGEST = 2000  # characters of a message
 _SECRET = re.compile(r"(?<=://)[^/\s@]*@")  # a user, and a password, in an address
@@ -38,3 +40,10 @@ def one_line(error: BaseException, most: int = 200) -> str:
     """What a library says of its trouble, fit for a message."""
     text = " ".join(str(error).split()) or type(error).__name__
     return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
+
+
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """The end of a message about an unknown word: the nearest known word, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, 1, cutoff)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"

@@ -4,6 +4,8 @@ import ast
 import difflib
 import importlib
 import pkgutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,13 +13,22 @@ from typing import Any
 from schemas.errors import InputError
 
 
-def names(package: ModuleType) -> list[str]:
+def _folders(package: ModuleType | str) -> list[str]:
+    """Where a package's modules lie; one that is named is not imported, since some import TensorFlow."""
+    module = sys.modules.get(package) if isinstance(package, str) else package
+    if module:
+        return list(module.__path__)
+    spec = find_spec(str(package))
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
+def names(package: ModuleType | str) -> list[str]:
     """The modules of a package, sorted."""
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return sorted(one.name for one in pkgutil.iter_modules(_folders(package)))
 
 
-def check(package: ModuleType, kind: str, name: str) -> None:
-    """Raise InputError where a package has no module of this name; the message names those that there are."""
+def check(package: ModuleType | str, kind: str, name: str) -> None:
+    """Raise InputError where a package has no module of this name; the message lists those that there are."""
     known = names(package)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
@@ -25,11 +36,11 @@ def check(package: ModuleType, kind: str, name: str) -> None:
         raise InputError(f"there is no {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def defines(package: ModuleType, name: str, attribute: str) -> bool:
-    """Whether a module of a package assigns an attribute, found without importing it."""
-    path = Path(next(iter(package.__path__)), f"{name}.py")
-    targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
-    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+def defines(package: ModuleType | str, name: str, attribute: str) -> bool:
+    """Whether a module of a package assigns an attribute, read without importing it."""
+    path = Path(next(iter(_folders(package))), f"{name}.py")
+    targets = [one for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign) for one in node.targets]
+    return any(isinstance(node, ast.Name) and node.id == attribute for one in targets for node in ast.walk(one))
 
 
 def literal(package: ModuleType, name: str, attribute: str) -> Any:
@@ -46,7 +57,7 @@ def literal(package: ModuleType, name: str, attribute: str) -> Any:
     return None
 
 
-def load(package: ModuleType, kind: str, name: str) -> ModuleType:
-    """The module of a package that goes by this name; InputError where there is none."""
+def load(package: ModuleType | str, kind: str, name: str) -> ModuleType:
+    """The module of a package with this name; InputError where there is none."""
     check(package, kind, name)
-    return importlib.import_module(f"{package.__name__}.{name}")
+    return importlib.import_module(f"{package if isinstance(package, str) else package.__name__}.{name}")

@@ -2,10 +2,9 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
-from schemas.errors import InputError, one_line
-from schemas.fields import Checked, check_keys, make
+from schemas.errors import InputError, one_line, suggest
 from schemas.stage import Stage
 
 MOST_BYTES = 1 << 20
@@ -32,10 +31,13 @@ def parse_toml(path: str, content: bytes, stages: Sequence[Stage], root: str, da
 def parse(content: Mapping[str, Any], stages: Sequence[Stage]) -> Chain:
     """The chain that the content of a run file describes.
 
-    A stage may be a table, `[label]`, or several, `[[label]]`. What it does not say it takes from `dataset`, and from
+    A stage may be a table, `[label]`, or several, `[[label]]`. What it does not state it takes from `dataset`, and from
     what the stages before pass on: the names of models to label with, of annotators to compare.
     """
-    check_keys("the run file", content, ["dataset", *(stage.name for stage in stages)])
+    known = ["dataset", *(stage.name for stage in stages)]
+    for key in content:
+        if key not in known:
+            raise InputError(f"unknown key {key}; {suggest(key, known)}")
     shared = {"dataset": content["dataset"]} if "dataset" in content else {}
     chain: dict[str, tuple[Any, ...]] = {}
     for stage in stages:
@@ -43,10 +45,11 @@ def parse(content: Mapping[str, Any], stages: Sequence[Stage]) -> Chain:
         tables = tables if isinstance(tables, list) else [tables]
         if not all(isinstance(table, dict) for table in tables):
             raise InputError(f"[{stage.name}] must be a table, got {content[stage.name]!r}")
-        inherited = {key: value for key, value in shared.items() if key in get_type_hints(stage.settings)}
-        settings: list[Checked] = [make(stage.settings, {**inherited, **table}, stage.name) for table in tables]
-        if settings:
-            chain[stage.name] = tuple(settings)
+        if not tables:
+            continue
+        inherited = {key: value for key, value in shared.items() if key in stage.settings.model_fields}
+        settings = [stage.settings.from_table({**inherited, **table}, stage.name) for table in tables]
+        chain[stage.name] = tuple(settings)
         for one in settings:
             shared |= one.passes_on(shared)
     return chain
@@ -68,7 +71,7 @@ def _fill_in(value: Any, folders: Mapping[str, str]) -> Any:
         for name, folder in folders.items():
             value = value.replace(name, folder)
         if "{data}" in value:
-            raise InputError(f"{value!r}: say with --data which folder {{data}} stands for")
+            raise InputError(f"{value!r}: state with --data which folder {{data}} stands for")
         return value
     if isinstance(value, list):
         return [_fill_in(item, folders) for item in value]

@@ -10,7 +10,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:  # `concord --help` lists the stages without pydantic
+    from schemas.settings.base import Settings
 
 S = TypeVar("S")  # the settings of a verb
 
@@ -152,17 +155,31 @@ class Driver(Generic[S]):
 
 @dataclass(frozen=True)
 class Stage:
-    """One verb: its settings, and the module of its driver, imported when it is first needed.
+    """One verb: its settings and its driver, imported when they are first needed.
 
     Attributes:
         name: the verb, with underscores; the command line has dashes.
-        settings: its settings; flags, run-file keys and docs follow from the class.
+        settings_name: module and name of its settings; flags, run-file keys and docs follow from the class, and the
+            first line of the module states what the verb does.
         module: has the verb's `DRIVER`.
     """
 
     name: str
-    settings: type
+    settings_name: str
     module: str
+
+    @property
+    def settings_module(self) -> str:
+        """The module of its settings."""
+        return self.settings_name.rpartition(".")[0]
+
+    @property
+    def settings(self) -> "type[Settings]":
+        """The class of its settings."""
+        kind: type[Settings] = getattr(
+            importlib.import_module(self.settings_module), self.settings_name.rpartition(".")[2]
+        )
+        return kind
 
     @property
     def driver(self) -> Driver[Any]:

@@ -4,18 +4,16 @@ A list gives each of its values, and several lists every combination; a range `{
 drawn from, as many times as `draws` says.
 """
 
-import dataclasses
 import itertools
 import math
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from schemas.errors import InputError
-from schemas.fields import make
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 
-_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "truth", "accelerator", "min_ram")
+_FIXED = ("dataset", "name", "version", "folds", "sweep", "evaluate", "reference", "accelerator", "min_ram")
 
 
 def members(settings: TrainSettings) -> list[TrainSettings]:
@@ -24,17 +22,16 @@ def members(settings: TrainSettings) -> list[TrainSettings]:
     Raises:
         InputError: a key or value is wrong, or two runs are the same.
     """
-    plain = dataclasses.asdict(dataclasses.replace(settings, sweep=()))
-    found = []
+    whole = vars(settings.changed(sweep=()))
+    runs = []
     for number, table in enumerate(settings.sweep, start=1):
         where = f"train.sweep {number}"
-        for values in _values(table, settings.seed, where):
-            given = {key: value for key, value in {**plain, **values}.items() if value is not None}
-            found.append(make(TrainSettings, given, where))
-    for place, one in enumerate(found):
-        if one in found[:place]:
-            raise InputError(f"train.sweep: runs {found.index(one)} and {place} are the same; change or remove one")
-    return found
+        for values in _values(TrainSettings.with_new_names(table), settings.seed, where):
+            runs.append(TrainSettings.from_table({**whole, **values}, where))
+    for place, one in enumerate(runs):
+        if one in runs[:place]:
+            raise InputError(f"train.sweep: runs {runs.index(one)} and {place} are the same; change or remove one")
+    return runs
 
 
 def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[str, Any]]:
@@ -57,22 +54,22 @@ def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[st
         return
     drawing = random.Random(f"{seed} {where}")
     for _ in range(draws):
-        yield {key: _drawn(where, key, value, drawing) for key, value in swept.items()}
+        yield {key: _draw_value(where, key, value, drawing) for key, value in swept.items()}
 
 
 def _is_range(value: Any) -> bool:
     return isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}
 
 
-def _drawn(where: str, key: str, value: Any, drawing: random.Random) -> Any:
+def _draw_value(where: str, key: str, value: Any, drawing: random.Random) -> Any:
     if not _is_range(value):
         return drawing.choice(value) if isinstance(value, list | tuple) else value
     low, high, log = value["low"], value["high"], value.get("log", False)
     numbers = all(isinstance(bound, int | float) for bound in (low, high))
     if not (numbers and low < high and (low > 0 or not log)):
         raise InputError(f"{where}: {key} must be a range with low < high (above 0 if log), got {dict(value)}")
-    whole = get_type_hints(TrainSettings).get(key) is int
+    whole = getattr(TrainSettings.model_fields.get(key), "annotation", None) is int
     if log:
-        drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
-        return round(drawn) if whole else drawn
+        value_drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
+        return round(value_drawn) if whole else value_drawn
     return drawing.randint(math.ceil(low), math.floor(high)) if whole else drawing.uniform(low, high)

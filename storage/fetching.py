@@ -42,14 +42,14 @@ class Patience:
     """How to fetch.
 
     Attributes:
-        in_flight: requests at once.
-        attempts: how often a request is tried in all.
+        max_concurrency: requests at once.
+        max_attempts: how often a request is tried in all.
         timeout: seconds that one attempt may take.
         signed: whether requests are signed with the usual credentials, or anonymous.
     """
 
-    in_flight: int = 64
-    attempts: int = 5
+    max_concurrency: int = 64
+    max_attempts: int = 5
     timeout: float = 30.0
     signed: bool = False
 
@@ -75,13 +75,13 @@ def check_location(location: str) -> None:
 async def fetch(locations: Sequence[str], patience: Patience) -> AsyncIterator[tuple[int, bytes | Missing]]:
     """Fetch all of some photographs; yield each with its number as it comes, in no particular order.
 
-    What has come waits for the caller before more is asked for, so that no more than `in_flight` are in memory.
+    What has come waits for the caller before more is asked for, so that no more than `max_concurrency` are in memory.
     """
     waiting: set[asyncio.Task[tuple[int, bytes | Missing]]] = set()
     numbers = iter(range(len(locations)))
     for number in numbers:
         waiting.add(asyncio.create_task(_one(number, locations[number], patience)))
-        if len(waiting) < patience.in_flight:
+        if len(waiting) < patience.max_concurrency:
             continue
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -148,7 +148,7 @@ async def _collect(working: dict[asyncio.Task[Made], int], made: dict[int, Made 
 
 async def _one(number: int, location: str, patience: Patience) -> tuple[int, bytes | Missing]:
     missing = Missing(Reason.FETCH_FAILED, "it was not tried")
-    for attempt in range(patience.attempts):
+    for attempt in range(patience.max_attempts):
         if attempt:
             pause = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all at the same moment
@@ -163,7 +163,7 @@ async def _one(number: int, location: str, patience: Patience) -> tuple[int, byt
             if why.startswith("the server answered 410"):
                 return number, Missing(Reason.IMAGE_GONE, f"{location} is not there any more")
             missing = Missing(Reason.FETCH_FAILED, f"{location}: {why}")
-    return number, Missing(missing.reason, f"{missing.detail} ({patience.attempts} attempts)")
+    return number, Missing(missing.reason, f"{missing.detail} ({patience.max_attempts} attempts)")
 
 
 class _TooLargeError(Exception):

@@ -37,7 +37,7 @@ def sample_h5(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def converted(sample_h5: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root folder with the dataset `drawn`, 8 shards a split. Read it only: a test that writes works on a copy."""
-    from schemas.settings import ConvertSettings
+    from schemas.settings.convert import ConvertSettings
     from schemas.stage import Context
     from tests.support.stages import convert
 

@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
-from analysis import report
+from analysis.report import page as report_page
 from schemas import layout
-from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings, ReportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.report import ReportSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import TrainSettings
 from tests.support.stages import agree, convert, label, train
 
 pytestmark = pytest.mark.chains
@@ -31,7 +34,7 @@ def root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     convert(ConvertSettings(dataset="grey", source="svhn_h5", input=(source,)), Context(folder))
     train([TrainSettings(dataset="grey", network=name, epochs=3, batch_size=64) for name in NETWORKS], Context(folder))
     label(LabelSettings(dataset="grey", models=NETWORKS, splits=("validation", "test")), Context(folder))
-    agree(AgreeSettings(dataset="grey", annotators=NETWORKS, truth="human"), Context(folder))
+    agree(AgreeSettings(dataset="grey", annotators=NETWORKS, reference="human"), Context(folder))
     return folder
 
 
@@ -102,9 +105,9 @@ def test_calibration_and_thresholds_are_those_of_the_labels(root: str, wide: dic
         assert row["share"] == pytest.approx(len(taken) / len(frame))
 
 
-def test_the_report_says_where_people_need_not_be_asked(root: str) -> None:
-    report.write_report(ReportSettings(dataset="grey"), root)
+def test_the_report_says_what_can_be_accepted_without_review(root: str) -> None:
+    report_page.write_report(ReportSettings(dataset="grey"), root)
     page = Path(root, "report", "grey", "index.html").read_text()
     assert 'id="coverage"' in page and 'id="calibration"' in page
-    (line,) = [line for line in report.headline(root, "grey") if "person" in line]
+    (line,) = [line for line in report_page.list_headlines(root, "grey") if "without human review" in line]
     assert line in page

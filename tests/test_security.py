@@ -20,11 +20,11 @@ import pytest
 
 from models import calibration, external_models, fitting
 from pipelines.chain import load_run_file
-from pipelines.convert.sources import svhn_full
+from pipelines.convert.sources import open_images, svhn_full
 from schemas import layout, tables
 from schemas.errors import ConcordError, IncompleteError, InputError, StorageError
 from schemas.rejects import Reason
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from storage import fetching, json_files, model_cards, npz, parquet, products, stores, tfrecord
 from storage.formats import csv_tables, idx
 from storage.formats.csv_tables import read_label_table
@@ -93,7 +93,7 @@ def test_names_in_lists_of_pictures_stay_in_their_folder(tmp_path: Path) -> None
     (tmp_path / "secret.png").write_bytes(digit_struct.png(digit_struct.picture(30, 60)))
     folder = tmp_path / "train"
     digit_struct.write_mat(folder / "digitStruct.mat", [("../secret.png", digit_struct.row_of_boxes("7"))])
-    source = svhn_full.make(ConvertSettings(dataset="d", source="svhn_full", input=(str(folder),)))
+    source = svhn_full.make(svhn_full.SourceSettings(dataset="d", source="svhn_full", input=(str(folder),)))
     problem = source.read(source.plan().slabs[0]).problems[0]
     assert problem == (Reason.IMAGE_GONE, "'../secret.png' is no path within the folder of the list")
     table = tmp_path / "tags.csv"
@@ -302,7 +302,7 @@ def test_errors_of_stores_do_not_show_credentials(monkeypatch: pytest.MonkeyPatc
         fetching._store.cache_clear()
         with pytest.raises(ConcordError) as raised:
             stores.read_bytes("s3://bucket/x.json")
-        signed = fetching.Patience(attempts=1, signed=True)
+        signed = fetching.Patience(max_attempts=1, signed=True)
         (missing,) = fetching.read_each(["s3://bucket/x.jpg"], signed, lambda number, content: content)
     stores._remote.cache_clear()
     fetching._store.cache_clear()
@@ -317,7 +317,7 @@ def test_addresses_with_passwords_are_refused_and_not_repeated(scheme: str) -> N
     """They would be kept in rejects and in the run's manifest."""
     address = f"{scheme}://user:{PASSWORD}@host/photos/{{image_id}}.jpg"
     asked: list[Callable[[], Any]] = [
-        lambda: ConvertSettings(dataset="d", source="open_images", images_from=address),
+        lambda: open_images.SourceSettings(dataset="d", source="open_images", images_from=address),
         lambda: ConvertSettings(dataset="d", source="svhn_h5", input=(address,)),
         lambda: fetching.check_location(address),
         lambda: stores.read_bytes(address),

@@ -12,9 +12,11 @@ import scipy.io
 from models import saved_models
 from samples.house_numbers import GREY_WEIGHTS, SampleSize, write_sample
 from schemas import layout
-from schemas.settings import AgreeSettings, ConvertSettings, LabelSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import TrainSettings
 from tests.support.stages import agree, convert, label, train
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
@@ -32,7 +34,7 @@ def study(root: str, source: Path, models: list[tuple[str, int]]) -> dict[str, f
     label(LabelSettings(dataset="study", models=tuple(named)), Context(root))
     accuracies = {}
     for name in named:
-        agree(AgreeSettings(dataset="study", annotators=(name, "human"), truth="human"), Context(root))
+        agree(AgreeSettings(dataset="study", annotators=(name, "human"), reference="human"), Context(root))
         table = pq.read_table(layout.agreement_table(root, "summary", "study", (name, "human"), "test"))
         accuracies[name] = table["accuracy_a"][0].as_py()
     return accuracies

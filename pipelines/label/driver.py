@@ -17,7 +17,7 @@ from pipelines.label.import_model import import_model, is_imported
 from pipelines.scoring import ScorePlan, Scores, Scoring, ScoringDriver
 from schemas import layout, tables
 from schemas.manifests import LabelsManifest
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context, Plan, Product, StageResult, State
 from storage import hashing, model_cards, products
 from storage.products import ImageSet, ShardFolder
@@ -146,7 +146,7 @@ class LabelDriver(ScoringDriver[LabelSettings]):
         return "" if "thresholds" in work.cards[plan.name] else "out"
 
     def manifest(self, work: Labelling, plan: ScorePlan, split: str, common: dict[str, Any]) -> LabelsManifest:
-        """Which state of a model labelled; of folds, the split of whose images each was scored by a network without it."""
+        """Which state of a model labelled; of folds, the split whose images were scored by networks without them."""
         card = work.cards[plan.name]
         folds = {"folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else {}
         thresholds = dict(zip(card["classes"], card["thresholds"], strict=True)) if "thresholds" in card else {}
@@ -191,7 +191,7 @@ def plan_labels(settings: LabelSettings, root: str, images: ImageSet, model: str
         load=partial(load_model, layout.model(root, images.dataset, model), settings.batch_size, settings.trust_model),
         table={split: partial(label_table, answers=one) for split, one in answers.items()},
         accelerator=settings.accelerator,
-        one_model=settings.one_model,
+        share_model=settings.share_model,
         min_ram=settings.min_ram,
     )
 

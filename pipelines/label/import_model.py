@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas import layout
 from schemas.errors import InputError
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from storage import model_cards, products, stores
 from storage.products import ImageSet
 

@@ -18,8 +18,9 @@ from pipelines.train import ensembles
 from pipelines.train.transforms import TrainModels
 from schemas import layout, plugins, sweeps
 from schemas.errors import InputError
+from schemas.settings.features import FeatureSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context, Driver, Plan, Product, StageResult, State
-from schemas.train_settings import FeatureSettings, TrainSettings
 from storage import model_cards, products, stores
 from storage.products import ImageSet
 
@@ -51,7 +52,7 @@ class TrainDriver(Driver[TrainSettings]):
         """The images, the labels to learn and to be judged by, and a file of weights."""
         images = layout.images(root, settings.dataset, settings.version)
         labels = [layout.labels(root, settings.dataset, settings.labels, settings.split)]
-        judges = settings.truth or settings.labels
+        judges = settings.reference or settings.labels
         labels += [layout.labels(root, settings.dataset, judges, split) for split in settings.evaluate]
         return [images, *labels, *(path for _, path in settings.paths())]
 
@@ -138,14 +139,14 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
     learned = [(settings.labels, split) for split in _learned(settings, images)]
-    judged = [(settings.truth or settings.labels, split) for split in settings.evaluate]
+    judged = [(settings.reference or settings.labels, split) for split in settings.evaluate]
     labels = [
         products.label_set(root, settings.dataset, annotator, split).fingerprint
         for annotator, split in [*learned, *judged]
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    settings = dataclasses.replace(settings, weights=products.weights_place(settings.weights))  # also those of a sweep
+    settings = settings.changed(weights=products.weights_place(settings.weights))  # also those of a sweep
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 

@@ -11,7 +11,7 @@ from models import calibration, tasks
 from models.training_job import TrainJob
 from schemas import layout
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, parquet, products, stores
 
 _WATCHED = ("val_accuracy", "val_average_precision")

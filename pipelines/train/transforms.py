@@ -20,7 +20,7 @@ from models.training_job import TrainJob
 from pipelines import progress, runner
 from schemas import errors
 from schemas.errors import ConcordError
-from schemas.fields import resource_hints
+from schemas.settings.base import resource_hints
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 _WAIT = 1.0  # seconds between two looks for a free GPU
@@ -101,7 +101,7 @@ def train_models(jobs: Sequence[TrainJob]) -> list[str]:
     with tempfile.TemporaryFile("w+") as noise, claim_gpus(jobs[0].settings.gpus) as claimed:
         if claimed:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, claimed))
-        command = [sys.executable, "-m", "models.trainer"]
+        command = [sys.executable, "-P", "-m", "models.trainer"]
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment
         )

@@ -41,7 +41,7 @@ from samples import Estimate
 from samples.scenes.annotators import Anomalies, confirmed, encode, human, machine
 from samples.scenes.images import NAMES, Scene, paint, plan
 from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from storage import stores
 
 HEADER = ("ImageID", "Source", "LabelName", "Confidence")

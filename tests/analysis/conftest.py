@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.settings import ReportSettings
+from schemas.settings.report import ReportSettings
 from tests.support import verdict_root
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot, build

@@ -10,14 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import queue_table, verify
+from analysis import queue, verify
 from analysis.verify import Outcome
 from analysis.verify.inventory import METADATA
 from concord import cli
 from concord.docs import every_table
 from schemas import tables
-from schemas.queue_settings import QueueSettings
-from schemas.settings import AgreeSettings, ConvertSettings, ImportSettings, LabelSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.import_labels import ImportSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.queue import QueueSettings
 from schemas.stage import Context
 from storage import parquet, stores
 from storage.checksums import RowSum
@@ -48,10 +51,10 @@ def sound(converted: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names: dict[str, Any] = {"dataset": "drawn", "annotator": "vendor", "split": "test", "input": (str(vendor),)}
     import_labels(ImportSettings(**names, max_reject_fraction=1.0), Context(root))
     agree(
-        AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), truth="human", splits=("test",)),
+        AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), reference="human", splits=("test",)),
         Context(root),
     )
-    queue_table.write(queue_table.plan(QueueSettings(dataset="drawn", annotators=("one", "two"), split="test"), root))
+    queue.write_queue(queue.plan_queue(QueueSettings(dataset="drawn", annotators=("one", "two"), split="test"), root))
     query_root._confirm(root, folder)
     return Path(root)
 

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.runners import flex
 from schemas.errors import ConcordError, InputError
-from schemas.fields import GPU_HINT
+from schemas.settings.base import GPU_HINT
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "deploy/dataflow/Dockerfile").read_text()

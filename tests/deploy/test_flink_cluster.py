@@ -160,6 +160,6 @@ def test_what_cannot_be_prepared_is_said_and_no_failure(tmp_path: Path, capsys: 
     def absent(home: Path) -> Path:
         raise MissingToolError("Flink needs Java: install it")
 
-    assert not prepare.prepared("Flink", absent, tmp_path)
+    assert not prepare.prepare("Flink", absent, tmp_path)
     assert capsys.readouterr().out == "SKIPPED: no tests on Flink, for Flink needs Java: install it\n"
-    assert prepare.prepared("Flink", lambda home: home, tmp_path)
+    assert prepare.prepare("Flink", lambda home: home, tmp_path)

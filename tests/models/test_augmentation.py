@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from models import augmentation
 from models.augmentation import augment, solve_projective, source_corners
 from models.tensorflow_setup import tensorflow as tf
-from schemas.train_settings import AUGMENTATIONS
+from schemas.settings.train import AUGMENTATIONS
 
 HEIGHT, WIDTH = 24, 32
 EVERY = {"flip": 0.5, "shift": 0.1, "rotation": 15.0, "crop": 0.3, "zoom": 0.2, "perspective": 0.1}

@@ -11,7 +11,7 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.transfer import Transfer
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage.products import ImageSet
 
 HEAD = Head("multiclass", 4)

@@ -50,7 +50,7 @@ def fresh(job: Any) -> keras.Model:
 
 
 def test_what_is_averaged_is_judged_and_saved(root: Path) -> None:
-    job = training.job(root, name="averaged", network="logistic", epochs=2, averaging=0.8, learning_rate=0.01)
+    job = training.job(root, name="averaged", network="logistic", epochs=2, ema_momentum=0.8, learning_rate=0.01)
     training.told_by(job)
     model = fresh(job)
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
@@ -115,7 +115,7 @@ trainer.train(job, lambda said: None)
 
 
 def test_a_model_is_trained_on_several_devices_as_on_one(root: Path) -> None:
-    both = [training.job(root, name=name, gpus=2, network="logistic", averaging=0.5) for name in ("one", "two")]
+    both = [training.job(root, name=name, gpus=2, network="logistic", ema_momentum=0.5) for name in ("one", "two")]
     training.told_by(both[0])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-c", MIRRORED]

@@ -17,7 +17,7 @@ from tests.support import small_dataset, training
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 EVERYTHING: dict[str, Any] = {
-    **{"network": "cnn2", "epochs": 4, "patience": 2, "dropout": 0.3, "averaging": 0.9, "weight_decay": 0.001},
+    **{"network": "cnn2", "epochs": 4, "patience": 2, "dropout": 0.3, "ema_momentum": 0.9, "weight_decay": 0.001},
     **{"schedule": "cosine", "warm_up": 1.5, "learning_rate": 0.003, "batch_size": 16, "label_smoothing": 0.1},
     "augment": {"flip": 0.5, "shift": 0.1, "rotation": 10.0, "brightness": 0.1},
 }
@@ -105,7 +105,7 @@ def test_killed_between_its_last_epoch_and_saving_it_has_only_to_save(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str
 ) -> None:
     given = {} if held == "with validation" else {"validation": "none", "validation_fraction": 0.0}
-    broken, whole = two_roots(images, tmp_path, epochs=3, averaging=0.9, network="logistic", **given)
+    broken, whole = two_roots(images, tmp_path, epochs=3, ema_momentum=0.9, network="logistic", **given)
 
     def full_disk(*_: object) -> None:
         raise KilledError

@@ -7,7 +7,7 @@ import pytest
 
 from models.fitting import WarmedUp, build_optimizer
 from models.tensorflow_setup import keras
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 
 
 def settings(**changed: Any) -> TrainSettings:
@@ -50,9 +50,9 @@ def test_warming_up_for_the_whole_training_is_no_error() -> None:
 def test_adam_is_plain_unless_weights_decay_or_are_averaged() -> None:
     plain = build_optimizer(settings(), 0.01, 8, 5)
     assert type(plain) is keras.optimizers.Adam and plain.weight_decay is None and not plain.use_ema
-    averaged = build_optimizer(settings(averaging=0.9), 0.01, 8, 5)
+    averaged = build_optimizer(settings(ema_momentum=0.9), 0.01, 8, 5)
     assert (averaged.use_ema, averaged.ema_momentum) == (True, 0.9)
-    decaying = build_optimizer(settings(weight_decay=0.01, averaging=0.9), 0.01, 8, 5)
+    decaying = build_optimizer(settings(weight_decay=0.01, ema_momentum=0.9), 0.01, 8, 5)
     assert type(decaying) is keras.optimizers.AdamW
     assert (decaying.weight_decay, decaying.use_ema) == (0.01, True)
 

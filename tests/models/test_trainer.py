@@ -17,7 +17,7 @@ from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from schemas import layout
 from schemas.errors import InputError
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, products, stores
 from tests.support import small_dataset, training
 from tests.support.training import start
@@ -168,7 +168,9 @@ def test_the_process_says_what_is_wrong(root: str) -> None:
 
 def test_several_labels_get_thresholds_and_are_judged_at_them(tmp_path: Path) -> None:
     images = small_dataset.write_learnable(tmp_path, "multilabel")
-    one = training.job(tmp_path, network="logistic", epochs=3, learning_rate=0.01, evaluate=("test",), unknown="absent")
+    one = training.job(
+        tmp_path, network="logistic", epochs=3, learning_rate=0.01, evaluate=("test",), missing_labels="absent"
+    )
     told = training.told_by(one)
     found = training.card(one)
     truth, scores = judged_labels(tmp_path, images.classes, one)

@@ -68,7 +68,7 @@ def test_a_fold_is_not_seen_but_judged(images: ImageSet) -> None:
 def test_it_is_judged_by_another_annotator_if_asked_for(images: ImageSet) -> None:
     rows = [{"image_id": f"test-{number:04d}", "label": "se"} for number in range(7)]
     small_dataset.write_labels(images, "test", rows, annotator="expert")
-    found = planned(images, evaluate=("test",), truth="expert")
+    found = planned(images, evaluate=("test",), reference="expert")
     assert sizes(found) == {"train": 80, "validation": 20, "test": 7}
     values = (
         found.evaluation["test"]
@@ -85,7 +85,7 @@ def test_it_is_judged_by_another_annotator_if_asked_for(images: ImageSet) -> Non
         ({"evaluate": ("night",)}, InputError, "no split 'night'"),
         ({"labels": "nobody"}, IncompleteError, "no complete label set of 'nobody'"),
         (
-            {"truth": "nobody", "evaluate": ("test",)},
+            {"reference": "nobody", "evaluate": ("test",)},
             IncompleteError,
             "no complete label set of 'nobody' for split 'test'",
         ),

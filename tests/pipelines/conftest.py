@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import fetching
 
 CNN1 = TrainSettings(dataset="drawn", network="cnn1", epochs=3, batch_size=16, accelerator="")

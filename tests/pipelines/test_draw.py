@@ -13,14 +13,14 @@ from samples.scenes import images as pictures
 from samples.scenes.annotators import encode
 from schemas import plugins
 from schemas.errors import InputError
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 from schemas.stage import Context
 from storage import stores
 from tests.support.stages import draw
 
 
 def settings(output: Path | str, images: int = 100, seed: int = 7) -> DrawSettings:
-    return DrawSettings(str(output), "scenes", images=images, seed=seed)
+    return DrawSettings(output=str(output), sample="scenes", images=images, seed=seed)
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ def s3_bucket() -> Iterator[str]:
 def test_every_sample_keeps_the_contract(tmp_path: Path) -> None:
     assert plugins.names(samples) == ["house_numbers", "scenes"]
     for name in plugins.names(samples):
-        small = DrawSettings(str(tmp_path / name), name, train=2, test=1, validation=1, images=100)
+        small = DrawSettings(output=str(tmp_path / name), sample=name, train=2, test=1, validation=1, images=100)
         module = plugins.load(samples, "sample", name)
         assert module.is_there(small, small.output) is False
         counts = module.write(small, small.output)
@@ -143,5 +143,5 @@ def test_what_was_not_drawn_is_not_swept(name: str, tmp_path: Path) -> None:
 def test_an_unknown_sample_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sample 'scene'; did you mean 'scenes'"):
         draw(DrawSettings(output=str(tmp_path / "x"), sample="scene"), Context(str(tmp_path)))
-    with pytest.raises(InputError, match="give --output"):
-        draw(DrawSettings(sample="scenes"), Context(str(tmp_path)))
+    with pytest.raises(InputError, match="output must not be empty"):
+        DrawSettings(output="", sample="scenes")

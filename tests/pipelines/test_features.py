@@ -21,9 +21,10 @@ from pipelines.train import driver
 from samples.house_numbers import SampleSize, write_sample
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import FeatureSettings, TrainSettings
 from storage import model_cards, products
 from storage.tfrecord import decode_example
 from tests.support import stages
@@ -119,12 +120,12 @@ def test_features_are_computed_once(own: str, monkeypatch: pytest.MonkeyPatch) -
         raise RuntimeError("a pipeline was run")
 
     monkeypatch.setattr(runner, "run", no_pipeline)
-    again = features([WANTED, dataclasses.replace(WANTED, batch_size=32)], Context(own))
+    again = features([WANTED, WANTED.changed(batch_size=32)], Context(own))
     assert [one.made for one in again] == [False] * 2
     others: list[dict[str, Any]] = [{"seed": 2}, {"features_from": "block1_pool"}, {"splits": ("test",)}]
     for changed in others:
         with pytest.raises(RuntimeError, match="a pipeline was run"):
-            features([dataclasses.replace(WANTED, **changed)], Context(own))
+            features([WANTED.changed(**changed)], Context(own))
 
 
 def test_a_killed_run_goes_on_where_it_was(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +139,7 @@ def test_a_killed_run_goes_on_where_it_was(own: str, monkeypatch: pytest.MonkeyP
         return whole(source, *rest)
 
     monkeypatch.setattr(scoring, "score_shard", failing)
-    wanted = dataclasses.replace(WANTED, splits=("train",))
+    wanted = WANTED.changed(splits=("train",))
     folder = Path(feature_folder(wanted, own, "train"))
     with pytest.raises(InputError, match=r"^shard \d is poisoned$"):
         features([wanted], Context(own, ("--direct_num_workers=1",)))
@@ -158,7 +159,7 @@ def test_an_image_that_cannot_be_read_is_rejected_and_not_learnt(own: str) -> No
     content = bytearray(path.read_bytes())
     content[row["offset"] + row["length"] // 2] ^= 1
     path.write_bytes(content)
-    wanted = dataclasses.replace(WANTED, max_reject_fraction=0.5)
+    wanted = WANTED.changed(max_reject_fraction=0.5)
     assert features([wanted], Context(own))[0].counts == {"in": 72, "out": 71, "rejected": {"record_damaged": 1}}
     rejected = rows_of(layout.feature_rejects(own, "few", backbone_key(WANTED), "train"))
     assert rejected.image_id.tolist() == [row["image_id"]]
@@ -167,7 +168,7 @@ def test_an_image_that_cannot_be_read_is_rejected_and_not_learnt(own: str) -> No
 
 def job(root: str, seen: tuple[str, ...] = ("train", "validation"), **changed: Any) -> TrainJob:
     """A training on features, which are there already, or on the images (`seen` is empty)."""
-    settings = dataclasses.replace(TRAINING, **changed)
+    settings = TRAINING.changed(**changed)
     asked = FeatureSettings.of(settings, seen or ("train",))
     folders = {split: feature_folder(asked, root, split) for split in seen}
     return TrainJob(root, settings, "a" * 16, features=folders)
@@ -211,9 +212,7 @@ def test_a_random_backbone_is_the_same_in_features_and_in_training(both: tuple[s
     root, _ = both
     trained = transfer.split_backbone(saved_models.load(layout.model(root, "few", "vgg16"))).get_weights()
     computed = building.build_backbone(FeatureSettings.of(TRAINING, ("train",))).get_weights()
-    others = building.build_backbone(
-        FeatureSettings.of(dataclasses.replace(TRAINING, seed=2), ("train",))
-    ).get_weights()
+    others = building.build_backbone(FeatureSettings.of(TRAINING.changed(seed=2), ("train",))).get_weights()
     assert len(trained) == 8
     for one, other in zip(trained, computed, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -222,7 +221,7 @@ def test_a_random_backbone_is_the_same_in_features_and_in_training(both: tuple[s
 
 def test_features_of_another_backbone_are_refused(both: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
     root = str(shutil.copytree(both[0], tmp_path / "root"))
-    other = FeatureSettings.of(dataclasses.replace(TRAINING, seed=2), ("train", "validation"))
+    other = FeatureSettings.of(TRAINING.changed(seed=2), ("train", "validation"))
     features([other], Context(root))
     wrong = {split: feature_folder(other, root, split) for split in other.splits}
     stranger = dataclasses.replace(job(root, evaluate=(), name="stranger"), features=wrong)
@@ -247,7 +246,7 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
         {"name": "two", "learning_rate": 1e-4},
         {"name": "three", "augment": {"flip": 1.0}},
     ]
-    wanted = [dataclasses.replace(TRAINING, **{**changed, "epochs": 1, "evaluate": ()}) for changed in names]
+    wanted = [TRAINING.changed(**{**changed, "epochs": 1, "evaluate": ()}) for changed in names]
     stages.train(wanted, Context(own))
     (jobs,) = asked
     folders = {
@@ -255,14 +254,14 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
     }
     assert [one.features for one in jobs] == [folders, folders, {}]  # what changes its images has to see them
     assert passes == [("train", "validation")]
-    stages.train([dataclasses.replace(wanted[0], name="later", epochs=2)], Context(own))
+    stages.train([wanted[0].changed(name="later", epochs=2)], Context(own))
     assert passes == [("train", "validation")], "features were computed again"
 
 
 def test_a_few_heads_are_trained_in_a_process() -> None:
     def of(name: str, **changed: Any) -> TrainJob:
         features = changed.pop("features", {"train": "one"})
-        return TrainJob("out", dataclasses.replace(TRAINING, name=name, **changed), "f" * 16, features=features)
+        return TrainJob("out", TRAINING.changed(name=name, **changed), "f" * 16, features=features)
 
     heads = [of(f"head{number}") for number in range(9)]
     apart = [
@@ -279,8 +278,8 @@ def test_a_few_heads_are_trained_in_a_process() -> None:
 
 
 def test_a_head_is_the_same_alone_and_behind_another(few: str, tmp_path: Path) -> None:
-    first = dataclasses.replace(TRAINING, name="first", dropout=0.2, batch_size=12)
-    second = dataclasses.replace(TRAINING, name="second", dropout=0.5)
+    first = TRAINING.changed(name="first", dropout=0.2, batch_size=12)
+    second = TRAINING.changed(name="second", dropout=0.5)
     cards_of = []
     for number, wanted in enumerate(([first, second], [second])):
         root = str(shutil.copytree(few, tmp_path / str(number)))
@@ -310,19 +309,19 @@ def test_what_a_backbone_follows_from_is_its_key(tmp_path: Path) -> None:
     weights = str(tmp_path / "cut.weights.h5")
     building.build_backbone(WANTED).save_weights(weights)
     for given in ("", "imagenet", weights):
-        training = dataclasses.replace(TRAINING, weights=given)
-        by_hand = dataclasses.replace(WANTED, weights=given)  # as concord features makes it
+        training = TRAINING.changed(weights=given)
+        by_hand = WANTED.changed(weights=given)  # as concord features makes it
         assert backbone_key(FeatureSettings.of(training, ("train",))) == backbone_key(by_hand)
     others: list[dict[str, Any]] = [{}, {"seed": 2}, {"image_size": 48}, {"weights": weights}]
-    assert len({backbone_key(dataclasses.replace(WANTED, **one)) for one in others}) == 4
+    assert len({backbone_key(WANTED.changed(**one)) for one in others}) == 4
     same: list[dict[str, Any]] = [
         {"batch_size": 64},
         {"splits": ("test",)},
         {"accelerator": "x"},
         {"dataset": "others"},
     ]
-    assert {backbone_key(dataclasses.replace(WANTED, **one)) for one in same} == {backbone_key(WANTED)}
-    loaded = load_backbone(dataclasses.replace(WANTED, weights=weights, seed=77))
+    assert {backbone_key(WANTED.changed(**one)) for one in same} == {backbone_key(WANTED)}
+    loaded = load_backbone(WANTED.changed(weights=weights, seed=77))
     assert loaded.image_shape == (32, 32, 3) and loaded.classes == 8 * 8 * 128
 
 
@@ -330,6 +329,6 @@ def test_networks_without_a_backbone_are_refused(few: str) -> None:
     with pytest.raises(InputError, match=r"network 'cnn1' has no backbone: features are of transfer networks"):
         features([FeatureSettings(dataset="few", network="cnn1", splits=("test",), accelerator="")], Context(few))
     with pytest.raises(InputError, match=r"there is no network 'vgg'; did you mean 'vgg16'\?"):
-        features([dataclasses.replace(WANTED, network="vgg")], Context(few))
+        features([WANTED.changed(network="vgg")], Context(few))
     with pytest.raises(InputError, match=r"no split 'night'"):
-        features([dataclasses.replace(WANTED, splits=("night",))], Context(few))
+        features([WANTED.changed(splits=("night",))], Context(few))

@@ -12,7 +12,7 @@ import pytest
 
 from concord import cli
 from pipelines import progress
-from storage import stores
+from schemas import layout
 
 RUN = """
 [draw]
@@ -92,7 +92,7 @@ def test_a_traceback_is_a_field(
     def broken(path: str) -> str:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(stores, "absolute", broken)
+    monkeypatch.setattr(layout, "absolute", broken)
     with pytest.raises(SystemExit):
         cli.main(["report", "--dataset", "x", "--log-format=json", "--verbose", "--root", str(tmp_path)])
     found = told(capsys)
@@ -104,7 +104,7 @@ def test_a_terminal_is_shown_no_bar_among_objects(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
-    progress.set_up(cli.build_parser().parse_args(["label", "--log-format=json"]))
+    progress.set_up("label", log_format="json")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     committed = iter([0, *[3] * 1000])
     with progress.shown("label cnn1", 4, 400, lambda: next(committed)):

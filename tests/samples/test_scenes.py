@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from samples import scenes
 from samples.scenes import annotators, images
 from samples.scenes.images import LABELS
-from schemas.settings import DrawSettings
+from schemas.settings.draw import DrawSettings
 
 HEX = re.compile(r"[0-9a-f]{16}")
 ROW = ["ImageID", "Source", "LabelName", "Confidence"]
@@ -88,7 +88,7 @@ def fault(row: list[str]) -> str:
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """The default drawing."""
     path = tmp_path_factory.mktemp("scenes") / "drawn"
-    return Folder(path, scenes.write(DrawSettings(str(path), "scenes"), str(path)))
+    return Folder(path, scenes.write(DrawSettings(output=str(path), sample="scenes"), str(path)))
 
 
 @pytest.fixture(scope="module")

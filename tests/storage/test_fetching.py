@@ -76,7 +76,7 @@ def only(location: str, patience: Patience) -> bytes | Missing:
 
 # --- Every outcome ------------------------------------------------------------------------------
 
-THREE = Patience(attempts=3, timeout=0.3)
+THREE = Patience(max_attempts=3, timeout=0.3)
 OUTCOMES: dict[Fault, tuple[Reason, int, str]] = {
     Fault.MISSING: (Reason.IMAGE_GONE, 1, "is not there"),
     Fault.GONE: (Reason.IMAGE_GONE, 1, "is not there"),
@@ -115,7 +115,9 @@ def test_what_each_failure_is_called_and_how_often_it_is_tried(files: Path, sche
 def test_a_time_limit_is_always_called_so(files: Path, scheme: str) -> None:
     """The client has a clock of its own, which must not strike first and call it something else."""
     with served(files, lambda path, attempt: Fault.SLOW if path < "/photos/20" else Fault.DRIP) as server:
-        found = fetched([place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(attempts=2, timeout=0.2))
+        found = fetched(
+            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(max_attempts=2, timeout=0.2)
+        )
     reasons = collections.Counter(one.reason for one in found if isinstance(one, Missing))
     assert reasons == {Reason.FETCH_TIMED_OUT: 40}
 
@@ -173,7 +175,7 @@ def test_pauses_grow(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr("storage.fetching.asyncio.sleep", sleep)
     with served(files, lambda path, attempt: Fault.BUSY) as server:
-        only(place("http", server, "00.jpg"), Patience(attempts=9))
+        only(place("http", server, "00.jpg"), Patience(max_attempts=9))
     assert len(pauses) == 8
     longest = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
@@ -325,19 +327,21 @@ def test_a_real_s3_server_tells_public_from_private(s3_place: str) -> None:
 # --- How many at once ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scheme", "in_flight"), [("http", 1), ("s3", 7)])
-def test_never_more_at_once_than_asked_for(files: Path, scheme: str, in_flight: int) -> None:
+@pytest.mark.parametrize(("scheme", "max_concurrency"), [("http", 1), ("s3", 7)])
+def test_never_more_at_once_than_asked_for(files: Path, scheme: str, max_concurrency: int) -> None:
     faults = listed({f"{n:02d}.jpg": [Fault.BUSY, Fault.RESET] for n in range(0, 40, 3)})
     with served(files, faults, delay=0.003) as server:
-        found = fetched([place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(in_flight, attempts=3))
+        found = fetched(
+            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(max_concurrency, max_attempts=3)
+        )
     assert found == [BODY + bytes([n]) for n in range(40)]
     assert sum(server.requests.values()) == 40 + 2 * 14
-    assert in_flight / 2 < server.most <= in_flight  # a loaded machine may not reach it
+    assert max_concurrency / 2 < server.most <= max_concurrency  # a loaded machine may not reach it
 
 
 def test_many_requests_run_at_once(files: Path) -> None:
     with served(files, delay=0.2) as server:
-        found = fetched([place("s3", server, f"{n % 40:02d}.jpg") for n in range(200)], Patience(in_flight=64))
+        found = fetched([place("s3", server, f"{n % 40:02d}.jpg") for n in range(200)], Patience(max_concurrency=64))
     assert all(isinstance(one, bytes) for one in found)
     assert 8 < server.most <= 64
 
@@ -348,7 +352,9 @@ def test_no_more_is_held_than_the_caller_has_room_for(files: Path) -> None:
 
     async def consume(server: FaultyServer) -> None:
         nonlocal taken
-        async for _ in fetch([place("http", server, f"{n % 40:02d}.jpg") for n in range(60)], Patience(in_flight=5)):
+        async for _ in fetch(
+            [place("http", server, f"{n % 40:02d}.jpg") for n in range(60)], Patience(max_concurrency=5)
+        ):
             await asyncio.sleep(0.005)
             ahead.append(sum(server.requests.values()) - taken)
             taken += 1

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from tests.support import stages
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from storage import hashing
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")

@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from tests.support import stages
 from tests.support.digit_struct import Box, picture, png, row_of_boxes
@@ -44,7 +44,7 @@ REJECTED = {
 }
 
 
-def settings_for(*inputs: Path | str, **more: Any) -> ConvertSettings:
+def settings_for(*inputs: Path | str, **more: Any) -> Any:
     given = {"dataset": "numbers", "source": "svhn_full", "max_reject_fraction": 1.0, **more}
     return ConvertSettings(input=tuple(map(str, inputs)), **given)
 

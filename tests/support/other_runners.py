@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import flink, prism, processes, tools
+from deploy import flink, prepare, processes, tools
 from deploy.flink import Cluster, Plan, Ports
 from deploy.processes import Daemon
 from deploy.tools import MissingToolError
@@ -29,7 +29,7 @@ Cluster.found(pathlib.Path(sys.argv[1])).stop()  # the tests were killed
 def prism_flags() -> list[str]:
     """Beam's flags for Prism; the test is skipped where it cannot be built."""
     with _skipped("Prism"):
-        return ["--runner=PrismRunner", f"--prism_location={tools.build_prism(prism.HOME)}"]
+        return ["--runner=PrismRunner", f"--prism_location={tools.build_prism(prepare.PRISM_HOME)}"]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import duckdb
 import numpy as np
 from PIL import Image
 
-from schemas.settings import ConfirmSettings, ConvertSettings
+from schemas.settings.confirm import ConfirmSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from tests.support import stages
 

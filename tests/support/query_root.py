@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from schemas import layout, tables
-from schemas.settings import AgreeSettings, ConfirmSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import hashing
 from storage.products import ShardFolder, ShardReport
@@ -25,7 +26,7 @@ def build(folder: Path) -> str:
     root = str(folder / "root")
     for annotator, rows in drawn_labels().items():
         write_labels(root, annotator, rows)
-    agree(AgreeSettings(dataset="svhn", annotators=("cnn1", "cnn2", "human"), truth="human"), Context(root))
+    agree(AgreeSettings(dataset="svhn", annotators=("cnn1", "cnn2", "human"), reference="human"), Context(root))
     _confirm(root, folder)
     unreadable = [{"image_id": "test-x", "source": "s", "position": "1", "reason": "image_undecodable", "detail": "?"}]
     rejects = ShardFolder(layout.label_rejects(root, "svhn", "cnn1", "test"), 1, "f")

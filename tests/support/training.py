@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models import saved_models, trainer
 from models.training_job import TrainJob
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 
 FINGERPRINT = "f" * 16
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of

@@ -7,6 +7,7 @@ labels 0-9); any other layout by naming the keys of each split:
         --image-shape 16,16 --value-range 0,1 --dataset usps --root out
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +24,43 @@ from pipelines.convert.sources import (
     slab_rows,
 )
 from schemas.errors import InputError
-from schemas.settings import ConvertSettings
+from schemas.layout import check_split
+from schemas.settings.base import ValueRange, setting
+from schemas.settings.convert import ConvertSettings
 from storage import hdf5
 from storage.formats import class_indices
 
 COURSE_KEYS = {"train": "X_train:y_train", "validation": "X_val:y_val", "test": "X_test:y_test"}
 
 
-def make(settings: ConvertSettings) -> "H5Source":
+class SourceSettings(ConvertSettings):
+    """What only .h5 files need stated."""
+
+    keys: Mapping[str, str] = setting(
+        "where the file keeps a split (default: the course file's X_train:y_train ...)",
+        default={},
+        group="Source",
+        metavar="SPLIT=IMAGES:LABELS,...",
+    )
+    image_shape: tuple[int, ...] = setting(
+        "height,width[,channels] of images that the file keeps flat", default=(), group="Source", metavar="N,N[,N]"
+    )
+    value_range: ValueRange = setting(
+        "black and white in the file's pixel values", default=(0.0, 255.0), group="Source", metavar="BLACK,WHITE"
+    )
+
+    def check(self) -> None:
+        """The keys are those of splits."""
+        super().check()
+        for name in self.keys:
+            check_split(name)
+
+
+def make(settings: SourceSettings) -> "H5Source":
     """The source that the settings describe."""
     if len(settings.input) != 1:
-        given = ", ".join(settings.input) or "give --input"
-        raise InputError(f"svhn_h5 reads one file, got {len(settings.input)}: {given}")
+        inputs = ", ".join(settings.input) or "give --input"
+        raise InputError(f"svhn_h5 reads one file, got {len(settings.input)}: {inputs}")
     keys = dict(settings.keys or COURSE_KEYS)
     if settings.split:
         if len(keys) > 1:
@@ -45,11 +71,11 @@ def make(settings: ConvertSettings) -> "H5Source":
 
 def _rows(file: h5py.File, slab: Slab, key: str) -> Any:
     """The rows of a slab in one of the file's datasets."""
-    found = hdf5.dataset(slab.path, file, key, known=True)
-    if found is None:
+    values = hdf5.dataset(slab.path, file, key, known=True)
+    if values is None:
         raise InputError(f"{slab.path} has no dataset {key!r} any more: start again")
     with hdf5.explained(slab.path, f"{key}[{slab.start}:{slab.stop}]"):
-        return found[slab.start : slab.stop]
+        return values[slab.start : slab.stop]
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,7 @@ class H5Source:
     path: str
     keys: tuple[tuple[str, str], ...]
     image_shape: tuple[int, ...]
-    value_range: tuple[float, ...]
+    value_range: tuple[float, float]
 
     def plan(self) -> SourcePlan:
         """Every split's slabs; the pixels are only sampled, to see that the value range can be right."""
@@ -81,7 +107,7 @@ class H5Source:
             if len(shapes) > 1:
                 raise InputError(f"{self.path}: splits hold images of different shapes: {sorted(shapes)}")
             self._check_value_range(file, slabs[0])
-        return SourcePlan(shapes.pop(), tuple(slabs))
+        return SourcePlan(shapes.pop(), tuple(slabs), value_range=self.value_range)
 
     def read(self, slab: Slab) -> Records:
         """Pixels and labels of one slab."""
@@ -113,11 +139,11 @@ class H5Source:
         return images, labels
 
     def _dataset(self, file: h5py.File, key: str) -> h5py.Dataset:
-        found = hdf5.dataset(self.path, file, key)
-        if found is None:
+        values = hdf5.dataset(self.path, file, key)
+        if values is None:
             listed = ", ".join(hdf5.dataset_names(self.path, file)) or "none"
             raise InputError(f"{self.path} has no dataset {key!r}; it has: {listed}. Name the right ones with --keys")
-        return found
+        return values
 
     def _slabs(self, split: str, images: Any, labels: Any) -> list[Slab]:
         row_bytes = int(images.dtype.itemsize * np.prod(images.shape[1:]))

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_
 from pipelines import runner
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
 from storage import comparisons, hashing, parquet, products, stores
 from storage.products import ShardFolder, ShardReport
@@ -64,7 +64,7 @@ def root(tmp_path: Path) -> str:
 
 
 def compare(root: str, *annotators: str, truth: str = "human", **changed: Any) -> list[Any]:
-    settings = AgreeSettings(dataset="drawn", annotators=annotators or ("x", "y"), truth=truth, **changed)
+    settings = AgreeSettings(dataset="drawn", annotators=annotators or ("x", "y"), reference=truth, **changed)
     return agree(settings, Context(root))
 
 

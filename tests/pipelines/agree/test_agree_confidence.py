@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import brier_score_loss
 
 from schemas import layout
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
 from tests.pipelines.agree.test_agree import compare, write_set
 from tests.support.stages import agree
@@ -135,7 +135,7 @@ def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> No
 
 def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
     def run() -> Any:
-        settings = AgreeSettings(dataset="drawn", annotators=("x", "y"), truth="human")
+        settings = AgreeSettings(dataset="drawn", annotators=("x", "y"), reference="human")
         return agree(settings, Context(str(tmp_path)))[0].made
 
     for split, frames in SETS.items():

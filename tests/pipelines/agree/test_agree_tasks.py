@@ -13,7 +13,7 @@ from sklearn.metrics import cohen_kappa_score, f1_score, hamming_loss
 from schemas import layout, tables
 from schemas.errors import InputError
 from schemas.manifests import MULTILABEL, SEQUENCE
-from schemas.settings import AgreeSettings
+from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
 from storage import hashing, products
 from storage.products import ShardFolder, ShardReport
@@ -87,7 +87,7 @@ def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     yes = frame_of(sets["truth"] & sets["known"]).assign(confidence=np.float32(1), verdict="confirmed")
     no = frame_of(~sets["truth"] & sets["known"]).assign(confidence=np.float32(0), verdict="rejected")
     write_set(root, "human", pd.concat([yes, no]))
-    (result,) = agree(AgreeSettings(dataset="d", annotators=("x", "y"), truth="human"), Context(root))
+    (result,) = agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     assert result.counts == {"in": IMAGES, "out": IMAGES - 1, "unpaired": {"only_a": 1}}
     return root
 
@@ -112,7 +112,7 @@ def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[st
 
 
 def test_who_leaves_labels_open_is_the_truth_or_nothing(labelled: str) -> None:
-    with pytest.raises(InputError, match=r"'human' also says which labels images have not.*--truth human"):
+    with pytest.raises(InputError, match=r"'human' also says which labels images have not.*--reference human"):
         agree(AgreeSettings(dataset="d", annotators=("x", "human")), Context(labelled))
 
 
@@ -127,7 +127,7 @@ def test_numbers_agree_whole_and_place_by_place(tmp_path: Path) -> None:
         frame = pd.DataFrame({"image_id": IDS, "label": sets[name], "confidence": np.float32(0.5)})
         write_set(root, name, frame)
     write_set(root, "human", pd.DataFrame({"image_id": IDS, "label": truth, "confidence": np.float32(1)}))
-    agree(AgreeSettings(dataset="d", annotators=("x", "y"), truth="human"), Context(root))
+    agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     summary = rows(root, "summary")
     assert summary["scope"].tolist() == ["all"], "a number is no class"
     row = summary.iloc[0]

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from schemas import layout, tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context, StageResult
 from storage import products
 from storage.formats import csv_ranges

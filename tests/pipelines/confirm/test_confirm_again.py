@@ -12,7 +12,7 @@ import pytest
 
 from schemas import layout
 from schemas.errors import InputError, StorageError, TooManyRejectsError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context, StageResult
 from storage import products, stores
 from storage.formats import csv_ranges

@@ -8,7 +8,7 @@ import pytest
 
 from schemas import layout
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import products
 from storage.formats import csv_ranges

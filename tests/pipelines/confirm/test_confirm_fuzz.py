@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.confirm import label_rows
 from schemas.errors import ConcordError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage.formats import csv_lines, csv_ranges
 from storage.formats.csv_tables import BOM

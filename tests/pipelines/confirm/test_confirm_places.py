@@ -3,12 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from schemas import tables
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import parquet, products, stores
 from storage.tfrecord import decode_example
@@ -88,8 +89,8 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         copy = tmp_path / "copy" / path.removeprefix(f"{place}/root/")
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(stores.read_bytes(path))
-    patterns = ((f"{place}/in/machine-*.csv",), (f"{place}/in/human.csv",))
-    settings = ConfirmSettings("d", *patterns, splits=SPLITS, shards=2)
+    patterns: Any = {"machine": (f"{place}/in/machine-*.csv",), "human": (f"{place}/in/human.csv",)}
+    settings = ConfirmSettings(dataset="d", **patterns, splits=SPLITS, shards=2)
     db = label_files.oracle(*inputs, settings)
     counts = label_files.expected_counts(db)
     assert label_files.found_sets(tmp_path / "copy", settings) == label_files.expected_sets(db, settings)

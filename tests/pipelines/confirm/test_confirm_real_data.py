@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InputError
-from schemas.settings import ConfirmSettings
+from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from tests.support import label_files
 from tests.support.stages import confirm

@@ -17,7 +17,7 @@ import scipy.io
 
 from pipelines.convert import driver
 from pipelines.convert.sources import Slab, SourcePlan
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from storage import hashing, products, stores
 from tests.support import stages
@@ -26,7 +26,7 @@ KEYS = {"train": "train", "validation": "val", "test": "test"}
 COUNTS = {"train": 400, "validation": 80, "test": 160}
 
 
-def settings_for(path: str, **more: Any) -> ConvertSettings:
+def settings_for(path: str, **more: Any) -> Any:
     return ConvertSettings(**{"dataset": "drawn", "source": "svhn_h5", "input": (path,), "shards": 8, **more})
 
 

@@ -110,7 +110,7 @@ def rejected(drawn: tuple[Path, dict[str, bytes], Path], tmp_path_factory: pytes
     with serving(faulty_server.folder(folder), listed(faults)) as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "FIRST_PAUSE", 0.005)
         patch.setattr(fetching, "MOST_BYTES", 100_000)
-        given: dict[str, Any] = {"attempts": 2, "timeout": 1.0, "max_pixels": 2500, "max_reject_fraction": 0.5}
+        given: dict[str, Any] = {"max_attempts": 2, "timeout": 1.0, "max_pixels": 2500, "max_reject_fraction": 0.5}
         return root, convert(root, images_from=place(server), **given)
 
 
@@ -170,7 +170,7 @@ def start(root: Path, server: FaultyServer) -> "subprocess.Popen[bytes]":
 def test_a_killed_run_fetches_nothing_again_that_it_has_committed(
     root: Path, folder: Path, contents: dict[str, bytes], tmp_path: Path
 ) -> None:
-    given: dict[str, Any] = {"in_flight": 2, "shards": 16}
+    given: dict[str, Any] = {"max_concurrency": 2, "shards": 16}
     with serving(faulty_server.folder(folder), delay=0.03) as server:
         process = start(root, server)
         began = time.monotonic()
@@ -198,7 +198,12 @@ def test_a_killed_run_fetches_nothing_again_that_it_has_committed(
 def test_what_is_done_is_not_fetched_again_and_a_changed_wish_is(root: Path, folder: Path) -> None:
     with serving(faulty_server.folder(folder)) as server:
         where: dict[str, Any] = {"images_from": place(server)}
-        harmless: list[dict[str, Any]] = [{"in_flight": 3}, {"attempts": 9}, {"timeout": 7.0}, {"signed": True}]
+        harmless: list[dict[str, Any]] = [
+            {"max_concurrency": 3},
+            {"max_attempts": 9},
+            {"timeout": 7.0},
+            {"signed": True},
+        ]
         changes: list[dict[str, Any]] = [{"max_side": 8}, {"one_label": "best"}]
         assert convert(root, **where).made
         for more in harmless:
@@ -224,7 +229,7 @@ def test_what_is_done_is_not_fetched_again_and_a_changed_wish_is(root: Path, fol
 def test_every_way_of_running_gives_the_same_files(root: Path, folder: Path, tmp_path: Path, flags: list[str]) -> None:
     faults = {f"{image_id(n)}.jpg": [Fault.MISSING, Fault.FORBIDDEN, Fault.SHORT, Fault.BUSY][n % 4] for n in range(8)}
     one = Path(shutil.copytree(root, tmp_path / "one"))
-    given: dict[str, Any] = {"max_side": 22, "attempts": 1, "max_reject_fraction": 0.2}
+    given: dict[str, Any] = {"max_side": 22, "max_attempts": 1, "max_reject_fraction": 0.2}
     with serving(faulty_server.folder(folder), listed(dict(faults))) as server:
         expected = convert(one, images_from=place(server), **given)
         found = convert(root, flags, images_from=place(server), **given)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from tests.support import stages
 

@@ -29,7 +29,10 @@ from pipelines.explain.driver import plan as plan_explanations
 from pipelines.explain.transforms import ShardExplainer, most_probable_labels
 from schemas import layout, run_files, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.settings import AgreeSettings, ExplainSettings, LabelSettings, ReportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.report import ReportSettings
 from schemas.stage import Context, StageResult
 from storage import comparisons, model_cards, products, tfrecord
 from storage.products import ShardReport
@@ -52,7 +55,7 @@ def compared(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     small_models.save(root, "flat", logistic.build)
     names = ("first", "second", "flat")
     label(LabelSettings(dataset="drawn", models=names, accelerator=""), Context(root))
-    agree(AgreeSettings(dataset="drawn", annotators=names[:2], truth="human"), Context(root))
+    agree(AgreeSettings(dataset="drawn", annotators=names[:2], reference="human"), Context(root))
     return root
 
 

@@ -1,6 +1,5 @@
 """Machines that teach machines: figures that pandas finds in the label sets alone, nothing made twice, clear errors."""
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from pipelines.generations.driver import Verbs
 from pipelines.train import transforms
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.generation_settings import GenerationsSettings
+from schemas.settings.generations import GenerationsSettings
 from schemas.stage import Context, StageResult
 from schemas.tables import GENERATIONS
 from storage import hashing, model_cards, products
@@ -189,14 +188,14 @@ def test_a_mean_is_over_the_seeds_that_are_there_and_its_interval_students() -> 
 
 
 def test_each_line_of_heirs_keeps_to_its_seed_and_cut() -> None:
-    told = dataclasses.replace(STUDY, seeds=(1, 2), cuts=(0.0, 0.9), generations=3)
+    told = STUDY.changed(seeds=(1, 2), cuts=(0.0, 0.9), generations=3)
     by_name = {heir.annotator: heir for heir in students.everyone(told)}
     assert len(by_name) == 2 * (2 + 1 + 3 * 2)
     assert by_name["line_g3_c90_s2"].teacher == "line_g2_c90_s2"
     assert by_name["line_g1_c90_s2"].teacher == "line_g0_s2"
     assert by_name["line_g1_c90_s2"].label_set == "line_g0_s2_pool"
     assert students.training(told, by_name["line_g2_c90_s2"]).seed == 2
-    alone = dataclasses.replace(told, teacher="", teacher_train={})
+    alone = told.changed(teacher="", teacher_train={})
     assert [heir.annotator for heir in students.references(alone)] == ["line_all_s1", "line_all_s2"]
     assert students.training(alone, students.initial_teachers(alone)[0]).epochs == 2
 
@@ -237,7 +236,7 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_its_own_heirs(
 def test_a_study_that_cannot_be_begun_says_why(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     small_dataset.write_learnable(str(tmp_path), sizes={"train": 10, "validation": 5, "test": 5})
     with pytest.raises(InputError) as raised:
-        run(str(tmp_path), dataclasses.replace(STUDY, **changed))
+        run(str(tmp_path), STUDY.changed(**changed))
     assert message in str(raised.value)
 
 
@@ -247,4 +246,4 @@ def test_several_labels_an_image_and_absent_people_are_refused(tmp_path: Path) -
         run(str(tmp_path), STUDY)
     small_dataset.write_learnable(str(tmp_path), "multiclass", {"train": 10, "validation": 5, "test": 5})
     with pytest.raises(IncompleteError, match="no complete label set of 'nobody' for split 'train'"):
-        run(str(tmp_path), dataclasses.replace(STUDY, labels="nobody"))
+        run(str(tmp_path), STUDY.changed(labels="nobody"))

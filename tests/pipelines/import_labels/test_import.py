@@ -14,7 +14,7 @@ import pytest
 from pipelines.import_labels import rows as import_rows
 from schemas import layout, manifests, tables
 from schemas.errors import InputError, TooManyRejectsError
-from schemas.settings import ImportSettings
+from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import hashing, products
 from storage.formats import csv_ranges

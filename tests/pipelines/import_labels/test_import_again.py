@@ -13,7 +13,8 @@ from concord import cli
 from pipelines.chain import load_run_file
 from schemas import layout, run_files
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import AgreeSettings, ImportSettings
+from schemas.settings.agree import AgreeSettings
+from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
@@ -175,7 +176,7 @@ def test_an_imported_set_beside_the_images_and_people_of_a_dataset(root: str, tm
     result = run(root, tmp_path / "f.csv", dataset="drawn")
     assert result.counts["rejected"] == {"image_unknown": 2, "label_outside_classes": 1}
     pd.testing.assert_frame_equal(labels_of(root, "vendor", "drawn"), theirs)  # the images' own order, too
-    [compared] = agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human"), truth="human"), Context(root))
+    [compared] = agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human"), reference="human"), Context(root))
     assert compared.counts["out"] == len(people)
     assert set(labels_of(root, "vendor", "drawn")["label"]) <= set(map(str, range(10)))
 

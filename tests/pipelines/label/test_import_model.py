@@ -1,6 +1,5 @@
 """Foreign networks as annotators: their label sets are their own predictions, and each is adopted once."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -19,7 +18,8 @@ from pipelines import runner
 from pipelines.label import import_model
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.settings import ExplainSettings, LabelSettings
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards
 from storage.tfrecord import decode_example
@@ -201,7 +201,7 @@ def test_a_trusted_saved_model_says_the_same(own: str, stored: Any, exported: tu
     again = LabelSettings(dataset="drawn", models=("theirs",), accelerator="")
     with pytest.raises(InputError, match=r"theirs keeps a SavedModel, which can run code of its own: .*--trust-model"):
         label(again, Context(own))
-    label(dataclasses.replace(again, trust_model=True), Context(own))
+    label(again.changed(trust_model=True), Context(own))
     check(own, ids, model.predict(pixels / np.float32(255), verbose=0), DIGITS)  # it was kept whole
 
 
@@ -272,15 +272,3 @@ def test_what_is_no_model_is_named(own: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Keras cannot load .*broken\.keras: \S"):
         run(own, tmp_path / "broken.keras")
     assert not Path(layout.model(own, "drawn", "theirs")).exists()
-
-
-def test_a_range_below_zero_can_be_given_as_a_flag() -> None:
-    """argparse takes a word that begins with a minus for a flag, unless it is told better."""
-    from concord.cli import build_parser
-
-    given = ["label", "--model-file", "x.keras", "--value-range", "-1,1", "--annotator", "theirs"]
-    for words in (given, [*given[:3], "--value-range=-1,1", *given[5:]], [*given[:4], "-1.5,-0.5", *given[5:]]):
-        parsed, rest = build_parser().parse_known_args(words)
-        assert (parsed.annotator, rest) == ("theirs", [])
-        assert parsed.value_range in ([-1, 1], [-1.5, -0.5])
-    assert build_parser().parse_known_args(["label", "-x,1"])[1] == ["-x,1"]

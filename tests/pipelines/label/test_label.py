@@ -22,8 +22,8 @@ from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner, scoring
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.fields import GPU_HINT
-from schemas.settings import LabelSettings
+from schemas.settings.base import GPU_HINT
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, parquet, products
 from storage.products import ShardReport

@@ -15,7 +15,7 @@ from models.tensorflow_setup import tensorflow as tf
 from schemas import layout
 from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
 from schemas.rejects import REMEDIES, Reason
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import parquet, products, stores, tfrecord
 from storage.products import ImageSet

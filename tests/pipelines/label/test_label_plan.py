@@ -7,8 +7,8 @@ import apache_beam as beam
 
 from pipelines.label.driver import plan_labels
 from pipelines.scoring import ScoreImages, ScorePlan, ShardScorer
-from schemas.fields import GPU_HINT
-from schemas.settings import LabelSettings
+from schemas.settings.base import GPU_HINT
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, products
 

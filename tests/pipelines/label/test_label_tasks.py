@@ -15,7 +15,7 @@ from models.networks import logistic
 from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import layout
-from schemas.settings import LabelSettings
+from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import json_files, model_cards, products
 from storage.products import ImageSet

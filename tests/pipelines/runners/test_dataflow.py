@@ -27,7 +27,7 @@ from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.transforms.resources import AcceleratorHint, MinRamHint
 
-from schemas.fields import GPU_HINT
+from schemas.settings.base import GPU_HINT
 from storage import stores
 from tests.support import dataflow_service, read_only, servers
 from tests.support.dataflow_service import Job, Service

@@ -20,15 +20,19 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowPipelineResult
 from google.cloud.dataflow import JobState
 
 from concord import cli
+from concord.flags import ChainFlags
+from concord.verbs.run import load_chains
 from pipelines import runner
 from pipelines.chain import load_run_file
 from pipelines.runners import dataflow, worker_package
 from schemas import run_files
 from schemas.errors import InputError
-from schemas.fields import GPU_HINT, accelerator_hint
 from schemas.run_files import RunFile
-from schemas.settings import ExplainSettings, LabelSettings
-from schemas.train_settings import FeatureSettings, TrainSettings
+from schemas.settings.base import GPU_HINT, accelerator_hint
+from schemas.settings.explain import ExplainSettings
+from schemas.settings.features import FeatureSettings
+from schemas.settings.label import LabelSettings
+from schemas.settings.train import TrainSettings
 
 CLOUD = ("--runner=DataflowRunner", "--project=ours-123", "--region=europe-west4", "--temp_location=gs://bucket/temp")
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,13 +57,13 @@ def chain(**content: Any) -> RunFile:
 
 @pytest.mark.parametrize("name", ["DataflowRunner", "dataflow", "dataflowrunner"])
 def test_it_is_known_by_each_of_its_names(name: str) -> None:
-    assert dataflow.is_asked(["--runner", name])
-    assert dataflow.is_asked([f"--runner={name}"])
+    assert dataflow.is_requested(["--runner", name])
+    assert dataflow.is_requested([f"--runner={name}"])
 
 
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner=FlinkRunner", "--project=dataflow"]])
 def test_no_other_runner_is_taken_for_it(flags: list[str], staged: list[str]) -> None:
-    assert not dataflow.is_asked(flags)
+    assert not dataflow.is_requested(flags)
     options = runner.pipeline_options(tuple(flags), "concord train drawn")
     assert options.view_as(SetupOptions).extra_packages is None
     assert staged == []
@@ -254,13 +258,11 @@ def test_an_interrupted_driver_cancels_its_job(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_command_line_takes_them_for_a_chain() -> None:
-    given = cli.build_parser().parse_args(
-        ["run", "--root=gs://b/out", "--accelerator=nvidia-tesla-t4", "--min-ram=8GB"]
-    )
-    trained = [one for found in cli._chains(given) for one in found.train]
+    flags = ChainFlags(root="gs://b/out", accelerator="nvidia-tesla-t4", min_ram="8GB")
+    trained = [one for chain in load_chains(flags).values() for one in chain["train"]]
     assert {(one.accelerator, one.min_ram) for one in trained} == {(HINTS["nvidia-tesla-t4"], "8GB")}
-    plain = cli.build_parser().parse_args(["run", "--root=gs://b/out"])
-    assert {one.accelerator for found in cli._chains(plain) for one in found.train} == {GPU_HINT}
+    plain = load_chains(ChainFlags(root="gs://b/out"))
+    assert {one.accelerator for chain in plain.values() for one in chain["train"]} == {GPU_HINT}
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":

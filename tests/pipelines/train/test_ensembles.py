@@ -1,6 +1,5 @@
 """Models of several trainings: the best run of a sweep, the folds together, and the figures of both."""
 
-import dataclasses
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from models.training_job import TrainJob
 from pipelines.train import ensembles
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.train_settings import TrainSettings
+from schemas.settings.train import TrainSettings
 from storage import model_cards, stores
 
 SETTINGS = TrainSettings(dataset="d", network="cnn1", name="swept", evaluate=("test",))
@@ -45,7 +44,7 @@ def card(number: int, changed: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def jobs(root: Path, kind: str = "sweep") -> list[TrainJob]:
     """Three members, each with its card and its files."""
-    settings = dataclasses.replace(SETTINGS, folds=3) if kind == "fold" else SETTINGS
+    settings = SETTINGS.changed(folds=3) if kind == "fold" else SETTINGS
     found = []
     for number, rate in enumerate((0.1, 0.01, 0.001), start=1):
         job = TrainJob(str(root), settings, WHOLE, f"{kind}/{number:03d}")
@@ -119,7 +118,7 @@ def test_average_precision_is_what_several_labels_are_judged_by() -> None:
 def test_folds_become_one_card_of_their_means(tmp_path: Path) -> None:
     runs = jobs(tmp_path, "fold")
     folder = layout.model(str(tmp_path), "d", "swept")
-    ensembles.gather(dataclasses.replace(SETTINGS, folds=3), WHOLE, runs, folder)
+    ensembles.gather(SETTINGS.changed(folds=3), WHOLE, runs, folder)
     found = model_cards.require_card(folder)
     assert (found["fingerprint"], found["folds"], found["files"]) == (WHOLE, 3, {})
     assert found["members"] == {f"fold/{number:03d}": f"{number:016d}" for number in (1, 2, 3)}

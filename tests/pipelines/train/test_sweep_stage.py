@@ -1,6 +1,5 @@
 """Sweeps and folds as a stage: an element a run, only what is missing, and one model in the end."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from pipelines.train import transforms
 from pipelines.train.driver import plan
 from schemas import layout
 from schemas.errors import ConcordError, InputError
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context, StageResult
-from schemas.train_settings import TrainSettings
 from storage import model_cards, products
 from tests.support import small_dataset
 from tests.support.stages import train as train_stage
@@ -33,7 +32,7 @@ SWEEP = TrainSettings(
     evaluate=("test",),
     sweep=({"learning_rate": [0.00001, 0.03, 0.001], "batch_size": [16, 80]},),
 )
-FOLDS = dataclasses.replace(SWEEP, name="folded", sweep=(), folds=2, learning_rate=0.02)
+FOLDS = SWEEP.changed(name="folded", sweep=(), folds=2, learning_rate=0.02)
 failing: set[str] = set()
 
 
@@ -160,13 +159,13 @@ def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) ->
 @pytest.mark.parametrize(("changed", "elements"), [({"epochs": 2}, 6), ({"name": "other"}, 6)])
 def test_a_changed_setting_trains_every_run_again(pretended: Path, changed: dict[str, Any], elements: int) -> None:
     run(pretended, SWEEP)
-    [result] = run(pretended, dataclasses.replace(SWEEP, **changed))
+    [result] = run(pretended, SWEEP.changed(**changed))
     assert (result.made, result.counters["train.elements"]) == (True, elements)
 
 
 def test_a_run_that_is_added_is_trained_alone(pretended: Path) -> None:
     run(pretended, SWEEP)
-    more = dataclasses.replace(SWEEP, sweep=(*SWEEP.sweep, {"learning_rate": 0.9}))
+    more = SWEEP.changed(sweep=(*SWEEP.sweep, {"learning_rate": 0.9}))
     [result] = run(pretended, more)
     assert (result.made, result.counters["train.elements"]) == (True, 1)
     assert card(pretended, "swept")["sweep"]["best"] == "sweep/006"
@@ -185,7 +184,7 @@ def test_force_trains_every_run_and_fold_again(pretended: Path) -> None:
 
 def test_another_number_of_folds_is_another_model(pretended: Path) -> None:
     run(pretended, FOLDS)
-    [result] = run(pretended, dataclasses.replace(FOLDS, folds=3))
+    [result] = run(pretended, FOLDS.changed(folds=3))
     assert result.counters["train.elements"] == 3
     assert card(pretended, "folded")["folds"] == 3
 
@@ -194,8 +193,8 @@ def test_another_number_of_folds_is_another_model(pretended: Path) -> None:
 def test_other_weights_to_begin_with_make_another_model(pretended: Path, weights: str) -> None:
     file = pretended / "own.weights.h5"
     file.write_bytes(b"weights")
-    plain = dataclasses.replace(SWEEP, network="vgg16", sweep=())
-    chosen = dataclasses.replace(plain, weights=str(file) if weights == "file" else weights)
+    plain = SWEEP.changed(network="vgg16", sweep=())
+    chosen = plain.changed(weights=str(file) if weights == "file" else weights)
     prints = {plan(one, str(pretended)).fingerprint for one in (plain, chosen)}
     file.write_bytes(b"other weights")
     prints.add(plan(chosen, str(pretended)).fingerprint)
@@ -207,11 +206,11 @@ def test_weights_in_a_file_are_found_from_any_working_directory(
 ) -> None:
     monkeypatch.chdir(pretended)
     Path("own.weights.h5").write_bytes(b"weights")
-    chosen = dataclasses.replace(SWEEP, network="vgg16", sweep=({"weights": ["own.weights.h5", "imagenet", ""]},))
+    chosen = SWEEP.changed(network="vgg16", sweep=({"weights": ["own.weights.h5", "imagenet", ""]},))
     found = plan(chosen, str(pretended))
     assert {job.settings.weights for job in found.jobs} == {"", "imagenet", f"{pretended}/own.weights.h5"}
     whole = [{"weights": [f"{pretended}/own.weights.h5", "imagenet", ""]}]
-    named = plan(dataclasses.replace(chosen, sweep=tuple(whole)), str(pretended))
+    named = plan(chosen.changed(sweep=tuple(whole)), str(pretended))
     assert {job.fingerprint for job in named.jobs} == {job.fingerprint for job in found.jobs}
 
 
@@ -230,5 +229,5 @@ def test_a_members_checkpoint_is_dropped_only_if_forced(pretended: Path) -> None
 
 def test_a_run_that_cannot_be_is_named_before_anything_is_trained(pretended: Path) -> None:
     with pytest.raises(InputError, match="no network 'logistik'; did you mean 'logistic'"):
-        run(pretended, dataclasses.replace(SWEEP, sweep=({"network": ["logistic", "logistik"]},)))
+        run(pretended, SWEEP.changed(sweep=({"network": ["logistic", "logistik"]},)))
     assert not Path(pretended, "models").exists()

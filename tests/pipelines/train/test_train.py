@@ -1,6 +1,5 @@
 """Training: repeatable, only where it is needed, and with errors that say what is wrong."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -22,10 +21,10 @@ from pipelines import runner
 from pipelines.train.transforms import TrainModels, epoch_line, train_models
 from schemas import layout
 from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
-from schemas.fields import GPU_HINT
 from schemas.rejects import REMEDIES, Reason
+from schemas.settings.base import GPU_HINT
+from schemas.settings.train import TrainSettings
 from schemas.stage import Context
-from schemas.train_settings import TrainSettings
 from storage import model_cards, parquet, products
 from tests.support.stages import train
 
@@ -76,7 +75,7 @@ def test_training_is_repeatable_and_follows_the_seed(
     converted: str, trained: str, models: Models, tmp_path: Path
 ) -> None:
     again = str(shutil.copytree(converted, tmp_path / "again"))
-    other = dataclasses.replace(models[0], seed=2, epochs=1, name="other")
+    other = models[0].changed(seed=2, epochs=1, name="other")
     results = train([models[0], other], Context(again, ("--runner=DirectRunner", "--direct_num_workers=2")))
     assert [result.made for result in results] == [True, True]
     assert card(again, "cnn1")["history"] == card(trained, "cnn1")["history"]
@@ -99,7 +98,7 @@ def test_a_second_call_does_nothing(trained: str, models: Models, monkeypatch: p
 def test_a_changed_setting_retrains_only_its_model(root: str, models: Models) -> None:
     untouched = Path(root, "models/drawn/cnn1/model.keras").stat().st_mtime_ns
     old = card(root, "cnn2")
-    changed = dataclasses.replace(models[1], learning_rate=0.01, epochs=1, batch_size=50)
+    changed = models[1].changed(learning_rate=0.01, epochs=1, batch_size=50)
     results = train([models[0], changed], Context(root))
     assert [result.made for result in results] == [False, True]
     assert results[1].counters["train.elements"] == 1
@@ -153,12 +152,12 @@ def test_what_is_not_there_is_named(
     trained: str, models: Models, changed: dict[str, str], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        train([dataclasses.replace(models[0], **changed)], Context(trained))  # type: ignore[arg-type]
+        train([models[0].changed(**changed)], Context(trained))  # type: ignore[arg-type]
 
 
 def test_two_models_of_one_name_are_refused(trained: str, models: Models) -> None:
     with pytest.raises(InputError, match=r"two models would be written to one folder: .*drawn/cnn1.*give each a name"):
-        train([models[0], dataclasses.replace(models[1], name="cnn1")], Context(trained))
+        train([models[0], models[1].changed(name="cnn1")], Context(trained))
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -257,7 +256,7 @@ def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> No
     shard.write_bytes(content[:-1])
     gone = {row: rows[row]["image_id"] for row in (3, 6, len(rows) - 1)}
     named = [f"{shard}, record {row} ({image_id})" for row, image_id in gone.items()]
-    [result] = train([dataclasses.replace(models[0], name="damaged", epochs=1)], Context(root))
+    [result] = train([models[0].changed(name="damaged", epochs=1)], Context(root))
     assert result.counts["left_out"] == {"images": 3, "damaged": named}
     assert result.counts["train_images"] == images.images_in("train") - 3
     assert f"3 images left out, which cannot be read, the first {named[0]}: run convert" in messages.trained(
@@ -265,7 +264,7 @@ def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> No
     )
     assert shard.read_bytes() == bytes(content[:-1])  # nothing is mended where it lies
     with pytest.raises(TooManyRejectsError, match=r"train has to leave out 3 of 480 images .*fraction 0.001") as caught:
-        train([dataclasses.replace(models[0], name="strict", max_reject_fraction=0.001)], Context(root))
+        train([models[0].changed(name="strict", max_reject_fraction=0.001)], Context(root))
     assert f"The first: {named[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}" in str(caught.value)
     assert not Path(root, "models/drawn/strict/model.json").exists()
 
@@ -278,14 +277,14 @@ def test_a_training_without_damaged_records_is_that_on_the_other_images(root: st
     rows = labels.read(5)
     kept = rows.filter(pc.not_equal(rows["image_id"], gone["image_id"]))
     parquet.write(labels.path(5), kept, labels.fingerprint)
-    twin = dataclasses.replace(models[0], epochs=1)
-    train([dataclasses.replace(twin, name="unlabelled")], Context(root))
+    twin = models[0].changed(epochs=1)
+    train([twin.changed(name="unlabelled")], Context(root))
     parquet.write(labels.path(5), rows, labels.fingerprint)
     shard = Path(images.tfrecord("train", 5))
     content = bytearray(shard.read_bytes())
     content[gone["offset"] + 20] ^= 1
     shard.write_bytes(content)
-    train([dataclasses.replace(twin, name="damaged")], Context(root))
+    train([twin.changed(name="damaged")], Context(root))
     found = [model_cards.require_card(layout.model(root, "drawn", name)) for name in ("unlabelled", "damaged")]
     assert found[0]["weights_sha256"] == found[1]["weights_sha256"]
     assert found[0]["history"] == found[1]["history"]

@@ -16,7 +16,6 @@ import xxhash
 from pipelines.convert.sources import image_folder
 from schemas.errors import InputError, TooManyRejectsError
 from schemas.rejects import Reason
-from schemas.settings import ConvertSettings
 from storage import fetching, products
 from storage.formats.csv_tables import read_label_table
 from tests.support import photo_runs
@@ -34,7 +33,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def convert(folder: Path | str, root: Path, *others: Path, **more: Any) -> dict[str, Any]:
     """Convert a folder; the counts."""
     paths = tuple(map(str, (folder, *others)))
-    given = {"source": "image_folder", "shards": 2, "attempts": 2, **more}
+    given = {"source": "image_folder", "shards": 2, "max_attempts": 2, **more}
     return photo_runs.convert(root, input=paths, **given).counts
 
 
@@ -253,7 +252,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
 def test_it_needs_a_folder() -> None:
     with pytest.raises(InputError, match="image_folder needs at least one folder: give --input"):
-        image_folder.make(ConvertSettings(dataset="photos", source="image_folder"))
+        image_folder.make(image_folder.SourceSettings(dataset="photos", source="image_folder"))
 
 
 # --- A table of labels --------------------------------------------------------------------------

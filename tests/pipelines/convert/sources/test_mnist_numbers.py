@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipelines.convert.sources import mnist_numbers
 from pipelines.convert.sources.mnist_numbers import BLOCK, draw_block, paint, place, set_line
 from schemas.errors import InputError
-from schemas.settings import ConvertSettings
+from schemas.settings.convert import ConvertSettings
 from schemas.stage import Context, StageResult
 from storage import products
 from storage.formats import idx
@@ -28,7 +28,7 @@ from tests.support.idx_files import idx as idx_bytes
 ONE = ("--direct_num_workers=1",)
 
 
-def settings_for(inputs: tuple[str, ...], **more: Any) -> ConvertSettings:
+def settings_for(inputs: tuple[str, ...], **more: Any) -> Any:
     given = {"dataset": "numbers", "source": "mnist_numbers", "numbers": {"train": 600, "test": 300}, **more}
     return ConvertSettings(input=inputs, **given)
 
@@ -257,7 +257,9 @@ def test_ranges_that_are_none_are_named(tmp_path: Path, text: str) -> None:
 )
 def test_settings_that_cannot_be_are_named(given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        mnist_numbers.make(ConvertSettings(**{"dataset": "d", "input": ("a", "b"), **given}))
+        mnist_numbers.make(
+            mnist_numbers.SourceSettings(**{"dataset": "d", "source": "mnist_numbers", "input": ("a", "b"), **given})
+        )
 
 
 def test_slabs_are_read_by_other_processes(tmp_path: Path) -> None:

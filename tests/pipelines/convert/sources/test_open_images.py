@@ -14,7 +14,6 @@ from pipelines.convert.sources import open_images
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.rejects import Reason
-from schemas.settings import ConvertSettings
 from storage import hashing, products
 from storage.products import ShardReport
 from tests.support import faulty_server, photo_runs, servers
@@ -152,7 +151,7 @@ def test_from_a_failing_server_each_arrives_or_has_its_reason(
     fates = {name: fate(lambda path, attempt: chosen(bucket + path, attempt), name) for name in photographs}
     with serving(faulty_server.upstream(os.environ["AWS_ENDPOINT_URL"]), chosen) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-        given: dict[str, Any] = {"in_flight": 8, "attempts": 2, "timeout": 1.2}
+        given: dict[str, Any] = {"max_concurrency": 8, "max_attempts": 2, "timeout": 1.2}
         result = convert(root, ["--direct_num_workers=2"], images_from=s3, max_reject_fraction=0.2, **given)
     rejected = {name: reason for name, (reason, _) in fates.items() if reason}
     assert {name: reason for name, (reason, _) in photo_runs.rejects(root).items()} == rejected
@@ -279,7 +278,7 @@ def read_in_order(root: Path, shards: int) -> list[str]:
 
 
 def make(**more: Any) -> open_images.OpenImages:
-    return open_images.make(ConvertSettings(**{"dataset": "photos", "source": "open_images", **more}))
+    return open_images.make(open_images.SourceSettings(**{"dataset": "photos", "source": "open_images", **more}))
 
 
 @pytest.mark.parametrize(
