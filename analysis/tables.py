@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from metrics import classification
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import MULTILABEL
+from schemas.manifests import MULTILABEL, ConfirmationManifest, LabelsManifest, PairsManifest, ScoresManifest
 from schemas.settings.report import ReportSettings
 from storage import comparisons, model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -45,17 +45,17 @@ class Pair:
     a: str
     b: str
     split: str
-    manifest: Row
+    manifest: PairsManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the label sets it was made from; its aggregated tables carry the same."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def reference(self) -> str:
         """How to call the annotator that the others are judged by."""
-        return str(self.manifest.get("truth") or "the reference")
+        return self.manifest.reference or "the reference"
 
     @property
     def reference_labels(self) -> str:
@@ -66,12 +66,12 @@ class Pair:
     def shards(self) -> ShardFolder:
         """Its rows."""
         folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
-        return ShardFolder(folder, self.manifest["shards"], self.fingerprint)
+        return ShardFolder(folder, self.manifest.shards, self.fingerprint)
 
     @property
     def is_multilabel(self) -> bool:
         """Whether images have several labels; then there is one row per image and label."""
-        return self.manifest.get("task") == MULTILABEL
+        return self.manifest.task == MULTILABEL
 
     def summary(self) -> Row:
         """Its figures over all labels, as the summary table holds them."""
@@ -138,7 +138,7 @@ class LabelSet:
 
     annotator: str
     split: str
-    manifest: Row
+    manifest: LabelsManifest
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class ExplanationSet:
 
     annotator: str
     split: str
-    manifest: Row
+    manifest: ScoresManifest
     is_stale: bool
 
 
@@ -161,18 +161,17 @@ class Confirmation:
 
     root: str
     dataset: str
-    manifest: Row
+    manifest: ConfirmationManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the files and settings it was made from; all of its tables carry the same."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def counts(self) -> Row:
         """Where every row went."""
-        counts: Row = self.manifest["counts"]
-        return counts
+        return self.manifest.counts
 
     @cached_property
     def labels(self) -> pa.Table:
@@ -288,7 +287,7 @@ class Sources:
         return products.image_set(self.root, self.dataset, self.settings.version)
 
     @cached_property
-    def _manifests(self) -> dict[tuple[str, str, str], Row | None]:
+    def _manifests(self) -> dict[tuple[str, str, str], PairsManifest | None]:
         """Of the comparisons that no study is made of."""
         every = comparisons.find(self.root, self.dataset)
         return {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in self.studies)}
@@ -345,7 +344,7 @@ class Sources:
         """The finished label sets."""
         sets = []
         for annotator, split in stores.partitions(layout.labels(self.root, self.dataset, "", ""), 2):
-            manifest = products.find_manifest(layout.labels(self.root, self.dataset, annotator, split))
+            manifest = products.find_manifest(layout.labels(self.root, self.dataset, annotator, split), LabelsManifest)
             if manifest is not None:
                 sets.append(LabelSet(annotator, split, manifest))
         return tuple(sets)
@@ -355,11 +354,12 @@ class Sources:
         """The finished sets of heat maps."""
         sets = []
         for annotator, split in stores.partitions(layout.explanations(self.root, self.dataset, "", ""), 2):
-            manifest = products.find_manifest(layout.explanations(self.root, self.dataset, annotator, split))
+            folder = layout.explanations(self.root, self.dataset, annotator, split)
+            manifest = products.find_manifest(folder, ScoresManifest)
             if manifest is not None:
                 card = model_cards.find_card(layout.model(self.root, self.dataset, annotator)) or {}
-                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256"))
-                is_stale = (manifest["images"], manifest["weights"]) != current
+                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256") or "")
+                is_stale = (manifest.images, manifest.weights) != current
                 sets.append(ExplanationSet(annotator, split, manifest, is_stale))
         return tuple(sets)
 
@@ -368,7 +368,7 @@ class Sources:
         """Class names, in the dataset's order; none where they are not known."""
         if self.images is not None:
             return self.images.classes
-        return [] if self.confirmation is None else list(self.confirmation.manifest["classes"])
+        return [] if self.confirmation is None else self.confirmation.manifest.classes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -383,10 +383,10 @@ class Sources:
             models=[(card["name"], card["fingerprint"]) for card in self.models],
             studies=[(study.name, study.fingerprint) for study in self.studies],
             explanations=[
-                (one.annotator, one.split, one.manifest["fingerprint"], one.is_stale) for one in self.explanations
+                (one.annotator, one.split, one.manifest.fingerprint, one.is_stale) for one in self.explanations
             ],
             groups=[(one.split, one.annotators, one.fingerprint) for one in self.groups],
-            labels=[(one.annotator, one.split, one.manifest["fingerprint"]) for one in self.label_sets],
+            labels=[(one.annotator, one.split, one.manifest.fingerprint) for one in self.label_sets],
         )
 
 
@@ -407,7 +407,7 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
 
 def find_confirmation(root: str, dataset: str) -> Confirmation | None:
     """The finished confirmation of a dataset, if there is one."""
-    manifest = products.find_manifest(layout.confirmation(root, dataset))
+    manifest = products.find_manifest(layout.confirmation(root, dataset), ConfirmationManifest)
     return None if manifest is None else Confirmation(root, dataset, manifest)
 
 
@@ -426,7 +426,7 @@ def find_studies(root: str, dataset: str) -> tuple[Study, ...]:
     )
 
 
-def find_groups(root: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[GroupAgreement, ...]:
+def find_groups(root: str, dataset: str, manifests: Sequence[PairsManifest]) -> tuple[GroupAgreement, ...]:
     """For each split the table of most annotators, all of which are compared two by two.
 
     A table of another state of the labels is excluded.
@@ -439,7 +439,7 @@ def find_groups(root: str, dataset: str, manifests: Sequence[Mapping[str, Any]])
     Raises:
         IncompleteError: a table is damaged.
     """
-    pairs = {(one["split"], frozenset((one["a"], one["b"]))): one.get("labels", {}) for one in manifests}
+    pairs = {(one.split, frozenset((one.annotator_a, one.annotator_b))): one.labels for one in manifests}
     groups: dict[str, GroupAgreement] = {}
     folder = stores.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
     for file in sorted(stores.list_files(folder)):
@@ -485,7 +485,7 @@ def interval_methods(schema: pa.Schema) -> dict[str, str]:
 
 def digest(pair: Pair, limit: int) -> Digest:
     """Count the rows of a comparison, and pick its `limit` most confident disagreements; nothing where it kept none."""
-    if not pair.manifest.get("pairs", True):
+    if not pair.manifest.has_pairs:
         return Digest((), ())
 
     def digest_shard(shard: int) -> tuple[pa.Table, pa.Table]:

@@ -32,7 +32,7 @@ _ATTRIBUTES = ("rank", "image_id", "split", "question", "majority", "truth")  # 
 
 def write(queue: Queue) -> None:
     """Write a file of labels for the queue, and one for each machine."""
-    multilabel = queue.images.manifest["task"] == MULTILABEL
+    multilabel = queue.images.manifest.task == MULTILABEL
     reasons: dict[str, list[Row]] = {}
     machines: dict[str, dict[str, list[Row]]] = {name: {} for name in queue.settings.annotators}
     for row in queue.rows:

@@ -142,7 +142,7 @@ def sample_reviewed(sources: Sources, limit: int) -> dict[str, list[Row]]:
         if sources.images is None or not missing:
             break
         folder = layout.labels(sources.root, sources.dataset, entry.annotator, split)
-        labels = ShardFolder(folder, entry.manifest["shards"], entry.manifest["fingerprint"])
+        labels = ShardFolder(folder, entry.manifest.shards, entry.manifest.fingerprint)
         images = list(_first_reviewed(sources.images, split, labels, missing))
         if images:
             samples[split] = [{"image_id": one, "labels": _sort_labels(rows, names)} for one, rows in images]
@@ -151,7 +151,7 @@ def sample_reviewed(sources: Sources, limit: int) -> dict[str, list[Row]]:
 
 def _reviewed_label_sets(sources: Sources) -> dict[str, LabelSet]:
     """The label set that holds what humans confirmed, by split, in the order of the images' splits."""
-    splits = sources.images.manifest["splits"] if sources.images else ()
+    splits = sources.images.manifest.splits if sources.images else ()
     for annotator in _PREFERRED:
         sets = {entry.split: entry for entry in sources.label_sets if entry.annotator == annotator}
         if sets:
@@ -248,10 +248,10 @@ def read_heat_maps(sources: Sources) -> dict[tuple[str, str], dict[str, Row]]:
     for one in sources.explanations:
         if not one.is_stale:
             folder = layout.explanations(sources.root, sources.dataset, one.annotator, one.split)
-            shards = ShardFolder(folder, one.manifest["shards"], one.manifest["fingerprint"])
-            rows = read_shards(shards, "run concord explain again", one.manifest["parts"]).to_pylist()
+            shards = ShardFolder(folder, one.manifest.shards, one.manifest.fingerprint)
+            rows = read_shards(shards, "run concord explain again", one.manifest.parts).to_pylist()
             maps = {row["image_id"]: _with_data_uris(row) for row in rows}
-            chosen = [image_id for image_id in one.manifest["asked"] if image_id in maps]
+            chosen = [image_id for image_id in one.manifest.requested if image_id in maps]
             heat_maps[one.annotator, one.split] = {image_id: maps[image_id] for image_id in chosen}
     return heat_maps
 

@@ -67,7 +67,7 @@ def build_section(sources: Sources) -> Row | None:
     return {
         "dataset": confirmation.dataset,
         "counts": confirmation.counts,
-        "settings": confirmation.manifest.get("settings", {}),
+        "settings": confirmation.manifest.settings,
         "overall": overall,
         "deciles": sum_above(deciles),
         "outcomes": list_outcomes(confirmation.counts),

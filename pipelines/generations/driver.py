@@ -155,7 +155,7 @@ def excluded_networks(
 
     Args:
         settings: of the study.
-        root: where tstudent teachers' label sets lie.
+        root: where the teachers' label sets lie.
         networks: the networks of a generation.
         before: those of earlier generations that were excluded.
     """

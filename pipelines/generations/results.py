@@ -27,7 +27,7 @@ def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) ->
     Args:
         settings: of the study.
         root: where everything lies.
-        notes: why networks were left out, by name.
+        notes: why networks are excluded, by name.
 
     Raises:
         IncompleteError: a comparison or a label set is not there.
@@ -117,7 +117,7 @@ def mean(rows: Sequence[Row]) -> Row:
     for name, limits in _FIGURES.items():
         row |= _named(name, intervals.mean_interval([one.get(name) for one in there], *limits))
     left = len(rows) - len(there)
-    return row | {"note": f"left out: {left} of {len(rows)} seeds" if left else None}
+    return row | {"note": f"excluded: {left} of {len(rows)} seeds" if left else None}
 
 
 def read_paired(root: str, dataset: str, a: str, b: str, split: str, least: float = 0.0) -> PairedCounts:

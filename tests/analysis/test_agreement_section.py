@@ -16,31 +16,16 @@ from analysis import tables
 from analysis.report.agreement import build_matrices
 from analysis.report.formatting import UNDEFINED
 from analysis.report.page import is_current
-from analysis.tables import Comparison, count_against_reference, find_groups
+from analysis.tables import count_against_reference, find_groups
 from metrics import classification
 from schemas import layout
 from schemas.settings.report import ReportSettings
 from storage import comparisons, parquet, stores
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
-from tests.support.pages import Outline, page_of
+from tests.support.comparisons import MACHINES
+from tests.support.pages import Outline, find_comparisons, page_of
 from tests.support.small_root import DATASET, SmallRoot
 
 DRAWN = ReportSettings(dataset="drawn")
-
-
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A root in which three machines were compared. Read it only."""
-    root = str(tmp_path_factory.mktemp("three"))
-    for name, frame in SETS["test"].items():
-        write_set(root, name, frame)
-    compare(root, *MACHINES)
-    return root
-
-
-def gathered(root: str, dataset: str) -> tuple[Comparison, ...]:
-    return tables.find_sources(ReportSettings(dataset=dataset), root).comparisons
 
 
 def manifests(root: str) -> list[dict[str, Any]]:
@@ -62,7 +47,7 @@ def test_kappa_where_chance_says_everything() -> None:
 
 
 def test_every_two_and_the_truth_are_in_the_matrix(pristine: SmallRoot) -> None:
-    found = gathered(pristine.root, DATASET)
+    found = find_comparisons(pristine.root, DATASET)
     (matrix,) = build_matrices(found)
     assert (matrix.split, matrix.names) == ("test", ("cnn1", "cnn2", "human"))
     known = [row for row in pristine.rows if row["truth"] is not None]
@@ -101,7 +86,7 @@ def test_cells_tell_their_intervals(compared: str) -> None:
 
 
 def test_two_alone_without_a_truth_need_no_matrix(pristine: SmallRoot) -> None:
-    found = [replace(entry, digest=tables.Digest((), ())) for entry in gathered(pristine.root, DATASET)]
+    found = [replace(entry, digest=tables.Digest((), ())) for entry in find_comparisons(pristine.root, DATASET)]
     assert count_against_reference(found) == {}
     assert build_matrices(found) == []
 

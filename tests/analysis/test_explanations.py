@@ -17,10 +17,18 @@ from schemas.settings.report import ReportSettings
 from storage import comparisons, model_cards, products
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
-from tests.analysis.test_report_page import ranked, shown_ids
-from tests.analysis.test_thumbnails import pixels
-from tests.support.pages import Outline, page_of, section
-from tests.support.small_root import DAMAGED, DATASET, SHARDS, SPLIT, Row, SmallRoot, change_manifest
+from tests.support.pages import Outline, decode_pixels, page_of, section, shown_ids
+from tests.support.small_root import (
+    DAMAGED,
+    DATASET,
+    IMAGES_FINGERPRINT,
+    SHARDS,
+    SPLIT,
+    Row,
+    SmallRoot,
+    change_manifest,
+    rank_disagreements,
+)
 
 COLOURS = {"cnn1": (200, 20, 40), "cnn2": (10, 60, 220)}
 
@@ -54,7 +62,7 @@ def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...]
         turned = [{"image_id": name, **away} for name in rejected if parts[ids.index(name)] == shard]
         rejects.write(shard, pa.Table.from_pylist(turned, schema=tables.REJECTS), ShardReport())
     counts = {"rejected": {"image_undecodable": len(rejected)} if rejected else {}}
-    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": "images0", "weights": None}
+    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": IMAGES_FINGERPRINT, "weights": None}
     output.complete(**{**known, "parts": sorted(set(parts)), "counts": counts, **facts})
     return output
 
@@ -70,7 +78,7 @@ def items(page: str) -> list[str]:
 @pytest.fixture
 def asked(small: SmallRoot) -> list[Row]:
     """The rows of four disagreements."""
-    rows = ranked(small.rows)[:4]
+    rows = rank_disagreements(small.rows)[:4]
     ids = [row["image_id"] for row in rows]
     assert DAMAGED in ids
     explain(small.root, "cnn1", ids)
@@ -82,27 +90,27 @@ def test_each_disagreement_stands_with_both_heats_in_order(small: SmallRoot, ask
     page = page_of(small.root, DATASET)
     assert shown_ids(page, "explanations") == [row["image_id"] for row in asked]
     for item, row in zip(items(page), asked, strict=True):
-        picture, *heats = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        picture, *heats = [decode_pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
         assert (picture == grey(row["image_id"])).all()
         for heat, annotator in zip(heats, COLOURS, strict=True):
             np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS[annotator], atol=3)
 
 
 def test_one_that_cannot_tell_has_an_empty_place(small: SmallRoot) -> None:
-    ids = [row["image_id"] for row in ranked(small.rows)[:2]]
+    ids = [row["image_id"] for row in rank_disagreements(small.rows)[:2]]
     explain(small.root, "cnn2", ids)
     page = page_of(small.root, DATASET)
     assert shown_ids(page, "explanations") == ids
     for item in items(page):
         assert item.count("no heat map") == 1
-        picture, heat = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        picture, heat = [decode_pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
         assert picture.ndim == 2
         np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS["cnn2"], atol=3)
         assert item.index("no heat map") < item.index("data:image/jpeg")  # a stands first
 
 
 def test_what_only_one_was_asked_about_is_no_comparison(small: SmallRoot) -> None:
-    first, second = (row["image_id"] for row in ranked(small.rows)[:2])
+    first, second = (row["image_id"] for row in rank_disagreements(small.rows)[:2])
     explain(small.root, "cnn1", [first, second])
     explain(small.root, "cnn2", [second])
     page = page_of(small.root, DATASET)
@@ -189,7 +197,7 @@ def test_a_missing_shard_names_the_cure(small: SmallRoot, settings: ReportSettin
 
 
 def test_the_surest_disagreements_are_ranked_the_same_in_parts(small: SmallRoot) -> None:
-    expected = [row["image_id"] for row in ranked(small.rows)]
+    expected = [row["image_id"] for row in rank_disagreements(small.rows)]
     key = ("cnn1", "cnn2", SPLIT)
     for limit in (1, 5, 24):
         assert comparisons.disagreements(small.root, DATASET, key, limit) == expected[:limit]

@@ -11,7 +11,8 @@ from analysis.report.images import group_by_image
 from schemas.manifests import MULTILABEL
 from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
-from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
+from tests.support.comparisons import CLASSES, IDS, write_image_ids
+from tests.support.label_sets import write_label_set
 from tests.support.pages import Outline, page_of
 from tests.support.stages import agree
 
@@ -28,10 +29,12 @@ def given() -> Given:
 @pytest.fixture(scope="module")
 def outline(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Outline:
     root = str(tmp_path_factory.mktemp("several"))
-    home(root, MULTILABEL)
+    write_image_ids(root, MULTILABEL)
     for name, rows in given.items():
         frame = pd.DataFrame(sorted(rows), columns=["image_id", "label"])
-        write_set(root, name, frame.assign(confidence=np.float32(0.5)), task=MULTILABEL, seen_all=True)
+        write_label_set(
+            root, "d", name, frame.assign(confidence=np.float32(0.5)), task=MULTILABEL, covers_all_images=True
+        )
     agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     manifest = Path(root, "images", "d", "1.0.0", "_concord.json")
     manifest.unlink()

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas import layout, tables
+from schemas.manifests import MULTICLASS, ImagesManifest
 from storage import hashing, products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder, ShardReport
+from tests.support.label_sets import write_label_set
 
 Pixels = npt.NDArray[np.uint8]
-FINGERPRINT = "5a5a5a5a5a5a5a5a"
+FINGERPRINT = "convert-5a5a5a5a5a5a5a5a"
 
 
 def png(pixels: Pixels) -> bytes:
@@ -29,6 +31,14 @@ def random_pixels(count: int, shape: tuple[int, int, int], seed: int = 5) -> Pix
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
+def images_manifest(dataset: str, fingerprint: str = FINGERPRINT, **facts: Any) -> ImagesManifest:
+    """The manifest of a dataset of images; what a test does not state is as plain as may be."""
+    plain: dict[str, Any] = {"task": MULTICLASS, "shards": 8, "splits": {}, "classes": [], "version": "1.0.0"}
+    return ImagesManifest(
+        stage="convert", product=dataset, dataset=dataset, fingerprint=fingerprint, **{**plain, **facts}
+    )
+
+
 def write_images(
     root: str | Path,
     splits: Mapping[str, Mapping[str, Pixels]],
@@ -40,16 +50,14 @@ def write_images(
     """A dataset: for each split, its images by their id."""
     shapes = {pixels.shape for images in splits.values() for pixels in images.values()}
     sides = [next(iter({shape[axis] for shape in shapes})) if len(shapes) == 1 else None for axis in range(2)]
-    manifest = {
-        "fingerprint": FINGERPRINT,
-        "dataset": dataset,
-        "version": "1.0.0",
-        "task": task,
-        "classes": list(classes),
-        "image_shape": [*sides, max(shape[2] for shape in shapes)],
-        "shards": shards,
-        "splits": {split: {"in": len(one), "out": len(one), "rejected": {}} for split, one in splits.items()},
-    }
+    manifest = images_manifest(
+        dataset,
+        task=task,
+        classes=list(classes),
+        image_shape=(sides[0], sides[1], max(shape[2] for shape in shapes)),
+        shards=shards,
+        splits={split: {"in": len(one), "out": len(one), "rejected": {}} for split, one in splits.items()},
+    )
     images = ImageSet(str(root), dataset, "1.0.0", manifest)
     for split, found in splits.items():
         ids = list(found)
@@ -82,20 +90,17 @@ def write_labels(
     shards: int = 0,
     fingerprint: str = FINGERPRINT,
 ) -> ShardFolder:
-    """A finished label set; rows need `image_id` and `label`, and are sure of it where they say nothing else."""
-    folder = ShardFolder(
-        layout.labels(images.root, images.dataset, annotator, split), shards or images.shards, fingerprint
+    """A finished label set of a dataset's images, with as many shards; see `write_label_set`."""
+    return write_label_set(
+        images.root,
+        images.dataset,
+        annotator,
+        rows,
+        split=split,
+        shards=shards or images.shards,
+        images=images.fingerprint,
+        fingerprint=fingerprint,
     )
-    whole = [{"confidence": 1.0, **dict.fromkeys(tables.LABELS.names[3:]), **row} for row in rows]
-    for shard, order in enumerate(hashing.rows_by_shard(_hashes(whole), folder.shards)):
-        table = pa.Table.from_pylist([whole[row] for row in order], schema=tables.LABELS)
-        folder.write(shard, table, ShardReport(len(order), len(order)))
-    folder.complete(annotator=annotator, split=split, rows=len(whole), images=images.fingerprint)
-    return folder
-
-
-def _hashes(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.uint64]:
-    return hashing.image_hashes([row["image_id"] for row in rows])
 
 
 def quadrants(lit: npt.NDArray[np.bool_], seed: int, side: int = 12) -> Pixels:

@@ -12,14 +12,17 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from schemas import layout, tables
-from storage import model_cards, parquet, products, stores, tfrecord
+from schemas.manifests import MULTICLASS, LabelsManifest, PairsManifest
+from storage import json_files, model_cards, parquet, products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
+from tests.support.small_dataset import images_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
 CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")
 SHARDS = 4
+IMAGES_FINGERPRINT = "convert-0f0f0f0f0f0f0f0f"
 IMAGES = 60
 DAMAGED, BIG, PHOTO, UNLABELLED = "000&", "001&", "002&", "037&"  # UNLABELLED: b has no label for it
 HISTORY = {
@@ -81,7 +84,7 @@ def _draw(ids: list[str]) -> dict[str, bytes]:
 
 def _write_images(made: SmallRoot) -> None:
     folder = layout.images(made.root, DATASET, VERSION)
-    index = ShardFolder(layout.index(made.root, DATASET, SPLIT), SHARDS, "images0")
+    index = ShardFolder(layout.index(made.root, DATASET, SPLIT), SHARDS, IMAGES_FINGERPRINT)
     for shard, ids in enumerate(by_shard(made.order)):
         content, places = b"", []
         for image_id in ids:
@@ -95,14 +98,19 @@ def _write_images(made: SmallRoot) -> None:
             places.append({"image_id": image_id, "shard": shard, "offset": offset, "length": len(payload), **size})
         stores.write_bytes(stores.join(folder, layout.tfrecord_shard(DATASET, SPLIT, shard, SHARDS)), content)
         index.write(shard, pa.Table.from_pylist(places, schema=tables.INDEX), ShardReport(len(ids), len(ids)))
-    rejected = ShardFolder(layout.convert_rejects(made.root, DATASET, SPLIT), SHARDS, "images0")
+    rejected = ShardFolder(layout.convert_rejects(made.root, DATASET, SPLIT), SHARDS, IMAGES_FINGERPRINT)
     turned_away = [_reject("bad<1>", "label <b>nan</b>"), _reject("bad<0>", "label nan")]
     for shard in range(SHARDS):
         rows = turned_away if shard == 2 else []
         rejected.write(shard, pa.Table.from_pylist(rows, schema=tables.REJECTS), ShardReport())
     counts = {"in": IMAGES + 2, "out": IMAGES, "rejected": {"label_missing": 2}}
-    facts = {"dataset": DATASET, "version": VERSION, "shards": SHARDS, "fingerprint": "images0", "counts": counts}
-    products.write_manifest(folder, {**facts, "classes": list(CLASSES), "splits": {SPLIT: counts}, "settings": {}})
+    tables_files = (
+        index.table_files(made.root, "index", IMAGES, "out"),
+        rejected.table_files(made.root, "rejects_convert", 2, "rejected"),
+    )
+    facts: dict[str, Any] = {"shards": SHARDS, "classes": list(CLASSES), "splits": {SPLIT: counts}, "counts": counts}
+    manifest = images_manifest(DATASET, IMAGES_FINGERPRINT, version=VERSION, tables=tables_files, **facts)
+    products.write_manifest(folder, manifest)
 
 
 def _reject(image_id: str, detail: str) -> Row:
@@ -119,12 +127,20 @@ def _write_pairs(made: SmallRoot, truth: bool) -> None:
         sure = (1.0, 1.0) if image_id == DAMAGED else (chance.randint(1, 8) / 8, chance.randint(1, 8) / 8)
         made.rows.append(pair_row(image_id, (a, sure[0]), (b, sure[1]), true))
     made.rows = [row for row in made.rows if row["image_id"] != UNLABELLED]
-    write_pairs(made.root, "cnn1", "cnn2", made.rows, {"truth": "human"} if truth else {})
+    write_pairs(made.root, "cnn1", "cnn2", made.rows, "human" if truth else "")
     for annotator in ("cnn1", "cnn2"):
-        rejected = {"record_damaged": 1} if annotator == "cnn2" else {}
-        folder = ShardFolder(layout.labels(made.root, DATASET, annotator, SPLIT), SHARDS, f"labels-{annotator}")
-        folder.complete(annotator=annotator, split=SPLIT, images="images0", rows=59, counts={"rejected": rejected})
-    turned_away = ShardFolder(layout.label_rejects(made.root, DATASET, "cnn2", SPLIT), SHARDS, "labels-cnn2")
+        counts = {"in": 60, "out": 59, "rejected": {"record_damaged": 1}} if annotator == "cnn2" else {}
+        facts: dict[str, Any] = {"annotator": annotator, "split": SPLIT, "images": IMAGES_FINGERPRINT, "shards": SHARDS}
+        labels = LabelsManifest(  # a manifest alone: nothing here reads the rows
+            stage="label",
+            product=f"{DATASET}/{annotator}/{SPLIT}",
+            fingerprint=f"label-{annotator}",
+            counts=counts,
+            rows=59,
+            **facts,
+        )
+        products.write_manifest(layout.labels(made.root, DATASET, annotator, SPLIT), labels)
+    turned_away = ShardFolder(layout.label_rejects(made.root, DATASET, "cnn2", SPLIT), SHARDS, "label-cnn2")
     for shard, ids in enumerate(by_shard(made.order)):
         row = {
             "image_id": UNLABELLED,
@@ -149,9 +165,9 @@ def pair_row(image_id: str, a: tuple[str, float], b: tuple[str, float], truth: s
     return {"image_id": image_id, **said, "truth": truth, **right}
 
 
-def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
+def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "") -> None:
     """A comparison with its tables, their figures worked out from the rows themselves."""
-    folder = ShardFolder(layout.pairs(root, DATASET, a, b, SPLIT), SHARDS, f"pairs-{a}-{b}")
+    folder = ShardFolder(layout.pairs(root, DATASET, a, b, SPLIT), SHARDS, f"agree-{a}-{b}")
     known_ids = {row["image_id"]: row for row in rows}
     for shard, ids in enumerate(by_shard(list(known_ids))):
         table = pa.Table.from_pylist([known_ids[image_id] for image_id in ids], schema=tables.PAIRS)
@@ -169,7 +185,24 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
     counted = [{**keys, "label_a": left, "label_b": right, "n": n, **unsure} for (left, right), n in cells.items()]
     path = layout.agreement_table(root, "confusion", DATASET, (a, b), SPLIT)
     parquet.write(path, pa.Table.from_pylist(counted, schema=tables.CONFUSION), folder.fingerprint)
-    folder.complete(a=a, b=b, split=SPLIT, dataset=DATASET, rows=len(rows), counts={"unpaired": {"only_a": 1}}, **facts)
+    manifest = PairsManifest(
+        stage="agree",
+        product=f"{DATASET}/{a}-{b}/{SPLIT}",
+        fingerprint=folder.fingerprint,
+        tables=(folder.table_files(root, "pairs", len(rows), "out"),),
+        counts={"unpaired": {"only_a": 1}},
+        dataset=DATASET,
+        split=SPLIT,
+        annotator_a=a,
+        annotator_b=b,
+        reference=reference,
+        task=MULTICLASS,
+        labels={},
+        shards=SHARDS,
+        has_pairs=True,
+        rows=len(rows),
+    )
+    products.write_manifest(folder.folder, manifest)
 
 
 def figures(rows: list[Row]) -> Row:
@@ -199,5 +232,10 @@ def _write_model(root: str, name: str) -> None:
 def change_manifest(folder: str, **facts: Any) -> None:
     """Change some facts of a product's manifest."""
     path = stores.join(folder, products.MANIFEST)
-    manifest = json.loads(stores.read_bytes(path))
-    products.write_manifest(folder, {**manifest, **facts})
+    json_files.write(path, {**json.loads(stores.read_bytes(path)), **facts})
+
+
+def rank_disagreements(rows: list[Row]) -> list[Row]:
+    """The most confident disagreements, the plain way."""
+    different = [row for row in rows if row["label_a"] != row["label_b"]]
+    return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]

@@ -6,7 +6,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_fscore_support
@@ -14,29 +13,11 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_
 from pipelines import runner
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.settings.agree import AgreeSettings
-from schemas.stage import Context
-from storage import comparisons, hashing, parquet, products, stores
-from storage.products import ShardFolder, ShardReport
-from tests.support.stages import agree
+from storage import comparisons, hashing, parquet, stores
+from tests.support.comparisons import compare
+from tests.support.label_sets import write_label_set
 
 SHARDS = 8
-
-
-def write_set(
-    root: str, annotator: str, frame: pd.DataFrame, *, split: str = "test", images: str = "c" * 16, shards: int = SHARDS
-) -> None:
-    """Write a label set as a stage would: each image in its shard, in the order of its hash."""
-    fingerprint = products.fingerprint("test", annotator=annotator, rows=frame.to_dict("list"))
-    folder = ShardFolder(layout.labels(root, "drawn", annotator, split), shards, fingerprint)
-    hashes = hashing.image_hashes(frame["image_id"].tolist())
-    ordered = frame.assign(hash=hashes, shard=hashing.shard_of(hashes, shards)).sort_values("hash")
-    for shard in range(shards):
-        part = ordered[ordered["shard"] == shard]
-        columns = {name: pa.array(part[name], tables.LABELS.field(name).type) for name in frame.columns}
-        columns |= {name: pa.nulls(len(part), tables.LABELS.field(name).type) for name in tables.LABELS.names[3:]}
-        folder.write(shard, pa.table(columns, schema=tables.LABELS), ShardReport(len(part), len(part)))
-    folder.complete(annotator=annotator, split=split, images=images, rows=len(frame))
 
 
 def drawn_sets(seed: int, count: int = 400) -> dict[str, pd.DataFrame]:
@@ -59,13 +40,8 @@ def drawn_sets(seed: int, count: int = 400) -> dict[str, pd.DataFrame]:
 @pytest.fixture
 def root(tmp_path: Path) -> str:
     for name, frame in drawn_sets(1).items():
-        write_set(str(tmp_path), name, frame)
+        write_label_set(str(tmp_path), "drawn", name, frame)
     return str(tmp_path)
-
-
-def compare(root: str, *annotators: str, truth: str = "human", **changed: Any) -> list[Any]:
-    settings = AgreeSettings(dataset="drawn", annotators=annotators or ("x", "y"), reference=truth, **changed)
-    return agree(settings, Context(root))
 
 
 def pairs_folder(root: str, a: str = "x", b: str = "y", split: str = "test") -> Path:
@@ -126,7 +102,7 @@ def test_figures_are_scikit_learns(root: str) -> None:
 def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> None:
     alone = str(tmp_path / "alone")
     for name, frame in drawn_sets(1).items():
-        write_set(alone, name, frame)
+        write_label_set(alone, "drawn", name, frame)
     (whole,) = compare(root)
     (bare,) = compare(alone, pairs="none")
     for name in ("summary", "confusion"):
@@ -161,7 +137,7 @@ def test_every_label_has_a_row_of_its_own(root: str) -> None:
 def test_sets_of_fewer_shards_are_read_in_parts(root: str, tmp_path: Path) -> None:
     other = str(tmp_path / "other")
     for name, frame in drawn_sets(1).items():
-        write_set(other, name, frame, shards={"x": 16, "y": 2, "human": 8}[name])
+        write_label_set(other, "drawn", name, frame, shards={"x": 16, "y": 2, "human": 8}[name])
     for place in (root, other):
         compare(place)
     for name in ("summary", "confusion"):
@@ -197,7 +173,7 @@ def test_what_only_one_labelled_is_counted(root: str) -> None:
 
 def test_kappa_is_null_where_all_give_one_label(root: str) -> None:
     for name in ("x", "y"):
-        write_set(root, name, drawn_sets(1)[name].assign(label="0"))
+        write_label_set(root, "drawn", name, drawn_sets(1)[name].assign(label="0"))
     compare(root)
     row = whole(root)
     assert (row["observed"], row["expected"]) == (1.0, 1.0)
@@ -217,7 +193,7 @@ def test_without_a_truth_there_is_no_accuracy(root: str) -> None:
 
 def test_sets_without_a_common_image_have_no_figures(root: str) -> None:
     frame = drawn_sets(1)["y"]
-    write_set(root, "y", frame.assign(image_id="other-" + frame["image_id"]))
+    write_label_set(root, "drawn", "y", frame.assign(image_id="other-" + frame["image_id"]))
     (result,) = compare(root)
     assert result.counts["out"] == 0
     assert (table(root, "summary")["n"][0], len(table(root, "confusion"))) == (0, 0)
@@ -226,7 +202,7 @@ def test_sets_without_a_common_image_have_no_figures(root: str) -> None:
 
 def test_every_pair_on_every_split(root: str) -> None:
     for name, frame in drawn_sets(2, 100).items():
-        write_set(root, name, frame, split="validation")
+        write_label_set(root, "drawn", name, frame, split="validation")
     results = compare(root, "x", "y", "human", splits=("test", "validation"))
     found = [result.product.removeprefix("drawn/") for result in results]
     assert found == [f"{pair}/{split}" for split in ("test", "validation") for pair in ("x-y", "x-human", "y-human")]
@@ -252,13 +228,16 @@ def check_with_duckdb(root: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": "d" * 16}, r"label sets of x, y, human for split 'test' of 'drawn' were made from different conv"),
+        (
+            {"images": "convert-dddddddddddddddd"},
+            r"label sets of x, y, human for split 'test' of 'drawn' were made from different conv",
+        ),
     ],
 )
 def test_sets_of_different_conversions_are_refused(root: str, changed: dict[str, Any], message: str) -> None:
     for old in Path(layout.labels(root, "drawn", "y", "test")).glob("*"):
         old.unlink()
-    write_set(root, "y", drawn_sets(1)["y"], **changed)
+    write_label_set(root, "drawn", "y", drawn_sets(1)["y"], **changed)
     with pytest.raises(IncompleteError, match=message):
         compare(root)
     assert not Path(root, "agreement").exists()
@@ -307,7 +286,7 @@ def test_a_second_call_does_nothing_and_a_changed_set_all(root: str, monkeypatch
         (second,) = compare(root)
     assert (second.made, second.counts, second.counters) == (False, first.counts, {})
     before = modified(root)
-    write_set(root, "y", drawn_sets(1)["y"].assign(label="0"))
+    write_label_set(root, "drawn", "y", drawn_sets(1)["y"].assign(label="0"))
     (third,) = compare(root)
     assert third.made
     assert all(written != before[name] for name, written in modified(root).items())

@@ -14,30 +14,9 @@ from sklearn.metrics import brier_score_loss
 from schemas import layout
 from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
-from tests.pipelines.agree.test_agree import compare, write_set
+from tests.support.comparisons import MACHINES, SETS, compare, join_machines
+from tests.support.label_sets import write_label_set
 from tests.support.stages import agree
-
-MACHINES = ("x", "y", "z")
-IMAGES = {"validation": 3000, "test": 2000}
-
-
-def drawn(split: str, count: int) -> dict[str, pd.DataFrame]:
-    """Three machines that are the more often right, the surer they are, and people who know all but a few images."""
-    rng = np.random.default_rng(len(split))
-    ids = np.array([f"{split}-{row:06d}" for row in range(count)])
-    truth = rng.choice(list("0123"), count)
-    frames = {
-        "human": pd.DataFrame({"image_id": ids, "label": truth, "confidence": np.float32(1)})[rng.random(count) < 0.95]
-    }
-    for name, skill in zip(MACHINES, (1.0, 0.95, 0.9), strict=True):
-        sure = (rng.beta(2, 1, count) * 0.75 + 0.25).astype(np.float32)
-        right = rng.random(count) < sure * skill
-        frame = pd.DataFrame({"image_id": ids, "label": np.where(right, truth, rng.choice(list("0123"), count))})
-        frames[name] = frame.assign(confidence=sure)[rng.random(count) < 0.97]
-    return frames
-
-
-SETS = {split: drawn(split, count) for split, count in IMAGES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = str(tmp_path_factory.mktemp("sure"))
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(folder, name, frame, split=split)
+            write_label_set(folder, "drawn", name, frame, split=split)
     compare(folder, *MACHINES)
     return folder
 
@@ -54,15 +33,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 def rows(root: str, name: str, *annotators: str) -> pd.DataFrame:
     found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "drawn", annotators, "test")).to_pandas()
     return found
-
-
-def both(split: str, a: str = "x", b: str = "y") -> pd.DataFrame:
-    """Two machines side by side, with the truth."""
-    frames = SETS[split]
-    pair = frames[a].merge(frames[b], on="image_id", suffixes=("_a", "_b"))
-    truth = frames["human"][["image_id", "label"]].rename(columns={"label": "truth"})
-    found: pd.DataFrame = pair.merge(truth, how="left")
-    return found.assign(least=found[["confidence_a", "confidence_b"]].min(axis=1))
 
 
 def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> None:
@@ -73,7 +43,7 @@ def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> No
     assert sure["share"].is_monotonic_decreasing and sure["share"].nunique() > 2
     for row in sure.to_dict("records"):
         for split, accuracy in (("validation", row["chosen_accuracy"]), ("test", row["accuracy"])):
-            pair = both(split)
+            pair = join_machines(split)
             accepted = pair[(pair["label_a"] == pair["label_b"]) & (pair["least"] >= np.float32(row["threshold"]))]
             known = accepted[accepted["truth"].notna()]
             assert accuracy == pytest.approx((known["label_a"] == known["truth"]).mean())
@@ -115,7 +85,7 @@ def test_many_annotators_agree_as_krippendorff_says(root: str) -> None:
 
 
 def test_the_joint_histogram_counts_every_image(root: str) -> None:
-    table, pair = rows(root, "joint_confidence", "x", "y").query("scope == 'bin'"), both("test")
+    table, pair = rows(root, "joint_confidence", "x", "y").query("scope == 'bin'"), join_machines("test")
     assert table["n"].sum() == len(pair)
     agree = pair["label_a"] == pair["label_b"]
     assert table["n_agree"].sum() == agree.sum()
@@ -125,7 +95,7 @@ def test_the_joint_histogram_counts_every_image(root: str) -> None:
 
 def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> None:
     for name, frame in SETS["test"].items():
-        write_set(str(tmp_path), name, frame)
+        write_label_set(str(tmp_path), "drawn", name, frame)
     compare(str(tmp_path), "x", "y")
     assert len(rows(str(tmp_path), "coverage", "x", "y")) == 0
     assert len(rows(str(tmp_path), "coverage", "x")) == 0
@@ -140,10 +110,10 @@ def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
 
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(str(tmp_path), name, frame, split=split)
+            write_label_set(str(tmp_path), "drawn", name, frame, split=split)
     assert run()
     assert not run()
-    write_set(str(tmp_path), "x", SETS["validation"]["x"].iloc[:500], split="validation")
+    write_label_set(str(tmp_path), "drawn", "x", SETS["validation"]["x"].iloc[:500], split="validation")
     assert run(), "thresholds of other labels were kept"
 
 
