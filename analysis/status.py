@@ -118,7 +118,8 @@ def _finished(files: Mapping[str, FileStat], stated: Mapping[str, dict[str, Any]
         when = _moment(files[path].modified)
         if path.endswith(model_cards.CARD_FILE) and path.count("/") == 3:
             _, dataset, model, _ = path.split("/")
-            found.append(Progress(dataset, "train", f"{dataset}/{model}", DONE, when=when))
+            stage = str(content.get("stage", "train"))
+            found.append(Progress(dataset, stage, f"{dataset}/{model}", DONE, when=when))
         elif path.endswith(MANIFEST):
             try:
                 manifest = products.parse_manifest(path, content, AnyManifest)

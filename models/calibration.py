@@ -27,6 +27,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from schemas.errors import IncompleteError, one_line
+from schemas.manifests import Calibration
 from storage import npz
 
 LEAST_IMAGES = 30
@@ -53,35 +54,29 @@ class Choices:
     right: npt.NDArray[np.int64]
 
 
-def no_temperatures(reason: str) -> dict[str, Any]:
-    """What a model's card states where there is no temperature."""
-    return {"temperatures": None, "reason": reason}
-
-
-def fit(choices: Mapping[str, Choices], images: int) -> dict[str, Any]:
-    """The temperature of each kind of choice, as a model's card keeps it.
+def fit(choices: Mapping[str, Choices], images: int) -> Calibration:
+    """The temperature of each kind of choice.
 
     Args:
         choices: of a network on the images it is calibrated on, by the name of the temperature.
         images: how many images these are.
 
     Returns:
-        `temperatures`; `nll_before` and `nll_after`, mean NLL of a choice in nats; `images`; `at_bound`, the names of
-        those whose NLL is least beyond the bounds. Or no temperatures, and the `reason`.
+        the temperatures, or no temperatures and the reason.
     """
     if images < LEAST_IMAGES:
-        return no_temperatures(f"{images} images to calibrate on, fewer than {LEAST_IMAGES}")
+        return Calibration(reason=f"{images} images to calibrate on, fewer than {LEAST_IMAGES}")
     temperatures, at_bound = {}, []
     for name, some in choices.items():
         temperatures[name], bounded = fit_temperature(some)
         at_bound += [name] if bounded else []
-    return {
-        "temperatures": temperatures,
-        "nll_before": {name: mean_nll(some) for name, some in choices.items()},
-        "nll_after": {name: mean_nll(some, temperatures[name]) for name, some in choices.items()},
-        "images": images,
-        "at_bound": at_bound,
-    }
+    return Calibration(
+        temperatures=temperatures,
+        nll_before={name: mean_nll(some) for name, some in choices.items()},
+        nll_after={name: mean_nll(some, temperatures[name]) for name, some in choices.items()},
+        images=images,
+        at_bound=at_bound,
+    )
 
 
 def fit_temperature(choices: Choices) -> tuple[float, bool]:

@@ -244,9 +244,9 @@ def load_explainer(folder: str, batch: int) -> Explainer:
         InputError: it has no convolutions.
     """
     card = require_card(folder)
-    members = [stores.join(folder, member) for member in card.get("members", ())] or [folder]
+    members = [stores.join(folder, member) for member in card.members] or [folder]
     try:
-        networks = [GradCam(saved_models.load(member), card["task"], len(card["classes"])) for member in members]
+        networks = [GradCam(saved_models.load(member), card.task, len(card.classes)) for member in members]
     except InputError as error:
-        raise InputError(f"model {card['name']!r}: {error}") from error
-    return Explainer(networks, card.get("settings", {}).get("split", ""), batch)
+        raise InputError(f"model {card.name!r}: {error}") from error
+    return Explainer(networks, card.fold_split, batch)

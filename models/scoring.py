@@ -236,7 +236,7 @@ class FoldScorer:
 def load(folder: str, batch: int, trusted: bool = False) -> Scorer | FoldScorer:
     """The scorer of a model folder, or of the folds in it; of a SavedModel only if it is trusted."""
     card = require_card(folder)
-    if "members" not in card:
+    if not card.members:
         return Scorer(saved_models.load(folder, trusted), batch)
-    scorers = [Scorer(saved_models.load(stores.join(folder, member)), batch) for member in card["members"]]
-    return FoldScorer(scorers, card["settings"]["split"])
+    scorers = [Scorer(saved_models.load(stores.join(folder, member)), batch) for member in card.members]
+    return FoldScorer(scorers, card.fold_split)

@@ -27,7 +27,8 @@ from models.tensorflow_setup import tensorflow as tf
 from models.training_data import Data, Part, Source, score_part
 from models.training_job import TrainJob
 from schemas.errors import ConcordError, InputError
-from storage import products, stores
+from schemas.manifests import Calibration, ExcludedImages, ModelCard
+from storage import model_cards, products, stores
 from storage.products import ImageSet
 
 LISTED = 100  # damaged records that a card names
@@ -42,7 +43,7 @@ def train(job: TrainJob, report: Report) -> dict[str, Any]:
         report: called after each epoch with its metrics.
 
     Returns:
-        the metrics of the best epoch.
+        what is reported of the model.
     """
     settings = job.settings
     images = products.image_set(job.root, settings.dataset, settings.version)
@@ -62,10 +63,10 @@ def train(job: TrainJob, report: Report) -> dict[str, Any]:
             raise InputError(f"images of {settings.dataset!r} changed while they were read: run it again") from error
     metrics = _metrics(state, phases[-1].data) | {"seconds": round(time.monotonic() - started, 2)}
     excluded = _excluded(data, phases[-1])
-    card = {**_card(job, images, shape), **evaluated, **excluded, "history": state.history, "metrics": metrics}
+    card = _build_card(job, images, shape, **evaluated, excluded=excluded, history=state.history, metrics=metrics)
     saved_models.save(model, job.folder, card)
     fitting.remove_checkpoint(job.folder)
-    return {**metrics, **excluded, "evaluation": evaluated.get("evaluation", {})}
+    return model_cards.summarize(card)
 
 
 @dataclass(frozen=True)
@@ -131,19 +132,20 @@ def _evaluate(phase: Phase, images: ImageSet, objective: Objective, job: TrainJo
         values, scores = score_part(phase.model, part, phase.source, objective)
         metrics = task.evaluate(values, scores, classes, chosen.get("thresholds")) if len(values) else {}
         evaluation[name] = {"images": len(values), **metrics}
-    return {**chosen, "evaluation": evaluation} if evaluation else chosen
+    return {**chosen, "evaluation": evaluation}
 
 
-def _calibrate(part: Part, scored: tuple[npt.NDArray[Any], Scores], images: ImageSet, job: TrainJob) -> dict[str, Any]:
+def _calibrate(part: Part, scored: tuple[npt.NDArray[Any], Scores], images: ImageSet, job: TrainJob) -> Calibration:
     """The temperatures of a trained model, by the validation images alone; a fold also keeps its scores of them."""
     settings, (values, scores) = job.settings, scored
     if not len(values):
-        return calibration.no_temperatures("no images were held out for validation, and training images do not tell")
-    share = {"held_out": settings.validation_fraction} if part.split != settings.validation else {}
-    if job.fold >= 0 and not share:
+        return Calibration(reason="no images were held out for validation, and those of training are overconfident")
+    share = settings.validation_fraction if part.split != settings.validation else None
+    if job.fold >= 0 and share is None:
         stores.write_bytes(stores.join(job.folder, calibration.FOLD_FILE), calibration.pack_scores(values, scores))
     choices = tasks.load(images.manifest.task).list_choices(values, scores, images.classes)
-    return {**calibration.fit(choices, len(values)), "split": part.split, **share, "labels": settings.labels}
+    fitted = calibration.fit(choices, len(values))
+    return fitted.model_copy(update={"split": part.split, "held_out": share, "labels": settings.labels})
 
 
 def _metrics(state: Checkpoint, data: Data) -> dict[str, Any]:
@@ -155,30 +157,34 @@ def _metrics(state: Checkpoint, data: Data) -> dict[str, Any]:
     return metrics | {"train_images": len(data.train), "validation_images": len(data.validation)}
 
 
-def _excluded(data: Data, phase: Phase) -> dict[str, Any]:
-    """How many labelled images could not be read, and where the first of them lie; empty where all could."""
+def _excluded(data: Data, phase: Phase) -> ExcludedImages | None:
+    """The labelled images that could not be read; None where all could."""
     images = len(data) - len(phase.data)
     damaged = [str(one) for rows in phase.source.damaged.values() for records in rows.values() for one in records]
-    return {"excluded": {"images": images, "damaged": damaged[:LISTED]}} if images else {}
+    return ExcludedImages(images=images, damaged=damaged[:LISTED]) if images else None
 
 
-def _card(job: TrainJob, images: ImageSet, shape: building.Shape) -> dict[str, Any]:
+def _build_card(job: TrainJob, images: ImageSet, shape: building.Shape, **results: Any) -> ModelCard:
     settings = job.settings
-    return {
-        "fingerprint": job.fingerprint,
-        "name": settings.name,
-        "network": settings.network,
-        "dataset": settings.dataset,
-        "images": images.fingerprint,
-        "training_labels": settings.labels,
-        "weights_from": settings.weights.rsplit("/", 1)[-1],
-        "task": images.manifest.task,
-        "classes": images.classes,
-        "image_shape": list(shape),
-        "settings": settings.identity(),
-        **({"fold": job.fold, "folds": settings.folds} if job.fold >= 0 else {}),
-        "versions": {"concord": schemas.__version__, "keras": keras.__version__, "tensorflow": tf.__version__},
-    }
+    return ModelCard(
+        stage="train",
+        product=f"{settings.dataset}/{job.title}",
+        fingerprint=job.fingerprint,
+        name=settings.name,
+        network=settings.network,
+        dataset=settings.dataset,
+        images=images.fingerprint,
+        training_labels=settings.labels,
+        weights_from=settings.weights.rsplit("/", 1)[-1],
+        task=images.manifest.task,
+        classes=images.classes,
+        image_shape=shape,
+        settings=settings.identity(),
+        fold=job.fold if job.fold >= 0 else None,
+        folds=settings.folds,
+        versions={"concord": schemas.__version__, "keras": keras.__version__, "tensorflow": tf.__version__},
+        **results,
+    )
 
 
 def _end_with_input() -> None:

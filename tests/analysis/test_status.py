@@ -13,6 +13,7 @@ from concord import cli
 from schemas import layout, tables
 from storage import json_files, model_cards, products, stores
 from storage.products import ShardFolder, ShardReport
+from tests.support.cards import model_card
 
 ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.array([1.0], pa.float32())})
 COUNTS = {"in": 5, "out": 4, "rejected": {"record_damaged": 1}}
@@ -45,7 +46,7 @@ def root(place: str) -> str:
         for shard in range(4 if split == "train" else 1):
             index.write(shard, tables.INDEX.empty_table(), ShardReport())
     stores.write_bytes(f"{layout.model(place, 'svhn', 'cnn2')}/{model_cards.CHECKPOINT_FILE}", b"half")
-    model_cards.write_card(layout.model(place, "svhn", "cnn1"), {"files": {}})
+    model_cards.write_card(layout.model(place, "svhn", "cnn1"), model_card("cnn1"))
     stores.write_bytes(f"{layout.model(place, 'svhn', 'swept')}/run-1/{model_cards.CARD_FILE}", b"{}")
     products.write_manifest(layout.report(place, "svhn"), {"counts": {"images": 5}})
     run(place, 1, "done")

@@ -47,7 +47,8 @@ def test_the_temperature_is_that_of_the_least_loss(known: float, count: int, cla
         assert calibration.mean_nll(choices, found) == pytest.approx(loss(choices, found), rel=1e-6)
         assert loss(choices, found) <= least.fun + 1e-7
     said = calibration.fit({"label": choices}, count)
-    assert said["nll_after"]["label"] <= said["nll_before"]["label"]
+    after, before = said.nll_after["label"], said.nll_before["label"]
+    assert after is not None and before is not None and after <= before
 
 
 def test_chunks_add_up_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +65,8 @@ def test_a_network_that_is_always_right_stays_as_sure_as_it_is() -> None:
     choices = Choices(scores, scores.argmax(axis=1))
     assert calibration.fit_temperature(choices) == (1.0, True)
     said = calibration.fit({"label": choices}, 200)
-    assert said["at_bound"] == ["label"] and said["temperatures"] == {"label": 1.0}
-    assert said["nll_after"] == said["nll_before"]
+    assert said.at_bound == ["label"] and said.temperatures == {"label": 1.0}
+    assert said.nll_after == said.nll_before
 
 
 def test_a_network_that_knows_nothing_is_hardly_sure() -> None:
@@ -86,8 +87,8 @@ def test_a_score_of_nothing_costs_what_the_least_normal_number_does() -> None:
 
 def test_a_handful_of_images_tells_nothing() -> None:
     said = calibration.fit({"label": drawn(2, 29)}, 29)
-    assert said["temperatures"] is None and "29 images" in said["reason"]
-    assert calibration.fit({"label": drawn(2, 30)}, 30)["temperatures"] is not None
+    assert said.temperatures is None and "29 images" in said.reason
+    assert calibration.fit({"label": drawn(2, 30)}, 30).temperatures is not None
 
 
 def test_what_a_fold_keeps_comes_back() -> None:

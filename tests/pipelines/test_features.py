@@ -28,6 +28,7 @@ from schemas.stage import Context
 from storage import model_cards, products
 from storage.tfrecord import decode_example
 from tests.support import stages
+from tests.support.cards import model_card
 from tests.support.stages import convert, features
 
 BACKBONE: dict[str, Any] = {
@@ -236,7 +237,7 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
     def kept(jobs: list[TrainJob], _: Context) -> dict[str, int]:
         asked.append(jobs)
         for one in jobs:  # learning is not what is looked at here
-            model_cards.write_card(one.folder, {"fingerprint": one.fingerprint, "metrics": {}, "files": {}})
+            model_cards.write_card(one.folder, model_card(fingerprint=one.fingerprint))
         return {}
 
     passes = counted(monkeypatch)
@@ -287,9 +288,9 @@ def test_a_head_is_the_same_alone_and_behind_another(few: str, tmp_path: Path) -
         assert results[0].counters["train.elements"] == 1
         cards_of.append(model_cards.require_card(layout.model(root, "few", "second")))
     together, alone = cards_of
-    assert together["history"] == alone["history"]
-    assert together["weights_sha256"] == alone["weights_sha256"]
-    assert together["files"].keys() == alone["files"].keys()
+    assert together.history == alone.history
+    assert together.weights_sha256 == alone.weights_sha256
+    assert together.files.keys() == alone.files.keys()
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:

@@ -29,6 +29,7 @@ from pipelines.explain.transforms import ShardExplainer, most_probable_labels
 from pipelines.stages import STAGES
 from schemas import layout, run_files, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
+from schemas.manifests import ExternalModel
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.explain import ExplainSettings
 from schemas.settings.label import LabelSettings
@@ -48,7 +49,7 @@ def run(root: str, *models: str, force: bool = False, **changed: Any) -> list[St
 
 @pytest.fixture(scope="module")
 def compared(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A root with two networks, one without places, their labels and their comparison. Read it only."""
+    """A root with two networks, one without convolutions, their labels and their comparison. Read it only."""
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("compared") / "root"))
     small_models.save(root, "first", cnn1.build, seed=1)
     small_models.save(root, "second", cnn2.build, seed=2)
@@ -189,9 +190,11 @@ def test_what_explanations_follow_from_is_in_their_fingerprint(compared: str) ->
     )
     asked = tuple(ranked(compared, 3))
 
-    def tag(ids: tuple[str, ...] = asked, weights: str = card["weights_sha256"], **changed: Any) -> str:
+    def tag(ids: tuple[str, ...] = asked, weights: str = card.weights_sha256, **changed: Any) -> str:
         settings = ExplainSettings(**{"dataset": "drawn", "models": ("first",), **changed})
-        return driver.explanations(settings, images, {**card, "weights_sha256": weights}, ids).fingerprint
+        return driver.explanations(
+            settings, images, card.model_copy(update={"weights_sha256": weights}), ids
+        ).fingerprint
 
     others = [tag(asked[:2]), tag(asked[::-1]), tag(weights="others"), tag(batch_size=5), tag(split="train")]
     assert len({tag(), *others}) == 6
@@ -265,16 +268,21 @@ def test_unknown_images_are_named(compared: str) -> None:
     assert not folder(compared).exists()
 
 
-def test_a_network_without_places_is_skipped_and_alone_refused(own: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_without_convolutions_is_skipped_and_alone_refused(
+    own: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "concord"):
         results = run(own, "flat", "first", disagreements=2)
     assert [one.product for one in results] == ["drawn/first/test"]
     told = [record.getMessage() for record in caplog.records if "flat" in record.getMessage()]
-    assert told == ["explain drawn/flat: skipped, since it has no convolutions, and so no places where it looks"]
+    assert told == ["explain drawn/flat: skipped, since it has no convolutions"]
     with pytest.raises(InputError, match=r"^model 'flat' has no convolutions.*: choose a model that has convolutions$"):
         run(own, "flat")
     card = model_cards.require_card(layout.model(own, "drawn", "flat"))
-    model_cards.write_card(layout.model(own, "drawn", "flat"), {**card, "foreign": {}, "files": {}})
+    origin = ExternalModel(file="net", sha256={})
+    model_cards.write_card(
+        layout.model(own, "drawn", "flat"), card.model_copy(update={"external": origin, "files": {}})
+    )
     with pytest.raises(InputError, match=r"model 'flat' is a SavedModel, which does not show its layers"):
         run(own, "flat")
 
@@ -314,7 +322,7 @@ def test_images_that_cannot_be_read_are_rejected_by_name(own: str) -> None:
     assert "Unknown image file format" in found.detail[asked[3]]
     assert set(rows_of(folder(own)).image_id) == set(asked) - {asked[0], asked[3]}
     (listed,) = analysis_tables.find_sources(ReportSettings(dataset="drawn"), own).explanations
-    assert listed.manifest["counts"] == result.counts
+    assert listed.manifest.counts == result.counts
     with pytest.raises(TooManyRejectsError, match=r"explain rejected 2 of 6 records .*--max-reject-fraction 0.2"):
         run(own, "first", disagreements=6, max_reject_fraction=0.2, force=True)
     assert not (folder(own) / products.MANIFEST).exists()
@@ -374,7 +382,7 @@ def test_a_long_sheet_is_cut_off_and_says_so(own: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(driver, "ON_SHEET", 3)
     monkeypatch.setattr(heat_maps, "sheet", kept)
     run(own, "first", disagreements=5)
-    assert titles == ["first: where it looked, drawn test, the first 3 of 5 images"]
+    assert titles == ["first: regions that drove the prediction, drawn test, the first 3 of 5 images"]
 
 
 def test_a_run_file_asks_the_models_that_label() -> None:
