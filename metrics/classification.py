@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.tables import Row
-
 LARGEST_MATRIX = 40  # classes; beyond it nobody reads a matrix
 _MOST_FREQUENT = 40  # combinations listed in its stead
 _Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
@@ -75,7 +73,7 @@ def matrix(counts: Counter[tuple[str, str]], row_name: str, column_name: str, cl
     return Matrix(row_name, column_name, tuple(labels), tuple(rows), (), n)
 
 
-def against_truth(cells: Iterable[Row], annotator: str) -> Counter[tuple[str, str]]:
+def against_truth(cells: Iterable[dict[str, Any]], annotator: str) -> Counter[tuple[str, str]]:
     """How often the truth was one label and annotator `a` or `b` gave another; images without truth are left out."""
     counts: Counter[tuple[str, str]] = Counter()
     for cell in cells:

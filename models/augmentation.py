@@ -2,7 +2,7 @@
 
 Where the four corners of a changed image come from is drawn first: flip, crop, zoom, turn, perspective and shift each
 move them. The projective map that takes corners to corners is then solved for, and the image resampled once, so that
-no change blurs what another has blurred already. `schemas.train_settings.AUGMENTATIONS` says what each amount means.
+no change blurs what another has blurred already. `schemas.settings.train.AUGMENTATIONS` states what each amount means.
 """
 
 import math

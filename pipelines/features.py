@@ -58,9 +58,9 @@ class FeatureDriver(ScoringDriver[FeatureSettings]):
     def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
         """All backbones in one job."""
         parts = [part for plan in plans for part in plan.work.plans]
-        found = {product.name: product for plan in plans for product in plan.products}
+        split_products = {product.name: product for plan in plans for product in plan.products}
         allowed = max(plan.work.max_reject_fraction for plan in plans)
-        whole = Plan(plans[0].settings, tuple(found.values()), Scoring(tuple(parts), allowed))
+        whole = Plan(plans[0].settings, tuple(split_products.values()), Scoring(tuple(parts), allowed))
         yield from self.run_one(stage, whole, context)
 
 

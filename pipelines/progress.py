@@ -1,8 +1,8 @@
-"""The command's log, on stderr: a line a message for people, or with `--log-format=json` an object a line for machines.
+"""The command's log, on stderr: one line per message, or with `--log-format=json` one JSON object per line.
 
 Objects have `timestamp` (ISO 8601, UTC), `severity` and `message`, names that Cloud Logging reads by itself; `logger`,
 `verb` and, once there is one, `run`, the id of the run's manifest. What Concord says has an `event` as well, and what
-its message tells as fields of their own:
+its message states as fields of their own:
 
 - `run_started`; `run_done` with `manifest` and `seconds`; `failed`, which is the last one;
 - `stage_done` with `stage`, `product`, `seconds`, `counts` and Beam's `counters`; `stage_skipped`, already there;
@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TimeElapsedColumn
 
 VARIABLE = "CONCORD_LOG_FORMAT"
 _log = logging.getLogger("concord")
@@ -47,7 +48,7 @@ def set_up(verb: str, verbose: bool = False, log_format: str | None = None) -> N
 
 
 def fields(event: str, **values: Any) -> dict[str, Any]:
-    """What a message tells, for `extra` of a logging call."""
+    """What a message states, for `extra` of a logging call."""
     return {"event": event, **values}
 
 
@@ -63,15 +64,14 @@ def for_machines() -> bool:
     return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.root.handlers)
 
 
-# Progress of a stage: its committed shards, images a second and the time left.
+# Progress of a stage: its committed shards, images per second and the time left.
 
-_log = logging.getLogger("concord")
 BAR_SECONDS = 0.5
 LINE_SECONDS = 10.0
 
 
 def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, float]:
-    """Images a second, and seconds left, from the share of shards committed; empty before the first."""
+    """Images per second, and seconds left, from the share of shards committed; empty before the first."""
     if done == 0 or seconds <= 0:
         return {}
     rate, left = images * done / shards / seconds, seconds / done * (shards - done)
@@ -80,8 +80,8 @@ def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, 
 
 def line(stage: str, done: int, shards: int, images: int, seconds: float) -> str:
     """One line of progress."""
-    found = estimates(done, shards, images, seconds)
-    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**found) if found else ""
+    rates = estimates(done, shards, images, seconds)
+    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**rates) if rates else ""
     return f"{stage}: {done}/{shards} shards committed{rest}"
 
 
@@ -110,21 +110,22 @@ def shown(stage: str, shards: int, images: int, committed: Callable[[], int]) ->
 
 
 def _watch_bar(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
-    layout = "{desc}: {n_fmt}/{total_fmt} shards |{bar}| {elapsed}{postfix}"
+    columns = ("{task.description}: {task.completed:.0f}/{task.total:.0f} shards", BarColumn(), TimeElapsedColumn())
     begun = time.monotonic()
-    with tqdm(total=shards, desc=stage, bar_format=layout, leave=False, file=sys.stderr) as bar:
+    with Progress(*columns, "{task.fields[rest]}", console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(stage, total=shards, rest="")
         ended = False
         while not ended:
             ended = stop.wait(BAR_SECONDS)
             done, seconds = committed(), time.monotonic() - begun
-            bar.n = done
-            bar.set_postfix_str(line(stage, done, shards, images, seconds).partition("committed, ")[2])
+            rest = line(stage, done, shards, images, seconds).partition("committed, ")[2]
+            bar.update(task, completed=done, rest=rest)
 
 
 def _watch_lines(stage: str, shards: int, images: int, committed: Callable[[], int], stop: threading.Event) -> None:
     begun = time.monotonic()
     while not stop.wait(LINE_SECONDS):
         done, seconds = committed(), time.monotonic() - begun
-        found = estimates(done, shards, images, seconds)
-        told = fields("progress", stage=stage, shards=shards, shards_done=done, **found)
-        _log.info("%s", line(stage, done, shards, images, seconds), extra=told)
+        rates = estimates(done, shards, images, seconds)
+        stated = fields("progress", stage=stage, shards=shards, shards_done=done, **rates)
+        _log.info("%s", line(stage, done, shards, images, seconds), extra=stated)

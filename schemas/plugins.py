@@ -36,11 +36,11 @@ def check(package: ModuleType | str, kind: str, name: str) -> None:
         raise InputError(f"there is no {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def defines(package: ModuleType, name: str, attribute: str) -> bool:
-    """Whether a module of a package assigns an attribute, found without importing it."""
-    path = Path(next(iter(package.__path__)), f"{name}.py")
-    targets = (node.targets for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign))
-    return any(isinstance(one, ast.Name) and one.id == attribute for found in targets for one in found)
+def defines(package: ModuleType | str, name: str, attribute: str) -> bool:
+    """Whether a module of a package assigns an attribute, read without importing it."""
+    path = Path(next(iter(_folders(package))), f"{name}.py")
+    targets = [one for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign) for one in node.targets]
+    return any(isinstance(node, ast.Name) and node.id == attribute for one in targets for node in ast.walk(one))
 
 
 def literal(package: ModuleType, name: str, attribute: str) -> Any:

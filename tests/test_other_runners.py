@@ -39,7 +39,7 @@ class Stage:
 
 STAGES = {
     "label": Stage(["--models", "cnn1,cnn2", "--scores", *BOTH], "labels/**/annotator=cnn*/**/*", 8, 128),
-    "agree": Stage(["--annotators", "cnn1,cnn2", "--truth", "human", *BOTH], "agreement/pairs/**/*", 4, 64),
+    "agree": Stage(["--annotators", "cnn1,cnn2", "--reference", "human", *BOTH], "agreement/pairs/**/*", 4, 64),
     "confirm": Stage(["--shards", "64"], "statistics/joined/**/*", 2, 64),
 }
 

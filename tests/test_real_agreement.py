@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, cohen_kappa_score, precision_recall_fscore_support
 
-from analysis import report
+from analysis.report import page as report_page
 from schemas import layout
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.convert import ConvertSettings
@@ -105,9 +105,9 @@ def test_calibration_and_thresholds_are_those_of_the_labels(root: str, wide: dic
         assert row["share"] == pytest.approx(len(taken) / len(frame))
 
 
-def test_the_report_says_where_people_need_not_be_asked(root: str) -> None:
-    report.write_report(ReportSettings(dataset="grey"), root)
+def test_the_report_says_what_can_be_accepted_without_review(root: str) -> None:
+    report_page.write_report(ReportSettings(dataset="grey"), root)
     page = Path(root, "report", "grey", "index.html").read_text()
     assert 'id="coverage"' in page and 'id="calibration"' in page
-    (line,) = [line for line in report.headline(root, "grey") if "person" in line]
+    (line,) = [line for line in report_page.list_headlines(root, "grey") if "without human review" in line]
     assert line in page

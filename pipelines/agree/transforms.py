@@ -1,6 +1,6 @@
-"""Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
+"""Compare label sets, shard by shard: which images annotators agree on, how much they agree, and their confidence.
 
-    concord agree --annotators cnn1,cnn2 --truth human --dataset svhn --splits test --root out
+    concord agree --annotators cnn1,cnn2 --reference human --dataset svhn --splits test --root out
 
 Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
 side by side, writes a shard of `pairs` for every two annotators (or none), and yields the counts from which the figures
@@ -37,7 +37,7 @@ class LabelSet:
     """One annotator's labels of a split.
 
     Attributes:
-        index: of the images, where it has seen all of them but its rejects; None where it has seen those of its rows.
+        index: of the images, where it covers all of them but its rejects; None where it covers those of its rows.
     """
 
     name: str
@@ -45,7 +45,7 @@ class LabelSet:
     index: ShardFolder | None = None
     rejects: ShardFolder | None = None
 
-    def sighted(self, shard: int, shards: int, rows: pa.Table) -> AnnotatorView:
+    def view(self, shard: int, shards: int, rows: pa.Table) -> AnnotatorView:
         """What it says of the images of a shard of so many, where they have several labels."""
         if self.index is None:
             return AnnotatorView.of(rows)
@@ -109,8 +109,8 @@ class SplitPlan:
 
     Attributes:
         task: of the dataset.
-        truth: the annotator taken as truth, or None.
-        whole_truth: of several labels: whether the truth says by silence, too, that an image has not a label.
+        reference: the annotator taken as right, or None.
+        reference_is_complete: of several labels: whether an image has none that the reference does not give it.
         pairs: the comparisons that are to be made.
         groups: the annotators that are to be judged alone, or many together.
         shards: elements; label sets of fewer shards are read in parts.
@@ -122,8 +122,8 @@ class SplitPlan:
     split: str
     task: str
     annotators: tuple[LabelSet, ...]
-    truth: LabelSet | None
-    whole_truth: bool
+    reference: LabelSet | None
+    reference_is_complete: bool
     pairs: tuple[PairPlan, ...]
     groups: tuple[GroupPlan, ...]
     shards: int
@@ -140,7 +140,7 @@ class SplitShard:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What is known of some shards of two annotators: how they agree, how sure they are, and what went in and out."""
+    """What is known of some shards of two annotators: agreement, confidence, and the records in and out."""
 
     counts: Any
     sure: ConfidenceCounts | None
@@ -149,10 +149,10 @@ class Compared:
     @classmethod
     def merged(cls, parts: Iterable["Compared"]) -> "Compared":
         """The sum of counts."""
-        found = list(parts)
-        sure = [one.sure for one in found if one.sure is not None]
+        shards = list(parts)
+        sure = [one.sure for one in shards if one.sure is not None]
         whole = ConfidenceCounts.merged(sure) if sure else None
-        return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
+        return cls(measures.merge(one.counts for one in shards), whole, products.total([one.report for one in shards]))
 
 
 @dataclass(eq=False)
@@ -174,8 +174,8 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
 
 def merged(parts: Iterable[Any]) -> Any:
     """The sum of counts of one kind, as Beam combines them."""
-    found = list(parts)
-    return type(found[0]).merged(found) if found else None
+    shards = list(parts)
+    return type(shards[0]).merged(shards) if shards else None
 
 
 class _Shard:
@@ -184,29 +184,29 @@ class _Shard:
     def __init__(self, source: SplitShard) -> None:
         self.plan, self._part = source.plan, (source.shard, source.plan.shards)
         self.rows = {one.name: one.labels.read_part(*self._part, _READ) for one in self.plan.annotators}
-        truth = self.plan.truth
-        self.truth = truth.labels.read_part(*self._part, _READ) if truth else None
-        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.truth] if truth else [])))
+        reference = self.plan.reference
+        self.reference = reference.labels.read_part(*self._part, _READ) if reference else None
+        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.reference] if reference else [])))
 
     @cached_property
-    def sighted(self) -> dict[str, AnnotatorView]:
+    def view(self) -> dict[str, AnnotatorView]:
         """What each annotator says of images with several labels."""
-        return {one.name: one.sighted(*self._part, self.rows[one.name]) for one in self.plan.annotators}
+        return {one.name: one.view(*self._part, self.rows[one.name]) for one in self.plan.annotators}
 
     @cached_property
-    def sighted_truth(self) -> AnnotatorView | None:
-        """The same of the truth."""
-        return self.plan.truth.sighted(*self._part, self.truth) if self.plan.truth else None
+    def reference_view(self) -> AnnotatorView | None:
+        """The same of the reference."""
+        return self.plan.reference.view(*self._part, self.reference) if self.plan.reference else None
 
     def compare(self, a: str, b: str) -> tuple[pa.Table, Any, ShardReport]:
-        """The pairs of two annotators, their counts, and how many images went in (that one has seen) and came out."""
+        """The pairs of two annotators, their counts, and how many images went in (that one covers) and came out."""
         if self.plan.task == MULTILABEL:
-            one, other = self.sighted[a], self.sighted[b]
-            found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
-            told = LabelSets(found.told, found.told_every, found.told_labels)
-            counts = multilabel.count_label_sets(found.rows, found.images, told)
-            return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
-        pairs = pair_by_image(self.rows[a], self.rows[b], self.truth)
+            one, other = self.view[a], self.view[b]
+            pairs_of_labels = pair_labels(one, other, self.reference_view, self.plan.reference_is_complete)
+            label_sets = LabelSets(pairs_of_labels.told, pairs_of_labels.told_every, pairs_of_labels.told_labels)
+            counts = multilabel.count_label_sets(pairs_of_labels.rows, pairs_of_labels.images, label_sets)
+            return pairs_of_labels.rows, counts, _report(len(one.seen), len(other.seen), pairs_of_labels.images)
+        pairs = pair_by_image(self.rows[a], self.rows[b], self.reference)
         cells = label_counts.count_labels(pairs)
         whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
         return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
@@ -226,8 +226,8 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
         if one.kept and source.shard not in one.done:
             one.pairs.write(source.shard, pairs, report)
         runner.count_records("agree", report, "unpaired")
-        sure = confidence_counts.count_confidence(pairs, plan.truth is not None and plan.task != MULTILABEL)
-        yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
+        confidence = confidence_counts.count_confidence(pairs, plan.reference is not None and plan.task != MULTILABEL)
+        yield (plan.split, (one.a, one.b)), Compared(counts, confidence, report)
     for group in plan.groups:
         rows = {name: labels.rows[name] for name in group.names}
         if len(rows) > 1:
@@ -235,5 +235,5 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
         else:
             yield (
                 (plan.split, group.names),
-                confidence_counts.count_annotator_confidence(rows[group.names[0]], labels.truth),
+                confidence_counts.count_annotator_confidence(rows[group.names[0]], labels.reference),
             )

@@ -1,4 +1,4 @@
-"""Machine-made label rows joined with what humans said of them: which files, what is there, where every row went.
+"""Machine-made label rows joined with human verdicts: which files, what is there, and where every row went.
 
 concord confirm --machine 'machine-*.csv' --human 'human-*.csv' --dataset open_images --root out
 """
@@ -128,7 +128,7 @@ class ConfirmDriver(Driver[ConfirmSettings]):
 
 
 def identify_inputs(settings: ConfirmSettings) -> tuple[list[str], list[str], str]:
-    """The machine's files, people's files, and the fingerprint of what they make; InputError where one is missing."""
+    """The machine's files, the human files, and the fingerprint of what they make; InputError where one is missing."""
     machine, human = find_input_files(MACHINE, settings.machine), find_input_files(HUMAN, settings.human)
     others = {"classes": [settings.classes], "images": [settings.images]}
     inputs = {
@@ -144,7 +144,7 @@ def shard_count(settings: ConfirmSettings, machine: int, human: int) -> int:
     Args:
         settings: of the stage.
         machine: bytes of the machine's files.
-        human: bytes of people's files.
+        human: bytes of the human files.
     """
     joined = human if settings.label_sets == "none" else machine + human if settings.label_sets == "all" else 3 * human
     return settings.shards or hashing.shard_count(joined // ROW_BYTES // ROWS_PER_SHARD)

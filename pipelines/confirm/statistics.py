@@ -1,4 +1,4 @@
-"""What people's verdicts tell of the machine: the reconciliation of all rows, its precision by class and decile.
+"""What human verdicts state about the machine: the reconciliation of all rows, its precision by class and decile.
 
 Everything follows from one tally of counts, so it is the same on every runner.
 """
@@ -134,7 +134,7 @@ def _row(
 
 
 def with_precision(table: pa.Table) -> pa.Table:
-    """The table with the share of verified rows that people confirmed, and its 95 % interval (Wilson 1927)."""
+    """The table with the share of verified rows that humans confirmed, and its 95 % interval (Wilson 1927)."""
     confirmed, verified = (table[name].to_numpy().astype(np.float64) for name in ("confirmed", "verified"))
     figures = dict(
         zip(("precision", "precision_low", "precision_high"), wilson_intervals(confirmed, verified), strict=True)
@@ -156,7 +156,7 @@ def per_image_table(counts: Tallies, dataset: str) -> pa.Table:
 
 
 def source_table(counts: Tallies, dataset: str) -> pa.Table:
-    """How many rows each source of people's verdicts has, and what they say."""
+    """How many rows each source of human verdicts has, by verdict."""
     names = sorted({name for (what, name, _) in counts if what == "human_rows"})
     rows = [
         {

@@ -29,7 +29,7 @@ from storage.hashing import SHARD_SEED
 from storage.parquet import from_ipc, only_used, to_ipc
 from storage.products import ShardFolder, ShardReport
 
-_MOST_HELD = 4 << 20  # rows that a worker holds before it sends them to their shards
+_MAX_BUFFERED = 4 << 20  # rows that a worker holds before it sends them to their shards
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ class ImportLabels(beam.PTransform):  # type: ignore[misc]
 def read_part(part: Part, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
     """Read and check a part; yield batches for the missing shards, of schema `ROWS` or `REFUSED`."""
     runner.count_element("import.read", part.size)
-    held: list[pa.Table] = []
-    for found, malformed in read(part):
-        rows, refused = check(found, plan.rules)
+    buffered: list[pa.Table] = []
+    for raw, malformed in read(part):
+        rows, refused = check(raw, plan.rules)
         yield from by_shard(pa.concat_tables([malformed, refused]), plan)
-        held.append(rows)
-        if sum(map(len, held)) > _MOST_HELD:
-            yield from by_shard(pa.concat_tables(held), plan)
-            held = []
-    yield from by_shard(pa.concat_tables([ROWS.empty_table(), *held]), plan)
+        buffered.append(rows)
+        if sum(map(len, buffered)) > _MAX_BUFFERED:
+            yield from by_shard(pa.concat_tables(buffered), plan)
+            buffered = []
+    yield from by_shard(pa.concat_tables([ROWS.empty_table(), *buffered]), plan)
 
 
 def by_shard(rows: pa.Table, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
@@ -212,7 +212,7 @@ def _shown(rows: pa.Table) -> pa.Array:
 def _repeated(
     rows: pa.Table, firsts: npt.NDArray[np.int64], which: npt.NDArray[np.bool_], reason: Reason, plan: ImportPlan
 ) -> pa.Table:
-    """The rows that repeat others, told with the label of each, and with what came first."""
+    """The rows that repeat others, with the label of each, and with what came first."""
     label = _column(rows, "label")
     names = [csv_lines.shown(name.encode()) for name in label.dictionary.to_pylist()]
     shown = pa.array(names, pa.string()).take(label.indices)
@@ -220,8 +220,8 @@ def _repeated(
     first = pa.array(firsts[places])
     source, position = _places(_column(rows, "order").take(first), plan)
     row, others = pa.array(places), shown.take(first)
-    said = [f"{plan.rules.columns[1]} is ", shown.take(row), "; the first is ", others, " (", position, " of ", source]
-    return _refused(rows.take(row), reason, pc.binary_join_element_wise(*said, ")", ""))
+    words = [f"{plan.rules.columns[1]} is ", shown.take(row), "; the first is ", others, " (", position, " of ", source]
+    return _refused(rows.take(row), reason, pc.binary_join_element_wise(*words, ")", ""))
 
 
 def _places(orders: pa.Array, plan: ImportPlan) -> tuple[pa.Array, pa.Array]:

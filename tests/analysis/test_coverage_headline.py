@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from analysis.coverage import headline
+from analysis.report.coverage import headline
 from analysis.tables import Pair
 from schemas import layout
 from schemas.tables import AGREE_AND_SURE, COVERAGE
@@ -56,17 +56,17 @@ def test_the_pair_that_takes_most_off_people_is_told_of(written: Any) -> None:
     )
     (line,) = headline([less, more])
     assert line == (
-        "70.0 % of the test images need no person: x and z agree there, and both are sure "
-        "(raw confidence 0.75 or more, chosen on validation); accuracy 0.970 (0.915-0.990)"
+        "70.0 % of the test images can be accepted without human review: x and z agree there, both with raw confidence "
+        "of at least 0.7500 (chosen on validation); accuracy 0.970 (95 % interval 0.915 to 0.990)"
     )
 
 
 def test_where_no_threshold_will_do_every_image_needs_a_person(written: Any) -> None:
     none = {"threshold": None, "share": 0.0, "accuracy": None}
     (line,) = headline([written("y", none)])
-    assert line == "no two machines are sure enough to be 98.0 % right: every image needs a person"
+    assert line == "No threshold reaches 98 %: every image needs human review"
     unknown = {"accuracy": None, "accuracy_low": None, "accuracy_high": None}
-    assert headline([written("y", none, unknown)])[0].endswith("chosen on validation); how right is not known")
+    assert headline([written("y", none, unknown)])[0].endswith("chosen on validation); their accuracy is not known")
 
 
 def test_without_thresholds_nothing_is_said(written: Any, tmp_path: Path) -> None:

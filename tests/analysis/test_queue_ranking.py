@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import queue_ranking
-from analysis.queue_ranking import Rules
+from analysis.queue import Rules, merge_queues, rank
 from schemas.tables import QUEUE
 from storage.comparisons import most_confident
 from tests.support import queue_sets
@@ -32,7 +31,7 @@ def queue(
 ) -> list[dict[str, Any]]:
     people = table(frames["human"]) if "human" in frames else None
     machines = {name: table(frames[name]) for name in MACHINES if name in frames}
-    rows, counts = queue_ranking.rank(machines, people, errors_of(errors or {}), asked or rules())
+    rows, counts = rank(machines, people, errors_of(errors or {}), asked or rules())
     assert rows.schema.equals(QUEUE)
     found: list[dict[str, Any]] = rows.to_pylist()
     if asked is None:
@@ -124,8 +123,8 @@ def test_parts_make_the_same_queue_as_the_whole(seed: int, limit: int, parts: in
     for part in range(parts):
         some = {name: frame[frame["image_id"].str[-1].astype(int) % parts == part] for name, frame in frames.items()}
         machines = {name: table(some[name]) for name in MACHINES}
-        found.append(queue_ranking.rank(machines, table(some["human"]), None, asked)[0])
-    assert queue_ranking.merged(found, limit).to_pylist() == whole
+        found.append(rank(machines, table(some["human"]), None, asked)[0])
+    assert merge_queues(found, limit).to_pylist() == whole
 
 
 def test_a_number_said_twice_counts_by_its_surest_label() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from analysis.formatting import UNDEFINED
-from analysis.rendering import source
+from analysis.report.formatting import UNDEFINED
+from analysis.report.page import read_template_file
 from tests.analysis.test_generations_section import study
 from tests.analysis.test_generations_section import write as write_study
 from tests.pipelines.agree.test_agree import compare, write_set
@@ -186,7 +186,7 @@ def test_a_click_sorts_upwards_then_downwards_then_back(opened: Opened) -> None:
 
 def test_numbers_are_sorted_as_numbers_and_totals_stay(opened: Opened) -> None:
     page = opened("compared", DESK)
-    caption = "How often each label was given"
+    caption = "Label distribution"
     table = page.locator("table", has=page.locator("caption", has_text=caption)).first
     before = column(page, caption, 1)
     assert before[-1] == "= all"
@@ -206,7 +206,7 @@ def test_signs_commas_units_and_rows_of_sums(browser: Browser) -> None:
     head = "<thead><tr><th>name</th><th class=number>n</th></tr></thead>"
     page = browser.new_page()
     page.set_content(f"<table><caption>t</caption>{head}<tbody>{wide}{rows}</tbody></table>")
-    page.add_script_tag(content=source("sort.js"))
+    page.add_script_tag(content=read_template_file("sort.js"))
     up = ["-2", "-0.5", "9 of 70", "12.5 %", "87", "1e3", "1,234"]
     for known in (up, up[::-1]):
         page.get_by_role("button", name="n", exact=True).click()

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 import analysis
-from analysis.formatting import UNDEFINED
-from analysis.report import headline, is_current, write_report
+from analysis.report.formatting import UNDEFINED
+from analysis.report.page import is_current, list_headlines, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.settings.report import ReportSettings
@@ -77,8 +77,8 @@ def test_page_is_well_formed(outline: Outline) -> None:
 def test_labels_are_text_never_markup(page: str, outline: Outline) -> None:
     assert "alert" not in only_script(page)
     assert "<b>nan" not in page
-    assert "<script>alert(1)</script>" in outline.text("sheet")
-    assert "cat & dog" in outline.text("sheet")
+    assert "<script>alert(1)</script>" in outline.text("sample")
+    assert "cat & dog" in outline.text("sample")
 
 
 def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Outline) -> None:
@@ -87,8 +87,8 @@ def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Ou
     right = sum(row["label_b"] == row["truth"] for row in known)
     text = outline.text("agreement")
     assert f"cnn1 and cnn2 give the same label to {100 * same / 59:.1f} % of 59 test images" in text
-    assert f"Judged by human (known for {len(known)} of these images)" in text
-    assert f"cnn2 on {100 * right / len(known):.1f} % of them" in text
+    assert f"Against the human labels (known for {len(known)} of these images)" in text
+    assert f"and cnn2 of {100 * right / len(known):.1f} % . Where the two agree, their accuracy is" in text
 
 
 def test_figures_of_the_headline_follow_from_the_rows(pristine: SmallRoot, outline: Outline) -> None:
@@ -100,8 +100,8 @@ def test_figures_of_the_headline_follow_from_the_rows(pristine: SmallRoot, outli
 
 def test_the_summary_holds_the_headlines_and_the_figures(pristine: SmallRoot, page: str) -> None:
     lines = Path(pristine.root, "report", DATASET, "summary.md").read_text().splitlines()
-    told = headline(pristine.root, DATASET)
-    assert lines[0] == f"# {DATASET}: how far the annotators agree"
+    told = list_headlines(pristine.root, DATASET)
+    assert lines[0] == f"# {DATASET}: how much the annotators agree"
     assert [line for line in lines if line.startswith("- ")] == [f"- {line}" for line in told]
     tables = [line for line in lines if line.startswith("| ")]
     same = sum(row["label_a"] == row["label_b"] for row in pristine.rows)
@@ -116,10 +116,10 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
     known = [row for row in pristine.rows if row["truth"] is not None]
     right = [accuracy_score([row["truth"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"]
     kappa = cohen_kappa_score(a, b)
-    assert headline(pristine.root, DATASET) == [
+    assert list_headlines(pristine.root, DATASET) == [
         f"cnn1 and cnn2 agree on {100 * accuracy_score(a, b):.1f} % of 59 test images "
-        f"(Cohen's kappa {kappa:.2f}, 95 % interval {kappa - 0.1:.2f}-{kappa + 0.1:.2f}; AC1 0.12); "
-        f"accuracy against human on {len(known)} images: "
+        f"(Cohen's kappa {kappa:.2f}, 95 % interval {kappa - 0.1:.2f} to {kappa + 0.1:.2f}; AC1 0.12); "
+        f"accuracy against the human labels on {len(known)} images: "
         f"cnn1 {right[0]:.3f}, cnn2 {right[1]:.3f}"
     ]
 
@@ -133,16 +133,16 @@ def test_most_confident_disagreements_in_their_order(pristine: SmallRoot, page: 
 
 def test_contact_sheet_shows_the_first_images_that_are_in_a_comparison(pristine: SmallRoot, page: str) -> None:
     assert UNLABELLED in pristine.order[:48]
-    assert shown_ids(page, "sheet") == [name for name in pristine.order if name != UNLABELLED][:48]
+    assert shown_ids(page, "sample") == [name for name in pristine.order if name != UNLABELLED][:48]
 
 
 def test_marks_follow_from_the_truth(pristine: SmallRoot, page: str) -> None:
-    shown = [row for row in pristine.rows if row["image_id"] in shown_ids(page, "sheet")]
+    shown = [row for row in pristine.rows if row["image_id"] in shown_ids(page, "sample")]
     known = [row for row in shown if row["truth"] is not None]
     wrong = sum(row[f"label_{side}"] != row["truth"] for row in known for side in "ab")
-    marked = section(page, "sheet")
+    marked = section(page, "sample")
     assert marked.count("wrong: ") == marked.count("✗</span>") == wrong
-    assert marked.count("right: ") == 2 * len(known) - wrong
+    assert marked.count("correct: ") == 2 * len(known) - wrong
     assert marked.count("not known</dd>") == len(shown) - len(known) > 0
 
 
@@ -157,8 +157,8 @@ def test_rejects_are_counted_with_an_example(outline: Outline) -> None:
 
 
 def test_class_that_is_never_given_is_in_the_matrix(outline: Outline) -> None:
-    assert outline.text("truth").count(CLASSES[3]) >= 4  # a class and a row and a column, for each annotator
-    assert f"{CLASSES[3]} 0.000 0.000 0.000" in outline.text("truth")
+    assert outline.text("accuracy").count(CLASSES[3]) >= 4  # a class and a row and a column, for each annotator
+    assert f"{CLASSES[3]} 0.000 0.000 0.000" in outline.text("accuracy")
 
 
 def test_counts(small: SmallRoot, settings: ReportSettings) -> None:
@@ -171,7 +171,7 @@ def test_counts(small: SmallRoot, settings: ReportSettings) -> None:
 
 def test_same_input_gives_the_same_bytes_in_another_process(small: SmallRoot, page: str) -> None:
     code = (
-        "import sys; from analysis.report import write_report; from schemas.settings import ReportSettings;"
+        "import sys; from analysis.report.page import write_report; from schemas.settings.report import ReportSettings;"
         f"write_report(ReportSettings(dataset={DATASET!r}), sys.argv[1])"
     )
     environment = {
@@ -221,8 +221,8 @@ def test_several_comparisons_show_all_labels_and_the_truth_of_an_image(
     write_pairs(small.root, "cnn1", "zebra", rows, {"truth": "human"})  # read last, without any truth
     write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in rows], {"truth": "human"})  # read first
     assert write_report(settings, small.root)["pairs"] == 3
-    assert len(headline(small.root, DATASET)) == 3
-    sheet = section(Path(small.root, "report", DATASET, "index.html").read_text(), "sheet")
+    assert len(list_headlines(small.root, DATASET)) == 3
+    sheet = section(Path(small.root, "report", DATASET, "index.html").read_text(), "sample")
     assert re.findall(r"<dt>(\w+)</dt>", sheet.partition("</li>")[0]) == ["human", "aardvark", "cnn1", "cnn2", "zebra"]
     shown = [row for row in small.rows if row["image_id"] != UNLABELLED][:48]
     assert sheet.count("not known</dd>") == sum(row["truth"] is None for row in shown)
@@ -233,8 +233,8 @@ def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallR
     write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in known[:5]], {"truth": "human"})
     write_pairs(small.root, "cnn1", "zebra", known[:9], {"truth": "human"})
     write_report(settings, small.root)
-    text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("truth")
-    supports = re.findall(r"(\w+), test Right on [\d.]+ % of (\d+) images", text)
+    text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("accuracy")
+    supports = re.findall(r"(\w+), test Accuracy [\d.]+ % on (\d+) images", text)
     assert supports == [("aardvark", "5"), ("cnn1", str(len(known))), ("cnn2", str(len(known))), ("zebra", "9")]
 
 
@@ -249,10 +249,10 @@ def test_page_without_truth(tmp_path: Path, settings: ReportSettings) -> None:
     made = build(str(tmp_path / "root"), truth=False)
     write_report(settings, made.root)
     page = Path(made.root, "report", DATASET, "index.html").read_text()
-    assert 'id="truth"' not in page
+    assert 'id="accuracy"' not in page
     assert 'class="mark"' not in page
-    assert "Judged by" not in page
-    assert "accuracy" not in headline(made.root, DATASET)[0]
+    assert "Against" not in page
+    assert "accuracy" not in list_headlines(made.root, DATASET)[0]
 
 
 def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: ReportSettings) -> None:
@@ -265,7 +265,7 @@ def test_without_agreement_tables_the_cure_is_named(small: SmallRoot, settings: 
     assert "<h1>small: what the networks learned" in page
     shutil.rmtree(Path(small.root, "models"))
     nothing = r"neither agreement tables nor label statistics nor networks of dataset 'small' .*: run concord agree"
-    for call in (lambda: write_report(settings, small.root), lambda: headline(small.root, DATASET)):
+    for call in (lambda: write_report(settings, small.root), lambda: list_headlines(small.root, DATASET)):
         with pytest.raises(IncompleteError, match=nothing):
             call()
 

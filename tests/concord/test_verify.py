@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import queue_table, verify
+from analysis import queue, verify
 from analysis.verify import Outcome
 from analysis.verify.inventory import METADATA
 from concord import cli
@@ -54,7 +54,7 @@ def sound(converted: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         AgreeSettings(dataset="drawn", annotators=("one", "two", "vendor"), reference="human", splits=("test",)),
         Context(root),
     )
-    queue_table.write(queue_table.plan(QueueSettings(dataset="drawn", annotators=("one", "two"), split="test"), root))
+    queue.write_queue(queue.plan_queue(QueueSettings(dataset="drawn", annotators=("one", "two"), split="test"), root))
     query_root._confirm(root, folder)
     return Path(root)
 

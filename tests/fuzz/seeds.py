@@ -48,7 +48,7 @@ input = ["a.csv"]
 splits = ["test"]
 
 [agree]
-truth = "human"
+reference = "human"
 """
 
 

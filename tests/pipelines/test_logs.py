@@ -12,7 +12,7 @@ import pytest
 
 from concord import cli
 from pipelines import progress
-from storage import stores
+from schemas import layout
 
 RUN = """
 [draw]
@@ -92,7 +92,7 @@ def test_a_traceback_is_a_field(
     def broken(path: str) -> str:
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(stores, "absolute", broken)
+    monkeypatch.setattr(layout, "absolute", broken)
     with pytest.raises(SystemExit):
         cli.main(["report", "--dataset", "x", "--log-format=json", "--verbose", "--root", str(tmp_path)])
     found = told(capsys)

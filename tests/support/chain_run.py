@@ -32,7 +32,7 @@ epochs = 2
 splits = ["test", "validation"]
 scores = true
 [agree]
-truth = "human"
+reference = "human"
 splits = ["test", "validation"]
 [report]
 """

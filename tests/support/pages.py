@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from analysis.report import write_report
+from analysis.report.page import write_report
 from schemas.settings.report import ReportSettings
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -24,13 +24,13 @@ class Table:
 
 
 class Outline(HTMLParser):
-    """Tags with their attributes, their nesting, the text of each section, and every table."""
+    """Tags with their attributes, their nesting, the text of each section with those within it, and every table."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.texts: Counter[str] = Counter()
-        self.section = ""
+        self.sections = [""]
         self.open: list[str] = []
         self.pieces: dict[str, list[str]] = {}
         self.tables: list[Table] = []
@@ -41,7 +41,7 @@ class Outline(HTMLParser):
         found = {name: value or "" for name, value in attrs}
         self.tags.append((tag, found))
         if tag == "section":
-            self.section = found["id"]
+            self.sections.append(found["id"])
         if tag == "table":
             self.tables.append(Table())
         if tag == "tr":
@@ -56,11 +56,14 @@ class Outline(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "section":
+            self.sections.pop()
 
     def handle_data(self, data: str) -> None:
         if "script" in self.open:
             return
-        self.pieces.setdefault(self.section, []).append(data.strip())
+        for name in self.sections[1:] or self.sections:
+            self.pieces.setdefault(name, []).append(data.strip())
         if "caption" in self.open:
             self.tables[-1].caption += data
         elif {"td", "th"} & set(self.open):

@@ -112,7 +112,7 @@ def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[st
 
 
 def test_who_leaves_labels_open_is_the_truth_or_nothing(labelled: str) -> None:
-    with pytest.raises(InputError, match=r"'human' also says which labels images have not.*--truth human"):
+    with pytest.raises(InputError, match=r"'human' also says which labels images have not.*--reference human"):
         agree(AgreeSettings(dataset="d", annotators=("x", "human")), Context(labelled))
 
 

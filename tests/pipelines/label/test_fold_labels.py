@@ -111,8 +111,8 @@ def test_each_image_is_labelled_by_the_model_that_did_not_see_it(folded: str) ->
 
 def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
     """Its people's labels can be judged by them, and the label set says so; another split's cannot."""
-    made = label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded"), folded)
-    counts = label_errors.write(made)
+    made = label_errors.plan_label_errors(LabelErrorSettings(dataset="drawn", annotator="folded"), folded)
+    counts = label_errors.write_label_errors(made)
     assert (counts["in"], counts["out"]) == (400, 400)
     found = pq.read_table(made.path).to_pandas().set_index("image_id")
     stored_rows = rows_of(layout.labels(folded, "drawn", "folded", "train")).set_index("image_id")
@@ -122,7 +122,7 @@ def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
     with pytest.raises(
         InputError, match="divided split 'train' into folds, and has no fold of 'test'; run concord tra"
     ):
-        label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded", split="test"), folded)
+        label_errors.plan_label_errors(LabelErrorSettings(dataset="drawn", annotator="folded", split="test"), folded)
 
 
 def test_images_of_another_split_get_the_mean(folded: str) -> None:

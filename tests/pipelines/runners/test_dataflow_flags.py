@@ -57,13 +57,13 @@ def chain(**content: Any) -> RunFile:
 
 @pytest.mark.parametrize("name", ["DataflowRunner", "dataflow", "dataflowrunner"])
 def test_it_is_known_by_each_of_its_names(name: str) -> None:
-    assert dataflow.is_asked(["--runner", name])
-    assert dataflow.is_asked([f"--runner={name}"])
+    assert dataflow.is_requested(["--runner", name])
+    assert dataflow.is_requested([f"--runner={name}"])
 
 
 @pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner=FlinkRunner", "--project=dataflow"]])
 def test_no_other_runner_is_taken_for_it(flags: list[str], staged: list[str]) -> None:
-    assert not dataflow.is_asked(flags)
+    assert not dataflow.is_requested(flags)
     options = runner.pipeline_options(tuple(flags), "concord train drawn")
     assert options.view_as(SetupOptions).extra_packages is None
     assert staged == []
