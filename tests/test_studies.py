@@ -22,19 +22,19 @@ def test_there_are_studies() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_can_be_run_as_it_says(path: Path) -> None:
     found = load_run_file(str(path), "out", "data")
-    assert found.convert
-    plugins.check(sources, "source", found.convert.source)
-    for training in found.train:
+    [convert] = found["convert"]
+    plugins.check(sources, "source", convert.source)
+    for training in found.get("train", ()):
         plugins.check(networks, "network", training.network)
         assert not training.sweep or len(sweeps.members(training)) == 3
-    if found.generations:
-        for heir in students.everyone(found.generations):
-            plugins.check(networks, "network", students.training(found.generations, heir).network)
+    for study in found.get("generations", ()):
+        for student in students.everyone(study):
+            plugins.check(networks, "network", students.training(study, student).network)
     said = path.read_text()
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said
     assert "{data}" not in str(found)
-    assert f"`{path.stem}`" in (ROOT / "README.md").read_text()
+    assert f"`{path.stem}`" in (ROOT / "docs" / "studies.md").read_text()
 
 
 def test_a_study_on_data_asks_for_the_folder() -> None:

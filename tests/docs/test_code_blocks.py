@@ -1,4 +1,4 @@
-"""Every code block, path and link of README, CONTRIBUTING and docs: commands parse, Python compiles, files are there."""
+"""Every code block, path and link of the pages: commands parse, Python compiles, queries run, files are there."""
 
 import ast
 import importlib.util
@@ -15,10 +15,10 @@ import duckdb
 import pytest
 
 from concord.cli import build_group
-from concord.docs import every_table
 from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import ConcordError
+from storage.tables import TABLES
 from tests.support.markdown import ROOT, Block, pages, read_blocks
 
 PAGES = pages()
@@ -115,7 +115,7 @@ def test_run_files_can_be_parsed(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", of_language("python"), ids=str)
 def test_python_blocks_compile_and_import_what_there_is(block: Block) -> None:
-    """The cookbook's are run by its own test, those of CONTRIBUTING by another; the imports of all others are checked."""
+    """Those of the cookbook and of CONTRIBUTING are run by tests of their own."""
     tree = compile(block.text, str(block), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     assert isinstance(tree, ast.Module) and tree.body
     for name in imported(tree) if block.page != EXAMPLES else ():
@@ -130,19 +130,22 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield str(node.module)
 
 
-def selects() -> list[Any]:
-    """The statements of `concord query` in the shell blocks."""
-    lines = [(block, line) for block in of_language("sh") for line in commands(block.text)]
-    found = [(block, shlex.split(line, comments=True)) for block, line in lines if line.startswith("concord query ")]
-    return [pytest.param(words[2], id=str(block)) for block, words in found if not words[2].startswith("--")]
+def queries() -> list[Any]:
+    """The statements of `concord query` in the shell blocks, and those of SQL blocks outside the cookbook."""
+    lines = [(block, shlex.split(line, comments=True)) for block in of_language("sh") for line in commands(block.text)]
+    found = [(block, words[2]) for block, words in lines if words[:2] == ["concord", "query"] and words[2][0] != "-"]
+    for block in of_language("sql"):
+        if block.page != "docs/cookbook.md":
+            found += [(block, statement) for statement in block.text.split(";") if statement.strip()]
+    return [pytest.param(sql, id=f"{block}-{number}") for number, (block, sql) in enumerate(found)]
 
 
-@pytest.mark.parametrize("sql", selects())
-def test_queries_run_on_empty_views(sql: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sql", queries())
+def test_queries_return_rows(sql: str, query_root: str) -> None:
     with duckdb.connect() as connection:
-        connection.execute("SET VARIABLE root = $1", [str(tmp_path)])
+        connection.execute("SET VARIABLE root = $1", [query_root])
         connection.execute((ROOT / "analysis" / "views.sql").read_text())
-        assert connection.execute(sql).fetchall() == []
+        assert connection.execute(sql.replace("'out/", f"'{query_root}/")).fetchall()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -169,7 +172,9 @@ def anchors(page: Path) -> set[str]:
 
 def tracked_files() -> set[str]:
     """The project's files: those in Git, or where there is no Git, those on disk."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode == 0:
         return set(listed.stdout.splitlines())
     return {str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()}
@@ -189,8 +194,11 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_every_verb_and_dependency_is_described() -> None:
-    verbs = {name for line in re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-             for name in re.findall(r"`([a-z-]+)`", line)}
+    verbs = {
+        name
+        for line in re.findall(r"^\| (`.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+        for name in re.findall(r"`([a-z-]+)`", line)
+    }
     assert {stage.name.replace("_", "-") for stage in STAGES} <= verbs
     described = (ROOT / "docs" / "architecture.md").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -201,6 +209,6 @@ def test_every_verb_and_dependency_is_described() -> None:
 
 def test_every_table_of_agreement_is_in_the_layout_of_a_root() -> None:
     [layout] = [block.text for block in BLOCKS if block.page == "docs/agreement.md" and block.text.startswith("out/")]
-    for table in every_table().values():
+    for table in TABLES.values():
         if table.folder.startswith("agreement/"):
             assert re.search(rf"\b{table.folder.split('/')[1]}/", layout), table.name
