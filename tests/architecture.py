@@ -163,7 +163,7 @@ def find_short_files() -> list[Path]:
 def find_driver(verb: str) -> Path:
     """The file of a verb's driver, by the list of stages."""
     text = (ROOT / "pipelines/stages.py").read_text()
-    found = re.search(rf'Stage\("{verb}", \w+, "([\w.]+)"\)', text)
+    found = re.search(rf'Stage\("{verb}", [^,]+, "([\w.]+)"\)', text)
     path = find_file(found[1]) if found else None
     if path is None:
         raise ValueError(f"pipelines/stages.py has no verb {verb!r}")
