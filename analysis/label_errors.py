@@ -4,16 +4,16 @@
     concord label --models xception --splits train --scores --dataset fruit --root out
     concord label-errors --annotator xception --labels human --split train --dataset fruit --root out
 
-The method is cleanlab's (Northcutt, Jiang and Chuang 2021, https://arxiv.org/abs/1911.00068). It asks how a network
-scores images that it has not seen, so scores have to be those of a model of folds, where each image is scored by the
-network that was trained without it. Scores of all images are held at once: 8 bytes an image and class.
+The method is cleanlab's (Northcutt, Jiang and Chuang 2021, https://arxiv.org/abs/1911.00068). It needs the scores of a
+network that has not seen the image, so they have to be those of a model of folds, where each image is scored by the
+network that was trained without it. Scores of all images are in memory at once: 8 bytes per image and class.
 """
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import MULTICLASS
+from schemas.manifests import MULTICLASS, LabelsManifest
 from schemas.settings.label_errors import LabelErrorSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -37,7 +38,7 @@ _READERS = 8
 
 @dataclass(frozen=True)
 class ErrorPlan:
-    """A table of label errors that is to be made, and what from."""
+    """A table of label errors to be written, what it is made from, and in the end what was counted."""
 
     settings: LabelErrorSettings
     path: str
@@ -45,6 +46,7 @@ class ErrorPlan:
     scores: ShardFolder
     labels: ShardFolder
     fingerprint: str
+    counts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -52,8 +54,8 @@ class ErrorPlan:
         return stores.stat(self.path) is not None and parquet.read_tags(self.path)[0] == self.fingerprint
 
 
-def plan(settings: LabelErrorSettings, root: str) -> ErrorPlan:
-    """The table that settings ask for.
+def plan_label_errors(settings: LabelErrorSettings, root: str) -> ErrorPlan:
+    """The table that settings describe.
 
     Raises:
         InputError: the dataset has another task, or scores are not out of fold; the message says what to run.
@@ -61,10 +63,10 @@ def plan(settings: LabelErrorSettings, root: str) -> ErrorPlan:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    if images.manifest["task"] != MULTICLASS:
+    if images.manifest.task != MULTICLASS:
         raise InputError(
-            f"label errors are found in datasets of one label an image, but {settings.dataset!r} is of task "
-            f"{images.manifest['task']!r}: compare its label sets with concord agree and concord queue instead"
+            f"label errors are ranked in datasets of one label per image, but {settings.dataset!r} is of task "
+            f"{images.manifest.task!r}: compare its label sets with concord agree and concord queue instead"
         )
     _check_out_of_fold(settings, root)
     scores, labels = (
@@ -78,18 +80,20 @@ def plan(settings: LabelErrorSettings, root: str) -> ErrorPlan:
 
 
 def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
-    """Make sure that the label set says that each of its images was scored by a network that had not seen it."""
+    """Make sure that the label set states that each image was scored by a network that had not seen it."""
     dataset, name, split = settings.dataset, settings.annotator, settings.split
     relabel = f"concord label --models {name} --splits {split} --scores --force --dataset {dataset}"
     card = model_cards.find_card(layout.model(root, dataset, name)) or {}
     network = card.get("settings", {}).get("network", "NETWORK")
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
-    told = products.find_manifest(layout.labels(root, dataset, name, split)) or {}
-    if told.get("folds_of") == split:
+    manifest = products.find_manifest(layout.labels(root, dataset, name, split), LabelsManifest)
+    if manifest is not None and manifest.folds_of == split:
         return
     folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
     if folded:
-        why = "there are none yet" if not told else "they were made before the model had folds, or do not tell of them"
+        why = (
+            "there are none yet" if not manifest else "they were made before the model had folds, or do not state them"
+        )
     elif card.get("folds") and "members" in card:
         why = f"{name!r} divided split {card['settings']['split']!r} into folds, and has no fold of {split!r}"
     else:
@@ -100,52 +104,52 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     )
 
 
-def write(made: ErrorPlan) -> dict[str, Any]:
-    """Write the table, and count the images that were judged, and those that could not be.
+def write_label_errors(plan: ErrorPlan) -> dict[str, Any]:
+    """Write the table, and count the images that were ranked, and those that could not be.
 
     Raises:
         InputError: scores were not kept, cleanlab is not installed, or there is nothing that it can learn from.
         IncompleteError: a shard is missing, or was made from something else than its manifest says.
     """
-    shards = max(made.scores.shards, made.labels.shards)
+    shards = max(plan.scores.shards, plan.labels.shards)
     with ThreadPoolExecutor(_READERS) as pool:
-        parts = list(pool.map(lambda shard: _judged(made, shard, shards), range(shards)))
+        parts = list(pool.map(lambda shard: _read_labelled(plan, shard, shards), range(shards)))
     ids = [image_id for part in parts for image_id in part[0]]
-    given, scores = np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
+    labels, scores = np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
     unpaired = sum((part[3] for part in parts), Counter[str]())
-    rows = ranked(ids, given, scores, made.images.classes, made.settings.quality)
-    made_of = {"labels": made.labels.fingerprint, "scores": made.scores.fingerprint}
-    stores.remove_partial_file(made.path)
-    parquet.write(made.path, rows, made.fingerprint, json.dumps(made_of))
+    rows = rank_labels(ids, labels, scores, plan.images.classes, plan.settings.quality)
+    made_of = {"labels": plan.labels.fingerprint, "scores": plan.scores.fingerprint}
+    stores.remove_partial_file(plan.path)
+    parquet.write(plan.path, rows, plan.fingerprint, json.dumps(made_of))
     counts = {"in": len(ids) + unpaired.total(), "out": len(ids), "unpaired": dict(sorted(unpaired.items()))}
     return {**counts, "candidates": int(pc.sum(rows["is_candidate"]).as_py() or 0)}
 
 
-def _judged(made: ErrorPlan, shard: int, shards: int) -> tuple[list[str], Numbers, Scores, Counter[str]]:
-    """Ids, given classes and scores of the images of a shard that have both, and how many have not."""
-    classes = made.images.classes
-    machine, people = made.scores.read_part(shard, shards), made.labels.read_part(shard, shards)
-    _check_scores(made, machine, len(classes))
-    shown = people.filter(tables.present(people)).sort_by([("confidence", "descending"), ("label", "ascending")])
+def _read_labelled(plan: ErrorPlan, shard: int, shards: int) -> tuple[list[str], Numbers, Scores, Counter[str]]:
+    """Ids, labels (as class numbers) and scores of the images of a shard that have both, and how many have not."""
+    classes = plan.images.classes
+    machine, reviewed = plan.scores.read_part(shard, shards), plan.labels.read_part(shard, shards)
+    _check_scores(plan, machine, len(classes))
+    shown = reviewed.filter(tables.present(reviewed)).sort_by([("confidence", "descending"), ("label", "ascending")])
     ids = shown["image_id"].combine_chunks()
-    there = pc.index_in(machine["image_id"].combine_chunks(), value_set=ids)  # of several labels the surest
-    given = pc.index_in(shown["label"].combine_chunks().take(there), value_set=pa.array(classes))
-    kept = pc.and_(pc.is_valid(there), pc.is_valid(given))
-    machine, given = machine.filter(kept), given.filter(kept)
+    there = pc.index_in(machine["image_id"].combine_chunks(), value_set=ids)  # of several labels the most confident
+    labels = pc.index_in(shown["label"].combine_chunks().take(there), value_set=pa.array(classes))
+    kept = pc.and_(pc.is_valid(there), pc.is_valid(labels))
+    machine, labels = machine.filter(kept), labels.filter(kept)
     flat = pc.list_flatten(machine["scores"].combine_chunks()).to_numpy(zero_copy_only=False)
     labelled, paired = pc.count_distinct(ids).as_py(), int(pc.sum(pc.is_valid(there)).as_py() or 0)
     unpaired = {
         "no_label": len(kept) - paired,
         "no_scores": labelled - paired,
-        "label_outside_classes": paired - len(given),
+        "label_outside_classes": paired - len(labels),
     }
     scores = flat.astype(np.float64).reshape(-1, len(classes))
-    found = Counter({reason: count for reason, count in unpaired.items() if count})
-    return machine["image_id"].to_pylist(), given.to_numpy().astype(np.int64), scores, found
+    counts = Counter({reason: count for reason, count in unpaired.items() if count})
+    return machine["image_id"].to_pylist(), labels.to_numpy().astype(np.int64), scores, counts
 
 
-def _check_scores(made: ErrorPlan, machine: pa.Table, classes: int) -> None:
-    name, dataset, split = made.settings.annotator, made.settings.dataset, made.settings.split
+def _check_scores(plan: ErrorPlan, machine: pa.Table, classes: int) -> None:
+    name, dataset, split = plan.settings.annotator, plan.settings.dataset, plan.settings.split
     if machine["scores"].null_count:
         raise InputError(
             f"scores of {name!r} on split {split!r} of {dataset!r} were not kept: run concord label --models {name} "
@@ -154,36 +158,36 @@ def _check_scores(made: ErrorPlan, machine: pa.Table, classes: int) -> None:
     lengths = pc.unique(pc.list_value_length(machine["scores"])).to_pylist()
     if any(length != classes for length in lengths):
         raise IncompleteError(
-            f"{made.scores.folder} holds {lengths} scores an image, but {dataset!r} has {classes} classes: "
+            f"{plan.scores.folder} has {lengths} scores per image, but {dataset!r} has {classes} classes: "
             "run concord label again"
         )
 
 
-def ranked(ids: Sequence[str], given: Numbers, scores: Scores, classes: Sequence[str], quality: str) -> pa.Table:
+def rank_labels(ids: Sequence[str], labels: Numbers, scores: Scores, classes: Sequence[str], quality: str) -> pa.Table:
     """The labels of all images, those first that cleanlab takes for errors, of these the least likely ones first.
 
     Args:
         ids: of the images.
-        given: (n,), the class that each has.
+        labels: (n,), the number of the class that each has.
         scores: (n, classes), in [0, 1], of a network that has not seen the image.
         classes: their names.
-        quality: cleanlab's label quality score, `self_confidence` (the score of the given class) or `normalized_margin`
+        quality: cleanlab's label quality score, `self_confidence` (the score of the label) or `normalized_margin`
             (1 + that score - the highest of the others, halved).
 
     Raises:
-        InputError: cleanlab is not installed, or fewer than two classes are given.
+        InputError: cleanlab is not installed, or fewer than two classes occur.
     """
     filtering, ranking = _cleanlab()
-    if len(np.unique(given)) < 2:
-        raise InputError("label errors are told from labels of at least two classes: is this the right label set?")
-    wrong = filtering.find_label_issues(given, scores, n_jobs=1)  # another process would copy TensorFlow's threads
-    likely = ranking.get_label_quality_scores(given, scores, method=quality)
+    if len(np.unique(labels)) < 2:
+        raise InputError("label errors need labels of at least two classes: is this the right label set?")
+    wrong = filtering.find_label_issues(labels, scores, n_jobs=1)  # another process would copy TensorFlow's threads
+    likely = ranking.get_label_quality_scores(labels, scores, method=quality)
     names = pa.array(classes)
     rows = pa.table(
         {
             "rank": pa.array(range(1, len(ids) + 1), pa.int64()),
             "image_id": pa.array(ids, pa.string()),
-            "given": names.take(pa.array(given)),
+            "given": names.take(pa.array(labels)),
             "suggested": names.take(pa.array(scores.argmax(axis=1))),
             "label_quality": np.clip(likely, 0, 1),
             "quality": pa.array([quality] * len(ids), pa.string()),
@@ -204,3 +208,36 @@ def _cleanlab() -> tuple[Any, Any]:
             "label-errors needs cleanlab, which is not installed: pip install 'concord[quality]'"
         ) from error
     return filtering, ranking
+
+
+class LabelErrorDriver(Driver[LabelErrorSettings]):
+    """Writes the table."""
+
+    def reads(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """Both label sets, and the model's card."""
+        names = (settings.annotator, settings.labels)
+        labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
+        return [*labels, layout.model(root, settings.dataset, settings.annotator)]
+
+    def writes(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """The table."""
+        return (layout.label_errors(root, settings.dataset, settings.annotator, settings.split),)
+
+    def plan(self, settings: LabelErrorSettings, context: Context) -> Plan:
+        """Whether the table is there, made from just these label sets."""
+        work = plan_label_errors(settings, context.root)
+        state = State.DONE if work.is_done and not context.force else State.TO_DO
+        product = Product(f"{settings.dataset}/{settings.annotator}/{settings.split}", state)
+        return Plan(settings, (product,), work)
+
+    def make(self, work: ErrorPlan, context: Context) -> dict[str, int]:
+        """Write the table."""
+        work.counts.update(write_label_errors(work))
+        return {}
+
+    def commit(self, work: ErrorPlan, product: Product) -> dict[str, Any]:
+        """What was counted."""
+        return work.counts
+
+
+DRIVER = LabelErrorDriver()

@@ -1,39 +1,37 @@
-"""The tables that analysts read: comparisons, label sets and rejects, each checked to be whole and of one making.
+"""What a root holds that the report shows: comparisons, label sets, verdicts and studies, each whole and of one state.
 
 A shard is read, queried with DuckDB and let go, so that memory does not grow with the number of images.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import all_together, generations
-from analysis.all_together import Together
-from analysis.confirmation import SIDES, Confirmation, find_confirmation
-from analysis.generations import Study
-from schemas import layout
+from metrics import classification
+from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import IMPORT, MULTILABEL
+from schemas.manifests import MULTILABEL, ConfirmationManifest, LabelsManifest, PairsManifest, ScoresManifest
 from schemas.settings.report import ReportSettings
-from storage import comparisons, model_cards, parquet, products, stores
+from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 
 Row = dict[str, Any]
 
+AGREE_FIRST, CONFIRM_AGAIN = "run concord agree first", "run concord confirm with --force"
+DISAGREEMENTS = 24  # of each comparison that are shown
+SIDES = ("machine", "human")  # of a confirmation
+
 _READERS = 8  # shards in memory at once, at most
-_AGREE_FIRST = "run concord agree first"
-_CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
-_SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
-_REASONS = (
-    "SELECT reason, count(*) AS n, min(image_id) AS image_id, arg_min(source, image_id) AS source,"
-    " arg_min(position, image_id) AS position, arg_min(detail, image_id) AS detail"
-    " FROM shard GROUP BY reason ORDER BY reason"
-)
+_CELLS = "SELECT label_a, label_b, reference, count(*) AS n FROM shard GROUP BY ALL"
+_SUMMED = "SELECT label_a, label_b, reference, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
 
 
 @dataclass(frozen=True)
@@ -45,36 +43,46 @@ class Pair:
     a: str
     b: str
     split: str
-    manifest: Row
+    manifest: PairsManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the label sets it was made from; its aggregated tables carry the same."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
-    def truth(self) -> str:
-        """How to call the annotator taken as truth."""
-        return str(self.manifest.get("truth") or "the truth")
+    def reference(self) -> str:
+        """How to call the annotator that the others are judged by."""
+        return self.manifest.reference or "the reference"
+
+    @property
+    def reference_labels(self) -> str:
+        """How to call its labels in a sentence."""
+        return "the human labels" if self.reference == "human" else f"the labels of {self.reference}"
 
     @property
     def shards(self) -> ShardFolder:
         """Its rows."""
         folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
-        return ShardFolder(folder, self.manifest["shards"], self.fingerprint)
+        return ShardFolder(folder, self.manifest.shards, self.fingerprint)
 
     @property
-    def several(self) -> bool:
-        """Whether images have several labels; then its rows are of an image and a label each."""
-        return self.manifest.get("task") == MULTILABEL
+    def is_multilabel(self) -> bool:
+        """Whether images have several labels; then there is one row per image and label."""
+        return self.manifest.task == MULTILABEL
 
     def summary(self) -> Row:
-        """Its figures over all labels, as the summary table holds them."""
-        rows: list[Row] = self.table("summary").to_pylist()
-        return next(row for row in rows if row["scope"] == "all")
+        """Its figures over all labels: the row of the summary, and the measures that the summary does not hold."""
+        row: Row = self.table("summary").to_pylist()[0]
+        return {one["measure"]: one["value"] for one in self.measures(tables.ALL)} | row
+
+    def measures(self, scope: str) -> list[Row]:
+        """Its measures over all labels, or of each label: one row each."""
+        rows: list[Row] = self.table("measures").filter(pc.field("scope") == scope).to_pylist()
+        return rows
 
     def confusion(self) -> list[Row]:
-        """How often a gave one label and b another: a row for each combination that occurs."""
+        """How often a gave one label and b another: one row per combination that occurs."""
         rows: list[Row] = self.table("confusion").to_pylist()
         return rows
 
@@ -86,62 +94,22 @@ class Pair:
         """
         path = layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
         if stores.stat(path) is None:
-            raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {_AGREE_FIRST}")
+            raise IncompleteError(f"there is no {name} table of {self.a} and {self.b} in {path}: {AGREE_FIRST}")
         return parquet.read(path, self.fingerprint)
 
+    def optional_rows(self, name: str, schema: pa.Schema) -> list[Row]:
+        """The rows of one of its tables; empty where it is missing, or of another state of the labels."""
+        path = layout.agreement_table(self.root, name, self.dataset, (self.a, self.b), self.split)
+        if stores.stat(path) is None or parquet.read_tags(path)[0] != self.fingerprint:
+            return []
+        rows: list[Row] = parquet.read(path, self.fingerprint, schema).to_pylist()
+        return rows
 
-@dataclass(frozen=True)
-class LabelSet:
-    """A finished label set, as its manifest tells of it."""
-
-    annotator: str
-    split: str
-    manifest: Row
-
-
-@dataclass(frozen=True)
-class Explanations:
-    """Pictures of where a network looked, as their manifest tells of them.
-
-    Attributes:
-        stale: whether they are of other images, or of another state of the network, than those that are there now.
-    """
-
-    annotator: str
-    split: str
-    manifest: Row
-    stale: bool
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Everything that the report is drawn from.
-
-    Attributes:
-        images: None where the dataset has none.
-        pairs: the finished comparisons, if there are any.
-        unfinished: (a, b, split) of the comparisons that are begun and not whole.
-        confirmation: None where no people's verdicts were joined.
-        models: the cards of the models, in the order in which they are shown.
-    """
-
-    dataset: str
-    images: ImageSet | None
-    pairs: tuple[Pair, ...]
-    unfinished: tuple[tuple[str, ...], ...]
-    confirmation: Confirmation | None
-    models: tuple[Row, ...]
-    label_sets: tuple[LabelSet, ...]
-    explanations: tuple[Explanations, ...] = ()
-    studies: tuple[Study, ...] = ()
-    together: tuple[Together, ...] = ()
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names, in the dataset's order; none where they are not known."""
-        if self.images is not None:
-            return self.images.classes
-        return [] if self.confirmation is None else list(self.confirmation.manifest["classes"])
+    def rows_of(self, name: str, annotators: Sequence[str]) -> list[Row]:
+        """The rows of a table of some annotators of this split; empty where it is missing."""
+        path = layout.agreement_table(self.root, name, self.dataset, annotators, self.split)
+        rows: list[Row] = [] if stores.stat(path) is None else parquet.read(path).to_pylist()
+        return rows
 
 
 @dataclass(frozen=True)
@@ -149,224 +117,430 @@ class Digest:
     """What the rows of a comparison come to.
 
     Attributes:
-        cells: how often each combination of `label_a`, `label_b` and `truth` occurs (`n`), in that order.
-        disagreements: the rows on which both were most confident of different labels, the surest first.
+        cells: how often each combination of `label_a`, `label_b` and `reference` occurs (`n`), in that order.
+        disagreements: the rows on which both were most confident of different labels, the most confident first.
     """
 
     cells: tuple[Row, ...]
     disagreements: tuple[Row, ...]
 
 
-def find_sources(settings: ReportSettings, root: str) -> Sources:
-    """What the report of a dataset is to be drawn from.
+@dataclass(frozen=True)
+class Comparison:
+    """A pair of annotators on one split, with all that its tables say."""
 
-    Raises:
-        IncompleteError: there is nothing to show, the images are half made, or a model that the settings name is not
-            there.
+    pair: Pair
+    summary: Row
+    confusion: list[Row]
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A finished label set, as its manifest describes it."""
+
+    annotator: str
+    split: str
+    manifest: LabelsManifest
+
+
+@dataclass(frozen=True)
+class ExplanationSet:
+    """Heat maps of a network, as their manifest describes them.
+
+    Attributes:
+        is_stale: whether they are of other images, or of another state of the network, than those that are there now.
     """
-    dataset = settings.dataset
-    images = _find_images(root, dataset, settings.version)
-    pairs, unfinished, confirmation = find_results(root, dataset)
-    studies = generations.find(root, dataset)
-    models = _find_models(root, dataset, settings.models, studies)
-    labels, explanations = _find_label_sets(root, dataset), _find_explanations(root, dataset, images)
-    found = dataset, images, pairs, unfinished, confirmation, models, labels, explanations, studies
-    return Sources(*found, all_together.find(root, dataset, [pair.manifest for pair in pairs]))
+
+    annotator: str
+    split: str
+    manifest: ScoresManifest
+    is_stale: bool
 
 
-def find_results(root: str, dataset: str) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...], Confirmation | None]:
-    """The finished comparisons of a dataset, (a, b, split) of those that are not whole, and what people confirmed.
+@dataclass(frozen=True)
+class Confirmation:
+    """A finished confirmation of a dataset's machine labels; its tables are read when they are needed."""
 
-    Comparisons that studies of generations are made of are left out: their tables tell of them.
+    root: str
+    dataset: str
+    manifest: ConfirmationManifest
 
-    Raises:
-        IncompleteError: nothing of it is finished.
+    @property
+    def fingerprint(self) -> str:
+        """Of the files and settings it was made from; all of its tables carry the same."""
+        return self.manifest.fingerprint
+
+    @property
+    def counts(self) -> Row:
+        """Where every row went."""
+        return self.manifest.counts
+
+    @cached_property
+    def labels(self) -> pa.Table:
+        """Counts and precision of the machine, of every scope."""
+        return self._table("machine_precision")
+
+    @property
+    def overall(self) -> Row:
+        """Counts and precision over all classes and confidences."""
+        return self.figures("all")[0]
+
+    def figures(self, scope: str, labels: Sequence[str] | None = None) -> list[Row]:
+        """Counts and precision of one scope: all, decile, class, class_decile; of some labels, or of all."""
+        chosen = self.labels.filter(pc.equal(self.labels["scope"], scope))
+        if labels is not None:
+            chosen = chosen.filter(pc.is_in(chosen["label"], value_set=pa.array(labels, pa.string())))
+        rows: list[Row] = chosen.to_pylist()
+        return rows
+
+    def labels_per_image(self) -> list[Row]:
+        """How many images have so many labels, of each annotator."""
+        rows: list[Row] = self._table("labels_per_image").to_pylist()
+        return rows
+
+    def sources(self) -> list[Row]:
+        """What each source of human verdicts says."""
+        rows: list[Row] = self._table("verdict_sources").to_pylist()
+        return rows
+
+    def rejects(self, side: str) -> pa.Table:
+        """The malformed rows of a side.
+
+        Raises:
+            IncompleteError: there are not as many as were counted.
+        """
+        folder = layout.confirm_rejects(self.root, self.dataset, side)
+        paths = [stores.join(folder, name) for name in sorted(stores.list_files(folder)) if name.endswith(".parquet")]
+        parts = [parquet.read(path, self.fingerprint).select(tables.REJECTS.names) for path in paths]
+        rows = pa.concat_tables([tables.REJECTS.empty_table(), *parts])
+        expected = sum(self.counts[side]["malformed"].values())
+        if rows.num_rows != expected:
+            raise IncompleteError(
+                f"{folder} holds {rows.num_rows} rejected rows instead of {expected}: {CONFIRM_AGAIN}"
+            )
+        return rows
+
+    def _table(self, name: str) -> pa.Table:
+        path = layout.statistics_table(self.root, name, self.dataset)
+        if stores.stat(path) is None:
+            raise IncompleteError(f"there is no {name} table of dataset {self.dataset!r} in {path}: {CONFIRM_AGAIN}")
+        return parquet.read(path, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study of generations, as its table holds it.
+
+    Attributes:
+        fingerprint: of all that the table was made from.
+        rows: one per network, and one for the mean over seeds of those that are alike.
     """
-    studies = generations.find(root, dataset)
-    pairs, unfinished = _find_pairs(root, dataset, studies)
-    confirmation = find_confirmation(root, dataset)
-    if not pairs and confirmation is None and not studies and not _find_models(root, dataset, (), ()):
-        raise IncompleteError(
-            f"there are neither agreement tables nor label statistics nor networks of dataset {dataset!r} in {root}: "
-            "run concord agree, confirm or train first"
+
+    name: str
+    fingerprint: str
+    rows: tuple[Row, ...]
+
+    @property
+    def annotators(self) -> set[str]:
+        """The networks of the study."""
+        return {row["annotator"] for row in self.rows if row["annotator"]}
+
+    def compares(self, a: str, b: str) -> bool:
+        """Whether the study itself compares two annotators: two of its networks, or what one teaches with humans."""
+        pools = {row["label_set"] for row in self.rows if row["cut"] is not None and row["label_set"]}
+        return a in pools or {a, b} <= self.annotators
+
+
+@dataclass(frozen=True)
+class GroupAgreement:
+    """The agreement of three or more annotators of one split.
+
+    Attributes:
+        figures: their measures over all labels and the ends of the intervals, by name.
+        methods: how the interval of each figure was made.
+        fingerprint: of the label sets.
+    """
+
+    split: str
+    annotators: tuple[str, ...]
+    figures: Row
+    methods: Mapping[str, str]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that the report of a dataset is made from; each part is read when it is first needed."""
+
+    root: str
+    settings: ReportSettings
+
+    @property
+    def dataset(self) -> str:
+        """Its name."""
+        return self.settings.dataset
+
+    @cached_property
+    def images(self) -> ImageSet | None:
+        """The images; None where no version of the dataset has any."""
+        versions = stores.parent(layout.images(self.root, self.dataset, self.settings.version))
+        if not stores.list_folders(versions):
+            return None
+        return products.image_set(self.root, self.dataset, self.settings.version)
+
+    @cached_property
+    def _manifests(self) -> dict[tuple[str, str, str], PairsManifest | None]:
+        """Of the comparisons that no study is made of."""
+        every = products.find_comparisons(self.root, self.dataset)
+        return {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in self.studies)}
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The finished comparisons; those that studies of generations are made of are in the studies' tables."""
+        return tuple(
+            Pair(self.root, self.dataset, *key, one) for key, one in self._manifests.items() if one is not None
         )
-    return pairs, unfinished, confirmation
+
+    @property
+    def unfinished(self) -> tuple[tuple[str, str, str], ...]:
+        """(a, b, split) of the comparisons that are begun and not whole."""
+        return tuple(key for key, one in self._manifests.items() if one is None)
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The finished comparisons, with all that their tables say."""
+        return tuple(
+            Comparison(pair, pair.summary(), pair.confusion(), digest(pair, DISAGREEMENTS)) for pair in self.pairs
+        )
+
+    @cached_property
+    def groups(self) -> tuple[GroupAgreement, ...]:
+        """The agreement of three or more annotators, at most one per split."""
+        return find_groups(self.root, self.dataset, [pair.manifest for pair in self.pairs])
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What humans confirmed; None where no verdicts were joined."""
+        return find_confirmation(self.root, self.dataset)
+
+    @cached_property
+    def studies(self) -> tuple[Study, ...]:
+        """The studies of generations that are whole."""
+        return find_studies(self.root, self.dataset)
+
+    @cached_property
+    def models(self) -> tuple[Row, ...]:
+        """The cards of the models that the settings name, or of all that are whole and no students of a study."""
+        if self.settings.models:
+            folders = [layout.model(self.root, self.dataset, name) for name in self.settings.models]
+            return tuple(model_cards.require_card(folder) for folder in folders)
+        cards = [
+            model_cards.find_card(layout.model(self.root, self.dataset, name))
+            for (name,) in stores.partitions(layout.model(self.root, self.dataset, ""), 1)
+            if not any(name in study.annotators for study in self.studies)
+        ]
+        return tuple(card for card in cards if card is not None)
+
+    @cached_property
+    def label_sets(self) -> tuple[LabelSet, ...]:
+        """The finished label sets."""
+        sets = []
+        for annotator, split in stores.partitions(layout.labels(self.root, self.dataset, "", ""), 2):
+            manifest = products.find_manifest(layout.labels(self.root, self.dataset, annotator, split), LabelsManifest)
+            if manifest is not None:
+                sets.append(LabelSet(annotator, split, manifest))
+        return tuple(sets)
+
+    @cached_property
+    def explanations(self) -> tuple[ExplanationSet, ...]:
+        """The finished sets of heat maps."""
+        sets = []
+        for annotator, split in stores.partitions(layout.explanations(self.root, self.dataset, "", ""), 2):
+            folder = layout.explanations(self.root, self.dataset, annotator, split)
+            manifest = products.find_manifest(folder, ScoresManifest)
+            if manifest is not None:
+                card = model_cards.find_card(layout.model(self.root, self.dataset, annotator)) or {}
+                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256") or "")
+                is_stale = (manifest.images, manifest.weights) != current
+                sets.append(ExplanationSet(annotator, split, manifest, is_stale))
+        return tuple(sets)
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the dataset's order; none where they are not known."""
+        if self.images is not None:
+            return self.images.classes
+        return [] if self.confirmation is None else self.confirmation.manifest.classes
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that the page is made from now."""
+        return products.fingerprint(
+            "report",
+            settings=self.settings.identity(),
+            images=self.images and self.images.fingerprint,
+            pairs=[(pair.a, pair.b, pair.split, pair.fingerprint) for pair in self.pairs],
+            unfinished=self.unfinished,
+            confirmation=self.confirmation and self.confirmation.fingerprint,
+            models=[(card["name"], card["fingerprint"]) for card in self.models],
+            studies=[(study.name, study.fingerprint) for study in self.studies],
+            explanations=[
+                (one.annotator, one.split, one.manifest.fingerprint, one.is_stale) for one in self.explanations
+            ],
+            groups=[(one.split, one.annotators, one.fingerprint) for one in self.groups],
+            labels=[(one.annotator, one.split, one.manifest.fingerprint) for one in self.label_sets],
+        )
 
 
-def _find_images(root: str, dataset: str, version: str) -> ImageSet | None:
-    """The images, or None where no version of the dataset has any."""
-    anywhere = stores.parent(layout.images(root, dataset, version))
-    return products.image_set(root, dataset, version) if stores.list_folders(anywhere) else None
+def find_sources(settings: ReportSettings, root: str) -> Sources:
+    """What the report of a dataset is made from.
+
+    Raises:
+        IncompleteError: there is nothing to show, or a model that the settings name is not there.
+    """
+    sources = Sources(root, settings)
+    if not (sources.pairs or sources.confirmation or sources.studies or sources.models):
+        raise IncompleteError(
+            f"there are neither agreement tables nor label statistics nor networks of dataset {settings.dataset!r} in "
+            f"{root}: run concord agree, confirm or train first"
+        )
+    return sources
 
 
-def _find_pairs(
-    root: str, dataset: str, studies: Sequence[Study]
-) -> tuple[tuple[Pair, ...], tuple[tuple[str, ...], ...]]:
-    every = comparisons.find(root, dataset)
-    found = {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in studies)}
-    pairs = [Pair(root, dataset, *key, manifest) for key, manifest in found.items() if manifest is not None]
-    return tuple(pairs), tuple(key for key, manifest in found.items() if manifest is None)
+def find_confirmation(root: str, dataset: str) -> Confirmation | None:
+    """The finished confirmation of a dataset, if there is one."""
+    manifest = products.find_manifest(layout.confirmation(root, dataset), ConfirmationManifest)
+    return None if manifest is None else Confirmation(root, dataset, manifest)
 
 
-def _find_models(root: str, dataset: str, names: Sequence[str], studies: Sequence[Study]) -> tuple[Row, ...]:
-    """The cards of the models named, or of all that are whole and are no heirs of a study of generations."""
-    if names:
-        return tuple(model_cards.require_card(layout.model(root, dataset, name)) for name in names)
-    found = [
-        model_cards.find_card(layout.model(root, dataset, name))
-        for (name,) in stores.partitions(layout.model(root, dataset, ""), 1)
-        if not any(name in study.annotators for study in studies)
-    ]
-    return tuple(card for card in found if card is not None)
+def find_studies(root: str, dataset: str) -> tuple[Study, ...]:
+    """The studies of a dataset that are whole, by name.
+
+    Raises:
+        IncompleteError: a table is damaged.
+    """
+    folder, start, end = layout.generations(root), f"{dataset}-", ".parquet"
+    paths = {name: stores.join(folder, name) for name in sorted(stores.list_files(folder))}
+    return tuple(
+        Study(name[len(start) : -len(end)], parquet.read_tags(path)[0], tuple(parquet.read(path).to_pylist()))
+        for name, path in paths.items()
+        if name.startswith(start) and name.endswith(end)
+    )
 
 
-def _find_label_sets(root: str, dataset: str) -> tuple[LabelSet, ...]:
-    found = []
-    for annotator, split in stores.partitions(layout.labels(root, dataset, "", ""), 2):
-        manifest = products.find_manifest(layout.labels(root, dataset, annotator, split))
-        if manifest is not None:
-            found.append(LabelSet(annotator, split, manifest))
-    return tuple(found)
+def find_groups(root: str, dataset: str, manifests: Sequence[PairsManifest]) -> tuple[GroupAgreement, ...]:
+    """For each split the table of most annotators, all of which are compared two by two.
+
+    A table of another state of the labels is excluded.
+
+    Args:
+        root: where everything is kept.
+        dataset: its name.
+        manifests: of the comparisons of two.
+
+    Raises:
+        IncompleteError: a table is damaged.
+    """
+    pairs = {(one.split, frozenset((one.annotator_a, one.annotator_b))): one.labels for one in manifests}
+    groups: dict[str, GroupAgreement] = {}
+    folder = stores.parent(layout.agreement_table(root, "measures", dataset, (), ""))
+    for file in sorted(stores.list_files(folder)):
+        if file.startswith(f"{dataset}-") and file.endswith(".parquet"):
+            path = stores.join(folder, file)
+            fingerprint, report = parquet.read_tags(path)
+            labels = json.loads(report or "{}")
+            if fingerprint and not labels:  # the measures of two annotators
+                continue
+            one = _read_group(path, fingerprint)
+            most = groups.get(one.split)
+            larger = most is None or len(most.annotators) < len(one.annotators)
+            if larger and _is_current(one, labels, pairs):
+                groups[one.split] = one
+    return tuple(groups.values())
 
 
-def _find_explanations(root: str, dataset: str, images: ImageSet | None) -> tuple[Explanations, ...]:
-    found = []
-    for annotator, split in stores.partitions(layout.explanations(root, dataset, "", ""), 2):
-        manifest = products.find_manifest(layout.explanations(root, dataset, annotator, split))
-        if manifest is not None:
-            card = model_cards.find_card(layout.model(root, dataset, annotator)) or {}
-            now = (images.fingerprint if images else "", card.get("weights_sha256"))
-            stale = (manifest["images"], manifest["weights"]) != now
-            found.append(Explanations(annotator, split, manifest, stale))
-    return tuple(found)
+def _read_group(path: str, fingerprint: str) -> GroupAgreement:
+    """The measures of a table that are over all labels."""
+    rows = [row for row in parquet.read(path).to_pylist() if row["scope"] == tables.ALL]
+    figures = {row["measure"]: row["value"] for row in rows}
+    for end in ("low", "high"):
+        figures |= {f"{row['measure']}_{end}": row[end] for row in rows}
+    methods = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    return GroupAgreement(rows[0]["split"], tuple(rows[0]["annotator_a"].split(",")), figures, methods, fingerprint)
+
+
+def _is_current(
+    group: GroupAgreement, labels: Mapping[str, str], pairs: Mapping[tuple[str, frozenset[str]], Mapping[str, str]]
+) -> bool:
+    """Whether every two of them are compared, from the very labels that the table was made from."""
+    for number, a in enumerate(group.annotators):
+        for b in group.annotators[number + 1 :]:
+            compared = pairs.get((group.split, frozenset((a, b))))
+            if compared is None or any(labels.get(x, compared.get(x)) != compared.get(x) for x in (a, b)):
+                return False
+    return True
 
 
 def digest(pair: Pair, limit: int) -> Digest:
     """Count the rows of a comparison, and pick its `limit` most confident disagreements; nothing where it kept none."""
-    if not pair.manifest.get("pairs", True):
+    if not pair.manifest.has_pairs:
         return Digest((), ())
 
-    def one(shard: int) -> tuple[pa.Table, pa.Table]:
-        rows = read_shard(pair.shards, shard, _AGREE_FIRST)
-        return query(_CELLS, rows), comparisons.most_confident(rows, limit)
+    def digest_shard(shard: int) -> tuple[pa.Table, pa.Table]:
+        rows = read_shard(pair.shards, shard, AGREE_FIRST)
+        return query(_CELLS, rows), products.rank_disagreements(rows, limit)
 
     with ThreadPoolExecutor(_READERS) as pool:
-        cells, confident = zip(*pool.map(one, range(pair.shards.shards)), strict=True)
+        cells, confident = zip(*pool.map(digest_shard, range(pair.shards.shards)), strict=True)
     counted = query(_SUMMED, pa.concat_tables(cells))
-    ranked = comparisons.most_confident(pa.concat_tables(confident), limit)
+    ranked = products.rank_disagreements(pa.concat_tables(confident), limit)
     return Digest(tuple(counted.to_pylist()), tuple(ranked.to_pylist()))
 
 
-def first_labelled(images: ImageSet, pairs: Sequence[Pair], limit: int) -> list[Row]:
-    """The first images of a split, in shard order, that a comparison speaks of.
+def count_against_reference(
+    compared: Iterable[Comparison],
+) -> dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]]:
+    """Name of the reference and counts of (its label, label) by split and annotator.
 
-    Shard order is the order of a hash of the ids, so the first images are as good as drawn at random.
-
-    Args:
-        images: the dataset.
-        pairs: comparisons, all of one split.
-        limit: how many images, at most.
-
-    Returns:
-        rows of `image_id`, `truth` (None where not known) and `labels`: (label, confidence) by annotator.
+    Each annotator is judged by its comparison with most images; multilabel comparisons are excluded.
     """
-    found: dict[str, Row] = {}
-    shards = max(images.shards, *(pair.shards.shards for pair in pairs))
-    for shard in range(shards):
-        read = [(pair, read_finer(pair.shards, shard, shards, _AGREE_FIRST)) for pair in pairs]
-        ids = read_finer(images.index(pairs[0].split), shard, shards, "run concord convert first")["image_id"]
-        spoken_of = pa.chunked_array([chunk for _, rows in read for chunk in rows["image_id"].chunks], pa.string())
-        chosen = ids.filter(pc.is_in(ids, value_set=spoken_of)).slice(0, limit - len(found)).combine_chunks()
-        found |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
-        for pair, rows in read:
-            of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
-            for row in group_by_image(of_chosen) if pair.several else of_chosen:
-                image = found[row["image_id"]]
-                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
-                image["labels"] |= labels_of(pair, row)
-        if len(found) == limit:
-            break
-    return list(found.values())
+    best: dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]] = {}
+    for entry in compared:
+        for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
+            if not entry.pair.is_multilabel:
+                counts = classification.against_reference(entry.digest.cells, side)
+                key = entry.pair.split, annotator
+                if counts and (key not in best or counts.total() > best[key][1].total()):
+                    best[key] = entry.pair.reference, counts
+    return best
 
 
-def labels_of(pair: Pair, row: Row) -> dict[str, tuple[str, float]]:
-    """Label and confidence by annotator, of a row of a comparison."""
-    return {pair.a: (row["label_a"], row["confidence_a"]), pair.b: (row["label_b"], row["confidence_b"])}
+def display_names(rows: Sequence[Row]) -> dict[str, str]:
+    """How to call each class: by its display name, and by its label as well where another has the same name."""
+    names = {row["label"]: " ".join((row["display_name"] or row["label"]).split()) for row in rows}
+    often = Counter(names.values())
+    return {label: name if often[name] == 1 else f"{name} ({label})" for label, name in names.items()}
 
 
-def rejects(sources: Sources, root: str) -> list[Row]:
-    """The rejected records of every stage by reason, each with an example.
-
-    Returns:
-        rows of `stage`, `annotator` (empty for convert; the side for confirm), `split` (empty for confirm), `reason`,
-        `n`, and the example's `image_id`, `source`, `position`, `detail`.
-    """
-    rows = []
-    for stage, annotator, split, rejected in _rejected(sources, root):
-        by_reason = query(_REASONS, rejected).to_pylist()
-        rows += [{"stage": stage, "annotator": annotator, "split": split, **row} for row in by_reason]
-    return rows
-
-
-def _rejected(sources: Sources, root: str) -> Iterator[tuple[str, str, str, pa.Table]]:
-    """Stage, annotator, split and rows of all that was rejected."""
-    if sources.images is not None:
-        for split, counts in sources.images.manifest["splits"].items():
-            if counts["rejected"]:
-                folder = layout.convert_rejects(root, sources.dataset, split)
-                shards = ShardFolder(folder, sources.images.shards, sources.images.fingerprint)
-                yield "convert", "", split, _read_all(shards, "run concord convert again")
-    for found in sources.label_sets:
-        manifest = found.manifest
-        if manifest.get("counts", {}).get("rejected"):
-            stage = IMPORT if manifest.get("stage") == IMPORT else "label"
-            place = layout.import_rejects if stage == IMPORT else layout.label_rejects
-            folder = place(root, sources.dataset, found.annotator, found.split)
-            shards = ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
-            yield stage, found.annotator, found.split, _read_all(shards, f"run concord {stage} again")
-    for asked in sources.explanations:
-        if asked.manifest["counts"]["rejected"] and not asked.stale:
-            folder = layout.explain_rejects(root, sources.dataset, asked.annotator, asked.split)
-            shards = ShardFolder(folder, asked.manifest["shards"], asked.manifest["fingerprint"])
-            yield (
-                "explain",
-                asked.annotator,
-                asked.split,
-                read_parts(shards, asked.manifest, "run concord explain again"),
-            )
-    if sources.confirmation is not None:
-        for side in SIDES:
-            yield "confirm", side, "", sources.confirmation.rejects(side)
-
-
-def _read_all(folder: ShardFolder, remedy: str) -> pa.Table:
-    return pa.concat_tables([read_shard(folder, shard, remedy) for shard in range(folder.shards)])
-
-
-def read_parts(folder: ShardFolder, manifest: Row, remedy: str) -> pa.Table:
-    """The rows of a product that has only some of its shards, which its manifest names."""
-    return pa.concat_tables([read_shard(folder, shard, remedy) for shard in manifest["parts"]])
-
-
-def read_shard(folder: ShardFolder, shard: int, remedy: str) -> pa.Table:
-    """One shard of a product.
+def read_shard(folder: ShardFolder, shard: int, cure: str, shards: int = 0) -> pa.Table:
+    """One shard of a product; with `shards`, of as many as that: label sets may have fewer shards than their images.
 
     Raises:
         IncompleteError: it is missing, or was made from something else than its manifest says.
     """
-    return read_finer(folder, shard, folder.shards, remedy)
-
-
-def read_finer(folder: ShardFolder, shard: int, shards: int, remedy: str) -> pa.Table:
-    """One shard of a product, of as many shards as it has or more: label sets may have fewer than their images.
-
-    Raises:
-        IncompleteError: it is missing, or was made from something else than its manifest says.
-    """
+    shards = shards or folder.shards
     path = folder.path(shard * folder.shards // shards)
     if stores.stat(path) is None:
-        raise IncompleteError(f"{path} is missing: {remedy}")
+        raise IncompleteError(f"{path} is missing: {cure}")
     return folder.read_part(shard, shards)
+
+
+def read_shards(folder: ShardFolder, cure: str, parts: Iterable[int] | None = None) -> pa.Table:
+    """All shards of a product, or those that its manifest names."""
+    return pa.concat_tables(
+        [read_shard(folder, shard, cure) for shard in (range(folder.shards) if parts is None else parts)]
+    )
 
 
 def query(sql: str, shard: pa.Table) -> pa.Table:
@@ -374,28 +548,3 @@ def query(sql: str, shard: pa.Table) -> pa.Table:
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("shard", shard)
         return connection.sql(sql).to_arrow_table()
-
-
-# Rows of an image and label each, as a comparison of several labels keeps them, as rows of an image.
-
-_NONE = "none"
-
-
-def group_by_image(rows: Iterable[Row]) -> list[Row]:
-    """Rows of an image and a label each as rows of an image: each one's labels in one text, without a confidence."""
-    grouped: dict[str, list[Row]] = {}
-    for row in rows:
-        grouped.setdefault(row["image_id"], []).append(row)
-    return [
-        {
-            "image_id": image_id,
-            "truth": _joined(found, "truth") if any(row["correct_a"] is not None for row in found) else None,
-            **{f"label_{side}": _joined(found, f"label_{side}") for side in "ab"},
-            **{f"confidence_{side}": None for side in "ab"},
-        }
-        for image_id, found in grouped.items()
-    ]
-
-
-def _joined(rows: Iterable[Row], column: str) -> str:
-    return ", ".join(sorted(row[column] for row in rows if row[column] is not None)) or _NONE

@@ -1,4 +1,4 @@
-"""Small pictures of images, as data URIs: only their own records are read, at the offsets of the index."""
+"""Small versions of images, as data URIs: only their own records are read, at the offsets of the index."""
 
 import base64
 import io
@@ -31,31 +31,31 @@ def load(images: ImageSet, split: str, image_ids: Iterable[str], largest: int = 
     Raises:
         IncompleteError: an image is not in the index, or a shard is missing.
     """
-    found: dict[str, str | None] = {}
-    for shard, ids in by_shard(image_ids, images.shards).items():
-        for image_id, encoded in stored(images, split, shard, ids):
-            found[image_id] = picture(encoded, largest)
-    return found
+    thumbnails: dict[str, str | None] = {}
+    for shard, ids in group_by_shard(image_ids, images.shards).items():
+        for image_id, encoded in read_encoded(images, split, shard, ids):
+            thumbnails[image_id] = make_thumbnail(encoded, largest)
+    return thumbnails
 
 
-def by_shard(image_ids: Iterable[str], shards: int) -> dict[int, list[str]]:
+def group_by_shard(image_ids: Iterable[str], shards: int) -> dict[int, list[str]]:
     """The ids of each shard that has any of these, each once."""
-    wanted = sorted(set(image_ids))
-    found: dict[int, list[str]] = defaultdict(list)
-    for image_id, shard in zip(wanted, shard_of(image_hashes(wanted), shards).tolist(), strict=True):
-        found[shard].append(image_id)
-    return dict(sorted(found.items()))
+    ids = sorted(set(image_ids))
+    groups: dict[int, list[str]] = defaultdict(list)
+    for image_id, shard in zip(ids, shard_of(image_hashes(ids), shards).tolist(), strict=True):
+        groups[shard].append(image_id)
+    return dict(sorted(groups.items()))
 
 
-def stored(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> Iterator[tuple[str, bytes | None]]:
-    """The encoded images of one shard, each read where the index says it lies; None where its record is damaged.
+def read_encoded(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    """The encoded images of one shard, each read at its offset in the index; None where its record is damaged.
 
     Raises:
         IncompleteError: an image is not in the index, or the shard is missing.
     """
     index = tables.read_shard(images.index(split), shard, "run concord convert first")
-    places = index.filter(pc.is_in(index["image_id"], value_set=pa.array(image_ids))).sort_by("offset").to_pylist()
-    absent = sorted(set(image_ids) - {place["image_id"] for place in places})
+    records = index.filter(pc.is_in(index["image_id"], value_set=pa.array(image_ids))).sort_by("offset").to_pylist()
+    absent = sorted(set(image_ids) - {record["image_id"] for record in records})
     if absent:
         raise IncompleteError(
             f"image {absent[0]!r} has labels, but is not in the index of split {split!r} of {images.dataset!r}: "
@@ -65,22 +65,22 @@ def stored(images: ImageSet, split: str, shard: int, image_ids: list[str]) -> It
     if stores.stat(path) is None:
         raise IncompleteError(f"{path} is missing: run concord convert --force")
     with stores.open_input(path) as file:
-        for place in places:
-            payload = read_payload(file, place["offset"], place["length"])
-            yield place["image_id"], None if payload is None else decode_example(payload)[0]
+        for record in records:
+            payload = read_payload(file, record["offset"], record["length"])
+            yield record["image_id"], None if payload is None else decode_example(payload)[0]
 
 
-def picture(encoded: bytes | None, largest: int) -> str | None:
+def make_thumbnail(encoded: bytes | None, largest: int) -> str | None:
     """A thumbnail of an encoded image; None where it cannot be decoded."""
     if encoded is None:
         return None
     try:
-        return data_uri(encoded, largest)
+        return to_data_uri(encoded, largest)
     except Exception:  # on damaged bytes, Pillow's parsers raise a dozen types of error
         return None
 
 
-def data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
+def to_data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
     """An encoded image as a data URI: as a PNG of the same pixels, or scaled down in proportion, as a JPEG.
 
     Args:
@@ -99,22 +99,22 @@ def data_uri(encoded: bytes, largest: int = LARGEST, exact: bool = True) -> str:
             image.draft(None, (largest, largest))  # a JPEG can be decoded at a half, a quarter or an eighth
         image.load()  # a truncated file fails here, rather than in the reader's browser
         if small and exact and encoded.startswith(_PNG):
-            return _uri("png", encoded)
-        plain = image if image.mode in _PLAIN_MODES else image.convert(_plainest(image))
+            return _join_uri("png", encoded)
+        plain = image if image.mode in _PLAIN_MODES else image.convert(_plain_mode(image))
         plain.thumbnail((largest, largest), Image.Resampling.LANCZOS)
         plain.info.clear()  # profiles and comments are no pixels
         opaque = plain.mode in ("L", "RGB")
         sink = io.BytesIO()
         if (small and exact) or not opaque:
             plain.save(sink, format="PNG", optimize=True)
-            return _uri("png", sink.getvalue())
+            return _join_uri("png", sink.getvalue())
         plain.save(sink, format="JPEG", optimize=True, quality=_QUALITY)
-        return _uri("jpeg", sink.getvalue())
+        return _join_uri("jpeg", sink.getvalue())
 
 
-def _plainest(image: Image.Image) -> str:
+def _plain_mode(image: Image.Image) -> str:
     return "RGBA" if "transparency" in image.info else "RGB"
 
 
-def _uri(kind: str, encoded: bytes) -> str:
+def _join_uri(kind: str, encoded: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"

@@ -1,4 +1,4 @@
-"""The command `concord`, as it is installed, and as `python -m concord`: our own packages first, then the command line."""
+"""The command `concord`, also as `python -m concord`: our own packages first, then the command line."""
 
 import sys
 

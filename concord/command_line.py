@@ -261,12 +261,12 @@ class VerbGroup(click.Group):
 
 def stated_values(args: Sequence[str]) -> dict[str, str]:
     """What follows each flag, be it after = or a blank."""
-    found = {}
+    values = {}
     for word, after in zip(args, [*args[1:], ""], strict=False):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
-            found[cli_name(name.removeprefix("--"))] = value if equals else after
-    return found
+            values[cli_name(name.removeprefix("--"))] = value if equals else after
+    return values
 
 
 def _is_known_to_beam(name: str) -> bool:

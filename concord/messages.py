@@ -1,4 +1,4 @@
-"""What the command tells of its work: a line a stage, and where everything is at the end."""
+"""What the command prints of its work: one line per product, and where everything lies at the end."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ _log = logging.getLogger("concord")
 
 
 def print_result(result: StageResult) -> None:
-    """Tell of a finished stage."""
+    """Print what a stage did with one product."""
     if not result.made:
         skipped = progress.fields("stage_skipped", stage=result.stage, product=result.product)
         _log.info("%s %s: already there, nothing to do", result.stage, result.product, extra=skipped)
@@ -31,19 +31,19 @@ def print_result(result: StageResult) -> None:
     if "candidates" in counts:
         parts.append(f"; {counts['candidates']:,} of {counts['out']:,} labels may be wrong")
     if "queued" in counts:
-        found = ", ".join(f"{count:,} {reason}" for reason, count in counts["found"].items() if count)
-        parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to look at ({found or 'none'})")
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["found"].items() if count)
+        parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to review ({reasons or 'none'})")
     if result.stage == "train":
         parts.append(trained(counts))
-    told = {name: value for name, value in vars(result).items() if name != "made"}
+    stated = {name: value for name, value in vars(result).items() if name != "made"}
     line = "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts)
-    _log.info(*line, extra=progress.fields("stage_done", **told))
+    _log.info(*line, extra=progress.fields("stage_done", **stated))
 
 
 def trained(counts: dict[str, Any]) -> str:
     """How well a model learnt: its validation figure, and what it was judged at."""
-    held = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
-    parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in held]
+    figures = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
+    parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in figures]
     parts.append(f" after {counts['epochs']} epochs")
     if "left_out" in counts:
         gone = counts["left_out"]
@@ -56,20 +56,20 @@ def trained(counts: dict[str, Any]) -> str:
     sweep = counts.get("sweep")
     if sweep:
         parts.append(f"; the best of {sweep['runs']} runs ({sweep['best']}), of which")
-        spreads = [(name, found) for name, found in sweep["figures"].items() if name in sweep["judged"]]
+        spreads = [(name, spread) for name, spread in sweep["figures"].items() if name in sweep["judged"]]
         parts += [f"\n  {name}: mean {of['mean']:.3f}, {of['least']:.3f} to {of['most']:.3f}" for name, of in spreads]
     return "".join(parts)
 
 
-def taught(result: Any) -> list[str]:
-    """What came of machines that teach machines: a line for people's own, and one a generation, its cuts side by side.
+def describe_study(result: Any) -> list[str]:
+    """The results of a study: a line per kind of baseline, and one per generation, its thresholds side by side.
 
     Figures are means over seeds, with their 95 % intervals where there are several.
     """
     lines: dict[tuple[str, int | None], list[str]] = {}
     for row in result.counts["means"]:
         lines.setdefault((row["kind"], row["generation"]), []).append(_mean_of(row))
-    titles = {"taught_share": "people, the taught share", "everything": "people, everything"}
+    titles = {"taught_share": "human labels, a share", "everything": "human labels, everything"}
     shown = {titles.get(kind, f"generation {number}"): parts for (kind, number), parts in lines.items()}
     return [f"{result.product}, {title}: {'; '.join(parts)}" for title, parts in shown.items()]
 
@@ -78,17 +78,17 @@ def _mean_of(row: dict[str, Any]) -> str:
     """The mean of a cut over seeds, in words."""
     at = f"{row['network']}" if row["cut"] is None else f"cut {row['cut']:g}"
     if row["accuracy"] is None:
-        return f"{at}: left out, no label is so sure"
+        return f"{at}: excluded, no label is so confident"
     low, high = row["accuracy_low"], row["accuracy_high"]
     interval = "" if low is None else f" ({low:.3f}-{high:.3f})"
-    by = "people" if row["cut"] is None else "machines"
-    right = f", {row['taught_right']:.3f} of them right" if row["taught_right"] is not None else ""
+    by = "humans" if row["cut"] is None else "machines"
+    right = f", {row['taught_right']:.3f} of them correct" if row["taught_right"] is not None else ""
     return f"{at} accuracy {row['accuracy']:.3f}{interval} from {row['taught']:,.0f} labels of {by}{right}"
 
 
-def lengths(split: str, found: dict[str, int]) -> str:
-    """A line that tells how many numbers of a split there are of each length."""
-    parts = [f"{count:,} of {length} digit{'s' * (length != '1')}" for length, count in found.items()]
+def lengths(split: str, counts: dict[str, int]) -> str:
+    """A line that states how many numbers of a split have each length."""
+    parts = [f"{count:,} of {length} digit{'s' * (length != '1')}" for length, count in counts.items()]
     return f"\n  {split}: {', '.join(parts) or 'no numbers'}"
 
 
@@ -96,17 +96,17 @@ def reconciliation(counts: dict[str, Any]) -> list[str]:
     """Where every row of both sides went, a line a side, and what came of those that met."""
     lines = []
     for side in ("machine", "human"):
-        found = counts[side]
-        malformed, narrowed = (sum(found[name].values()) for name in ("malformed", "narrowed"))
+        fates = counts[side]
+        malformed, narrowed = (sum(fates[name].values()) for name in ("malformed", "narrowed"))
         lines.append(
-            f"\n  {side + ':':<8} {found['read']:,} rows read = {malformed:,} malformed + {narrowed:,} narrowed away + "
-            f"{found['unmatched']:,} unmatched + {found['duplicate']:,} duplicate + {found['matched']:,} matched"
+            f"\n  {side + ':':<8} {fates['read']:,} rows read = {malformed:,} malformed + {narrowed:,} filtered out + "
+            f"{fates['unmatched']:,} unmatched + {fates['duplicate']:,} duplicate + {fates['matched']:,} matched"
         )
     verdicts = [f"{counts[verdict]:,} {verdict}" for verdict in ("confirmed", "rejected", "dropped") if counts[verdict]]
     matched, conflicts = counts["matched"], counts["conflicts"]
     return [
         *lines,
-        f"\n  matched: {matched:,} = {' + '.join(verdicts) or 0} (people differ on {conflicts:,})",
+        f"\n  matched: {matched:,} = {' + '.join(verdicts) or 0} (humans differ on {conflicts:,})",
         f"\n  confirmed: {counts['images']:,} images, {counts['classes']:,} classes",
     ]
 
@@ -124,9 +124,9 @@ def print_summary(root: str, runs: Sequence[Run], headline: Callable[[str, str],
     if all(not result.made for result in results):
         seconds = time.time() - runs[0].began
         lines.append(f"Everything was already there: no stage was run again ({seconds:.1f} s).")
-    compared = [dataset for run in runs if (dataset := _dataset(run.chain, "agree") or _dataset(run.chain, "report"))]
-    headlines = [line for dataset in compared for line in headline(root, dataset)]
-    headlines += [line for result in results if result.stage == "generations" for line in taught(result)]
+    datasets = [dataset for run in runs if (dataset := _dataset(run.chain, "agree") or _dataset(run.chain, "report"))]
+    headlines = [line for dataset in datasets for line in headline(root, dataset)]
+    headlines += [line for result in results if result.stage == "generations" for line in describe_study(result)]
     lines += ["", *headlines, ""] if headlines else []
     stages = {name for run in runs for name in run.chain}
     if stages & {"agree", "generations", "queue", "label_errors"}:

@@ -3,8 +3,8 @@
 concord plan run.toml --root out
 concord plan run.toml --root gs://bucket/out --runner=DataflowRunner --project=ours --region=europe-west4
 
-Each stage's own `plan` states its products; a stage whose input an earlier one has still to make waits for it. Times are
-rough guesses, from hints of stages and networks measured on one machine.
+Each stage's own `plan` states its products; a stage whose input an earlier one has still to make waits for it. Times
+are rough guesses, from hints of stages and networks measured on one machine.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
-"""The command's log, on stderr: one line per message for people, or with `--log-format=json` one object per line for machines.
+"""The command's log, on stderr: one line per message, or with `--log-format=json` one JSON object per line.
 
 Objects have `timestamp` (ISO 8601, UTC), `severity` and `message`, names that Cloud Logging reads by itself; `logger`,
 `verb` and, once there is one, `run`, the id of the run's manifest. What Concord says has an `event` as well, and what
-its message tells as fields of their own:
+its message states as fields of their own:
 
 - `run_started`; `run_done` with `manifest` and `seconds`; `failed`, which is the last one;
 - `stage_done` with `stage`, `product`, `seconds`, `counts` and Beam's `counters`; `stage_skipped`, already there;
@@ -48,7 +48,7 @@ def set_up(verb: str, verbose: bool = False, log_format: str | None = None) -> N
 
 
 def fields(event: str, **values: Any) -> dict[str, Any]:
-    """What a message tells, for `extra` of a logging call."""
+    """What a message states, for `extra` of a logging call."""
     return {"event": event, **values}
 
 
@@ -80,8 +80,8 @@ def estimates(done: int, shards: int, images: int, seconds: float) -> dict[str, 
 
 def line(stage: str, done: int, shards: int, images: int, seconds: float) -> str:
     """One line of progress."""
-    found = estimates(done, shards, images, seconds)
-    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**found) if found else ""
+    rates = estimates(done, shards, images, seconds)
+    rest = ", {images_per_second:,.0f} images/s, {seconds_left:.0f} s left".format(**rates) if rates else ""
     return f"{stage}: {done}/{shards} shards committed{rest}"
 
 
@@ -126,6 +126,6 @@ def _watch_lines(stage: str, shards: int, images: int, committed: Callable[[], i
     begun = time.monotonic()
     while not stop.wait(LINE_SECONDS):
         done, seconds = committed(), time.monotonic() - begun
-        found = estimates(done, shards, images, seconds)
-        told = fields("progress", stage=stage, shards=shards, shards_done=done, **found)
-        _log.info("%s", line(stage, done, shards, images, seconds), extra=told)
+        rates = estimates(done, shards, images, seconds)
+        stated = fields("progress", stage=stage, shards=shards, shards_done=done, **rates)
+        _log.info("%s", line(stage, done, shards, images, seconds), extra=stated)

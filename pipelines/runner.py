@@ -14,7 +14,7 @@ from pipelines import progress
 from pipelines.runners import dataflow, portable
 from schemas import errors
 from schemas.errors import ConcordError, InputError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from schemas.stage import Context
 from storage.products import ShardFolder, ShardReport
 
@@ -111,23 +111,23 @@ def _finished(pipeline: beam.Pipeline, build: Callable[[beam.Pipeline], None]) -
 
 def worker_error(text: str) -> ConcordError | None:
     """The Concord error whose traceback a runner handed over as text, if there is one."""
-    found = _RAISED.search(text)
-    if found is None:
+    match = _RAISED.search(text)
+    if match is None:
         return None
-    kind = getattr(errors, found[1], ConcordError)
-    error: ConcordError = kind(found[2])
+    kind = getattr(errors, match[1], ConcordError)
+    error: ConcordError = kind(match[2])
     return error
 
 
 def counters(result: Any) -> dict[str, int]:
     """Beam's counters of a finished pipeline; of a distribution its ends and its mean: `NAME.min`, `.mean`, `.max`."""
-    found = result.metrics().query()
+    metrics = result.metrics().query()
     values: dict[str, int] = {}
-    for entry in found["counters"]:
+    for entry in metrics["counters"]:
         if entry.key.metric.namespace == "concord":
             values[entry.key.metric.name] = values.get(entry.key.metric.name, 0) + entry.result
     measured: dict[str, list[Any]] = {}
-    for entry in found["distributions"]:
+    for entry in metrics["distributions"]:
         if entry.key.metric.namespace == "concord":
             measured.setdefault(entry.key.metric.name, []).append(entry.result)
     for name, parts in measured.items():
@@ -193,6 +193,6 @@ def _first_reject(folders: list[ShardFolder]) -> str:
         for shard, report in sorted(folder.done().items()):
             if report.rejected:
                 row = folder.read(shard).slice(0, 1).to_pylist()[0]
-                remedy = REMEDIES[Reason(row["reason"])]
+                remedy = REJECT_HINTS[Reason(row["reason"])]
                 return f"The first: {row['source']}, {row['position']}: {row['detail']} ({remedy})."
     return ""

@@ -53,7 +53,7 @@ class ScorePlan:
 
     Attributes:
         stage: `label` or `features`.
-        name: of the product, for people.
+        name: of the model or backbone.
         outputs: where the rows of each split go; they commit the rejects.
         rejects: where the rejects of each split go.
         missing: the shards still to be made, of all splits.
@@ -156,7 +156,7 @@ class ShardScorer(ModelHandler[ImageShard, ScoredShard, Any]):  # type: ignore[m
 
 
 def count_loading(stage: str, model: Any) -> None:
-    """Tell once how long it took to load a model; what is told before the first element, Beam does not hear."""
+    """Report once how long it took to load a model; Beam ignores what is reported before the first element."""
     seconds = _LOADED_IN.pop(model, None)
     if seconds is not None:
         runner.measure(f"{stage}.load_milliseconds", round(1000 * seconds))
@@ -202,16 +202,16 @@ def damaged(offset: int, length: int) -> tuple[Reason, str]:
 def score(scorer: Any, payloads: list[bytes], split: str, stage: str) -> tuple[Scores, Rejected]:
     """Scores of the images that have any, in order, and the positions of those that have none."""
     began = time.monotonic()
-    found = scorer.score(payloads, split)
+    scored = scorer.score(payloads, split)
     runner.measure(f"{stage}.images_per_second", round(len(payloads) / max(time.monotonic() - began, 1e-6)))
-    for images in found.batches:
+    for images in scored.batches:
         runner.measure(f"{stage}.batch_images", images)
-    runner.count(f"{stage}.batches_out_of_memory", found.halved)
-    rejected: Rejected = dict(found.faults)
-    finite = np.isfinite(found.scores).all(axis=1)
+    runner.count(f"{stage}.batches_out_of_memory", scored.halved)
+    rejected: Rejected = dict(scored.faults)
+    finite = np.isfinite(scored.scores).all(axis=1)
     for row in np.flatnonzero(~finite).tolist():
-        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {found.scores[row].tolist()[:20]}"))
-    return found.scores[finite], rejected
+        rejected.setdefault(row, (Reason.SCORES_NOT_FINITE, f"scores {scored.scores[row].tolist()[:20]}"))
+    return scored.scores[finite], rejected
 
 
 def reject_table(source: ImageShard, ids: Sequence[str], rejected: Rejected) -> pa.Table:
@@ -308,15 +308,15 @@ class ScoringDriver(Driver[S]):
 
     def plan_products(self, settings: Any, work: Scoring, seconds_per_image: Mapping[str, float], force: bool) -> Plan:
         """What is there of each split, and what is missing; `work` comes back with the missing shards."""
-        plans, found = [], []
+        plans, split_products = [], []
         for plan in work.plans:
             missing: list[ImageShard] = []
             for split in plan.outputs:
                 product, absent = self._plan_split(plan, split, seconds_per_image[plan.name], force)
-                found.append(product)
+                split_products.append(product)
                 missing += absent
             plans.append(dataclasses.replace(plan, missing=tuple(missing)))
-        return Plan(settings, tuple(found), dataclasses.replace(work, plans=tuple(plans)))
+        return Plan(settings, tuple(split_products), dataclasses.replace(work, plans=tuple(plans)))
 
     def _plan_split(
         self, plan: ScorePlan, split: str, seconds: float, force: bool

@@ -1,4 +1,4 @@
-"""The stages, in the order in which a chain runs them; adding a verb is adding a line here, its settings and its driver.
+"""The stages, in the order in which a chain runs them; a new verb is a line here, its settings and its driver.
 
 What a stage names is imported when it is first needed, so that listing the verbs costs nothing.
 """
@@ -17,8 +17,8 @@ STAGES = (
     Stage("explain", "schemas.settings.explain.ExplainSettings", "pipelines.explain.driver"),
     Stage("generations", "schemas.settings.generations.GenerationsSettings", "pipelines.generations.driver"),
     Stage("label_errors", "schemas.settings.label_errors.LabelErrorSettings", "analysis.label_errors"),
-    Stage("queue", "schemas.settings.queue.QueueSettings", "analysis.queue_table"),
-    Stage("report", "schemas.settings.report.ReportSettings", "analysis.report"),
+    Stage("queue", "schemas.settings.queue.QueueSettings", "analysis.queue"),
+    Stage("report", "schemas.settings.report.ReportSettings", "analysis.report.page"),
 )
 
 

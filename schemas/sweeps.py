@@ -23,15 +23,15 @@ def members(settings: TrainSettings) -> list[TrainSettings]:
         InputError: a key or value is wrong, or two runs are the same.
     """
     whole = vars(settings.changed(sweep=()))
-    found = []
+    runs = []
     for number, table in enumerate(settings.sweep, start=1):
         where = f"train.sweep {number}"
         for values in _values(TrainSettings.with_new_names(table), settings.seed, where):
-            found.append(TrainSettings.from_table({**whole, **values}, where))
-    for place, one in enumerate(found):
-        if one in found[:place]:
-            raise InputError(f"train.sweep: runs {found.index(one)} and {place} are the same; change or remove one")
-    return found
+            runs.append(TrainSettings.from_table({**whole, **values}, where))
+    for place, one in enumerate(runs):
+        if one in runs[:place]:
+            raise InputError(f"train.sweep: runs {runs.index(one)} and {place} are the same; change or remove one")
+    return runs
 
 
 def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[str, Any]]:
@@ -54,14 +54,14 @@ def _values(table: Mapping[str, Any], seed: int, where: str) -> Iterator[dict[st
         return
     drawing = random.Random(f"{seed} {where}")
     for _ in range(draws):
-        yield {key: _drawn(where, key, value, drawing) for key, value in swept.items()}
+        yield {key: _draw_value(where, key, value, drawing) for key, value in swept.items()}
 
 
 def _is_range(value: Any) -> bool:
     return isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}
 
 
-def _drawn(where: str, key: str, value: Any, drawing: random.Random) -> Any:
+def _draw_value(where: str, key: str, value: Any, drawing: random.Random) -> Any:
     if not _is_range(value):
         return drawing.choice(value) if isinstance(value, list | tuple) else value
     low, high, log = value["low"], value["high"], value.get("log", False)
@@ -70,6 +70,6 @@ def _drawn(where: str, key: str, value: Any, drawing: random.Random) -> Any:
         raise InputError(f"{where}: {key} must be a range with low < high (above 0 if log), got {dict(value)}")
     whole = getattr(TrainSettings.model_fields.get(key), "annotation", None) is int
     if log:
-        drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
-        return round(drawn) if whole else drawn
+        value_drawn = math.exp(drawing.uniform(math.log(low), math.log(high)))
+        return round(value_drawn) if whole else value_drawn
     return drawing.randint(math.ceil(low), math.floor(high)) if whole else drawing.uniform(low, high)

@@ -2,30 +2,30 @@
 "use strict";
 const text = (cell) => (cell ? cell.textContent.trim() : "");
 const number = (cell) => {
-  const found = text(cell).replace(/,/g, "").match(/-?\d+(\.\d+)?(e[-+]?\d+)?/i);
-  return found ? Number(found[0]) : NaN;
+  const match = text(cell).replace(/,/g, "").match(/-?\d+(\.\d+)?(e[-+]?\d+)?/i);
+  return match ? Number(match[0]) : NaN;
 };
 const words = new Intl.Collator("en", { numeric: true });
 
 // Where each heading's column begins, by the cells that headings above it take up.
 const columns = (head) => {
   const taken = [];
-  const found = new Map();
+  const places = new Map();
   [...head.rows].forEach((row, line) => {
     let column = 0;
     for (const cell of row.cells) {
       while ((taken[line] ||= [])[column]) column += 1;
-      found.set(cell, column);
+      places.set(cell, column);
       for (let down = 0; down < cell.rowSpan; down += 1) {
         for (let right = 0; right < cell.colSpan; right += 1) (taken[line + down] ||= [])[column + right] = true;
       }
       column += cell.colSpan;
     }
   });
-  return found;
+  return places;
 };
 
-// The cell of a row in a column; none where cells are drawn together.
+// The cell of a row in a column; none where cells are merged.
 const cellOf = (row, column) => ([...row.cells].some((cell) => cell.colSpan > 1) && column > 0 ? null : row.cells[column]);
 
 const sort = (table, column, numbers, way) => {

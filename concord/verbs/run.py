@@ -22,11 +22,11 @@ def run(flags: ChainFlags, beam_flags: tuple[str, ...]) -> None:
 
 
 def run_chains(verb: str, chains: Mapping[str, Chain], flags: RunFlags, beam_flags: tuple[str, ...]) -> None:
-    """Run some chains, and print what was done and found."""
+    """Run some chains, and print what was done, and the findings."""
     from pipelines.chain import run_chain
     from pipelines.runners import dataflow
 
-    for chain in chains.values() if dataflow.is_asked(beam_flags) else ():
+    for chain in chains.values() if dataflow.is_requested(beam_flags) else ():
         dataflow.check_places(flags.root, chain)
     context = Context(layout.absolute(flags.root), beam_flags, flags.force)
     runs = [run_chain(verb, chain, context, messages.print_result) for chain in chains.values()]
@@ -52,6 +52,6 @@ def list_files(flags: ChainFlags) -> Sequence[str]:
 
 
 def _headline(root: str, dataset: str) -> list[str]:
-    from analysis import report
+    from analysis.report import page
 
-    return report.headline(root, dataset)
+    return page.list_headlines(root, dataset)

@@ -21,5 +21,5 @@ def run(common: RootFlags, flags: StatusFlags, beam_flags: tuple[str, ...]) -> N
     from analysis import status
     from pipelines.stages import STAGES
 
-    found = status.read_status(common.root, [stage.name for stage in STAGES])
-    print(status.as_json(found) if flags.as_json else status.as_text(found, common.root))
+    progress = status.read_status(common.root, [stage.name for stage in STAGES])
+    print(status.as_json(progress) if flags.as_json else status.as_text(progress, common.root))

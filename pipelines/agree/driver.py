@@ -1,4 +1,4 @@
-"""Agreement: which annotators are compared on which splits, what is missing, and what each comparison's manifest states.
+"""Agreement: which annotators are compared on which splits, what is missing, and what each manifest states.
 
 concord agree --annotators cnn1,cnn2 --reference human --dataset svhn --splits test --root out
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from metrics.agreement_tables import annotators_schema, summary_schema
+from metrics import measures
 from models import targets
 from pipelines import runner
 from pipelines.agree.tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
@@ -76,11 +76,11 @@ class AgreeDriver(Driver[AgreeSettings]):
         plans = tuple(plan_split(settings, context.root, split, threshold_plan) for split in settings.splits)
         missing = tuple(part for plan in plans if (part := missing_of(plan, context.force)))
         absent = {part.split: part for part in missing}
-        found = [self._product(one, plan, absent.get(plan.split)) for plan in plans for one in plan.pairs]
-        return Plan(settings, tuple(found), Comparison(settings, plans, missing, threshold_plan))
+        pairs = [self._product(one, plan, absent.get(plan.split)) for plan in plans for one in plan.pairs]
+        return Plan(settings, tuple(pairs), Comparison(settings, plans, missing, threshold_plan))
 
     def _product(self, one: PairPlan, plan: SplitPlan, missing: SplitPlan | None) -> Product:
-        """One comparison; it is done if what is known of its annotators alone, and of all together, is there as well."""
+        """One comparison; it is done if the tables of its annotators alone, and of all together, are there as well."""
         annotators = {one.a, one.b}
         images, name = plan.annotators[0].labels.rows(), f"{one.dataset}/{one.a}-{one.b}/{one.split}"
         if missing is None or not (
@@ -139,7 +139,7 @@ class AgreeDriver(Driver[AgreeSettings]):
         counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
         rows = report.records_out if split.task != MULTILABEL else None  # there a row is a label
         pairs = [plan.pairs.table_files(plan.root, "pairs", rows)] if plan.kept else []
-        lone = [products.lone_table_file(plan.root, name, plan.table(name)) for name in PAIR_TABLES]
+        lone = [products.single_table_file(plan.root, name, plan.table(name)) for name in PAIR_TABLES]
         manifest = PairsManifest(
             stage="agree",
             product=product.name,
@@ -150,7 +150,7 @@ class AgreeDriver(Driver[AgreeSettings]):
             split=plan.split,
             annotator_a=plan.a,
             annotator_b=plan.b,
-            reference=split.truth.name if split.truth else "",
+            reference=split.reference.name if split.reference else "",
             task=split.task,
             labels={one.name: one.labels.fingerprint for one in split.annotators if one.name in (plan.a, plan.b)},
             shards=plan.shards,
@@ -162,7 +162,7 @@ class AgreeDriver(Driver[AgreeSettings]):
 
 
 def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: SplitPlan | None = None) -> SplitPlan:
-    """The comparisons of every two annotators on one split; where thresholds are chosen on another one, `threshold_plan`."""
+    """The comparisons of every two annotators on one split, with thresholds from `threshold_plan`'s split."""
     names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, split) for name in names}
     manifests = {name: products.label_manifest(root, settings.dataset, name, split) for name in names}
@@ -170,7 +170,9 @@ def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: S
     _check_same_images(settings, split, {name: one.images for name, one in manifests.items()}, homes)
     tasks = [*(home.task for home in homes), *(one.task for one in manifests.values())]
     task = next(filter(None, tasks), MULTICLASS)
-    found = {name: _label_set(root, settings.dataset, split, name, sets[name], manifests[name], task) for name in sets}
+    label_sets = {
+        name: _label_set(root, settings.dataset, split, name, sets[name], manifests[name], task) for name in sets
+    }
     whole = {name: task != MULTILABEL or targets.is_complete(labels) for name, labels in sets.items()}
     _check_known(settings, whole)
     shards = max(labels.shards for labels in sets.values())
@@ -189,9 +191,9 @@ def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: S
         dataset=settings.dataset,
         split=split,
         task=task,
-        annotators=tuple(found[name] for name in settings.annotators),
-        truth=found[settings.reference] if settings.reference else None,
-        whole_truth=bool(settings.reference) and whole[settings.reference],
+        annotators=tuple(label_sets[name] for name in settings.annotators),
+        reference=label_sets[settings.reference] if settings.reference else None,
+        reference_is_complete=bool(settings.reference) and whole[settings.reference],
         pairs=pairs,
         groups=tuple(
             GroupPlan(root, settings.dataset, split, names, recipe(names), {name: prints[name] for name in names})
@@ -212,12 +214,14 @@ def _fingerprint(
     """Of what follows from some annotators' labels."""
     chosen = {}
     if threshold_plan and threshold_plan.split != split and len(annotators) < 3:
-        read = {one.name: one.labels.fingerprint for one in (*threshold_plan.annotators, threshold_plan.truth) if one}
+        read = {
+            one.name: one.labels.fingerprint for one in (*threshold_plan.annotators, threshold_plan.reference) if one
+        }
         by = [read[name] for name in (*annotators, settings.reference)]
         chosen = {"tuned": by, "tuned_on": threshold_plan.split, "targets": settings.targets}
-    truth = [labels[settings.reference], settings.reference] if settings.reference else []
-    recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "truth": truth, **chosen}
-    columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
+    reference = [labels[settings.reference], settings.reference] if settings.reference else []
+    recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "reference": reference, **chosen}
+    columns = sorted(measures.descriptions())  # with one measure more, the tables are written anew
     return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
 
 
@@ -245,7 +249,7 @@ def _check_same_images(
 def _label_set(
     root: str, dataset: str, split: str, name: str, labels: ShardFolder, manifest: LabelsManifest, task: str
 ) -> LabelSet:
-    """A label set; where images have several labels, with what tells which of them the annotator has seen."""
+    """A label set; where images have several labels, with the index that states which of them the annotator covers."""
     if task != MULTILABEL or not manifest.covers_all_images:
         return LabelSet(name, labels)
     index = ShardFolder(layout.index(root, dataset, split), labels.shards, manifest.images)
@@ -254,7 +258,7 @@ def _label_set(
 
 
 def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
-    """Of several labels, an annotator that says no to some leaves others open, and can only be taken as truth."""
+    """Of several labels, an annotator that says no to some leaves others open, and can only be the reference."""
     for name in settings.annotators:
         if not whole[name]:
             raise InputError(
@@ -264,7 +268,7 @@ def _check_known(settings: AgreeSettings, whole: dict[str, bool]) -> None:
 
 
 def plan_threshold_split(settings: AgreeSettings, root: str) -> SplitPlan | None:
-    """The split by which thresholds are chosen; None where there is no truth, or not every annotator labelled it."""
+    """The split by which thresholds are chosen; None without a reference, or where an annotator has no labels of it."""
     split = settings.threshold_split
     names = [*settings.annotators, settings.reference]
     folders = (

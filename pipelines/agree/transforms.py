@@ -1,4 +1,4 @@
-"""Compare label sets, shard by shard: which images annotators agree on, how far in all, and how sure they are.
+"""Compare label sets, shard by shard: which images annotators agree on, how much they agree, and their confidence.
 
     concord agree --annotators cnn1,cnn2 --reference human --dataset svhn --splits test --root out
 
@@ -15,12 +15,10 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from metrics import confidence_counts, measures, ratings
-from metrics import counts as label_counts
-from metrics import counts as multilabel
+from metrics import confidence_counts, ratings
 from metrics.confidence_counts import ConfidenceCounts
-from metrics.counts import LabelSets
-from metrics.pairing import AnnotatorView, pair_by_image, pair_labels, side_by_side
+from metrics.counts import LabelCounts, SequenceCounts, count_label_sets, count_labels
+from metrics.pairing import AnnotatorView, align_labels, pair_by_image, pair_labels
 from pipelines import runner
 from schemas import layout
 from schemas.manifests import MULTILABEL, SEQUENCE
@@ -37,7 +35,7 @@ class LabelSet:
     """One annotator's labels of a split.
 
     Attributes:
-        index: of the images, where it has seen all of them but its rejects; None where it has seen those of its rows.
+        index: of the images, where it covers all of them but its rejects; None where it covers those of its rows.
     """
 
     name: str
@@ -45,7 +43,7 @@ class LabelSet:
     index: ShardFolder | None = None
     rejects: ShardFolder | None = None
 
-    def sighted(self, shard: int, shards: int, rows: pa.Table) -> AnnotatorView:
+    def view(self, shard: int, shards: int, rows: pa.Table) -> AnnotatorView:
         """What it says of the images of a shard of so many, where they have several labels."""
         if self.index is None:
             return AnnotatorView.of(rows)
@@ -109,8 +107,8 @@ class SplitPlan:
 
     Attributes:
         task: of the dataset.
-        truth: the annotator taken as truth, or None.
-        whole_truth: of several labels: whether the truth says by silence, too, that an image has not a label.
+        reference: the annotator taken as right, or None.
+        reference_is_complete: of several labels: whether an image has none that the reference does not give it.
         pairs: the comparisons that are to be made.
         groups: the annotators that are to be judged alone, or many together.
         shards: elements; label sets of fewer shards are read in parts.
@@ -122,8 +120,8 @@ class SplitPlan:
     split: str
     task: str
     annotators: tuple[LabelSet, ...]
-    truth: LabelSet | None
-    whole_truth: bool
+    reference: LabelSet | None
+    reference_is_complete: bool
     pairs: tuple[PairPlan, ...]
     groups: tuple[GroupPlan, ...]
     shards: int
@@ -140,19 +138,20 @@ class SplitShard:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What is known of some shards of two annotators: how they agree, how sure they are, and what went in and out."""
+    """The counts of some shards of two annotators: agreement, confidence, and the records in and out."""
 
     counts: Any
-    sure: ConfidenceCounts | None
+    confidence: ConfidenceCounts | None
     report: ShardReport
 
     @classmethod
     def merged(cls, parts: Iterable["Compared"]) -> "Compared":
         """The sum of counts."""
-        found = list(parts)
-        sure = [one.sure for one in found if one.sure is not None]
-        whole = ConfidenceCounts.merged(sure) if sure else None
-        return cls(measures.merge(one.counts for one in found), whole, products.total([one.report for one in found]))
+        shards = list(parts)
+        confidences = [one.confidence for one in shards if one.confidence is not None]
+        confidence = ConfidenceCounts.merged(confidences) if confidences else None
+        counts = merged(one.counts for one in shards) if shards else LabelCounts.merged([])
+        return cls(counts, confidence, products.total([one.report for one in shards]))
 
 
 @dataclass(eq=False)
@@ -174,8 +173,8 @@ class CompareLabels(beam.PTransform):  # type: ignore[misc]
 
 def merged(parts: Iterable[Any]) -> Any:
     """The sum of counts of one kind, as Beam combines them."""
-    found = list(parts)
-    return type(found[0]).merged(found) if found else None
+    shards = list(parts)
+    return type(shards[0]).merged(shards) if shards else None
 
 
 class _Shard:
@@ -184,31 +183,30 @@ class _Shard:
     def __init__(self, source: SplitShard) -> None:
         self.plan, self._part = source.plan, (source.shard, source.plan.shards)
         self.rows = {one.name: one.labels.read_part(*self._part, _READ) for one in self.plan.annotators}
-        truth = self.plan.truth
-        self.truth = truth.labels.read_part(*self._part, _READ) if truth else None
-        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.truth] if truth else [])))
+        reference = self.plan.reference
+        self.reference = reference.labels.read_part(*self._part, _READ) if reference else None
+        self.bytes = sum(rows.nbytes for rows in (*self.rows.values(), *([self.reference] if reference else [])))
 
     @cached_property
-    def sighted(self) -> dict[str, AnnotatorView]:
+    def view(self) -> dict[str, AnnotatorView]:
         """What each annotator says of images with several labels."""
-        return {one.name: one.sighted(*self._part, self.rows[one.name]) for one in self.plan.annotators}
+        return {one.name: one.view(*self._part, self.rows[one.name]) for one in self.plan.annotators}
 
     @cached_property
-    def sighted_truth(self) -> AnnotatorView | None:
-        """The same of the truth."""
-        return self.plan.truth.sighted(*self._part, self.truth) if self.plan.truth else None
+    def reference_view(self) -> AnnotatorView | None:
+        """The same of the reference."""
+        return self.plan.reference.view(*self._part, self.reference) if self.plan.reference else None
 
     def compare(self, a: str, b: str) -> tuple[pa.Table, Any, ShardReport]:
-        """The pairs of two annotators, their counts, and how many images went in (that one has seen) and came out."""
+        """The pairs of two annotators, their counts, and how many images went in (that one covers) and came out."""
         if self.plan.task == MULTILABEL:
-            one, other = self.sighted[a], self.sighted[b]
-            found = pair_labels(one, other, self.sighted_truth, self.plan.whole_truth)
-            told = LabelSets(found.told, found.told_every, found.told_labels)
-            counts = multilabel.count_label_sets(found.rows, found.images, told)
-            return found.rows, counts, _report(len(one.seen), len(other.seen), found.images)
-        pairs = pair_by_image(self.rows[a], self.rows[b], self.truth)
-        cells = label_counts.count_labels(pairs)
-        whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
+            one, other = self.view[a], self.view[b]
+            label_pairs = pair_labels(one, other, self.reference_view, self.plan.reference_is_complete)
+            counts = count_label_sets(label_pairs.rows, label_pairs.images, label_pairs.known)
+            return label_pairs.rows, counts, _report(len(one.seen), len(other.seen), label_pairs.images)
+        pairs = pair_by_image(self.rows[a], self.rows[b], self.reference)
+        cells = count_labels(pairs)
+        whole = SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
         return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
 
 
@@ -226,14 +224,14 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
         if one.kept and source.shard not in one.done:
             one.pairs.write(source.shard, pairs, report)
         runner.count_records("agree", report, "unpaired")
-        sure = confidence_counts.count_confidence(pairs, plan.truth is not None and plan.task != MULTILABEL)
-        yield (plan.split, (one.a, one.b)), Compared(counts, sure, report)
+        confidence = confidence_counts.count_confidence(pairs, plan.reference is not None and plan.task != MULTILABEL)
+        yield (plan.split, (one.a, one.b)), Compared(counts, confidence, report)
     for group in plan.groups:
         rows = {name: labels.rows[name] for name in group.names}
         if len(rows) > 1:
-            yield (plan.split, group.names), ratings.count_ratings(side_by_side(rows))
+            yield (plan.split, group.names), ratings.count_ratings(align_labels(rows))
         else:
             yield (
                 (plan.split, group.names),
-                confidence_counts.count_annotator_confidence(rows[group.names[0]], labels.truth),
+                confidence_counts.count_annotator_confidence(rows[group.names[0]], labels.reference),
             )

@@ -33,8 +33,8 @@ def may_hold(filter_bytes: npt.NDArray[np.uint8], keys: Keys) -> npt.NDArray[np.
     """The rows whose keys may be in the filter: all that are, and a few that are not."""
     first, second = _places(keys, len(filter_bytes).bit_length() + 2)
     rows = np.flatnonzero(_bits(filter_bytes, first))
-    found: npt.NDArray[np.int64] = rows[_bits(filter_bytes, second[rows]) != 0]
-    return found
+    hits: npt.NDArray[np.int64] = rows[_bits(filter_bytes, second[rows]) != 0]
+    return hits
 
 
 def _bits(filter_bytes: npt.NDArray[np.uint8], places: Keys) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,6 @@
-"""What people's verdicts make of a machine's label rows: the join of one shard, without Beam.
+"""A machine's label rows with human verdicts: the join of one shard, without Beam.
 
-Both sides are rows (image, label, value, order): the value is the machine's confidence, or people's 1 or 0; the order
+Both sides are rows (image, label, value, order): the value is the machine's confidence, or the human 1 or 0; the order
 is the row's place in the input, by which the first of several is known.
 """
 
@@ -27,7 +27,7 @@ SIDE = pa.schema(
         pa.field("order", pa.uint64(), nullable=False),
     ]
 )
-DROPPED = "dropped"  # of a verdict: people differ, and the rule leaves it open
+DROPPED = "dropped"  # of a verdict: humans differ, and the rule leaves it open
 DECILES = 10
 
 
@@ -70,12 +70,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a shard's join found.
+    """The join of one shard.
 
     Attributes:
         names: labels by number.
         confirmed: the rows of the label set `confirmed`, with the machine's confidences.
-        verdicts: whether people confirmed each of them.
+        verdicts: whether humans confirmed each of them.
         machine, human: the rows of these label sets.
         tally: counts of everything.
     """
@@ -109,19 +109,19 @@ def rows_of(sides: Sequence[Sequence[pa.Table]]) -> tuple[tuple[str, ...], list[
 
 
 def join(machine_batches: Sequence[pa.Table], human_batches: Sequence[pa.Table], rules: VerdictRules) -> Joined:
-    """Give the machine's rows people's verdicts.
+    """Give the machine's rows the human verdicts.
 
     Args:
         machine_batches: tables of schema `SIDE`, in any order.
-        human_batches: the same, of people's rows.
+        human_batches: the same, of the human rows.
         rules: how.
     """
     names, (machine, human) = rows_of([machine_batches, human_batches])
-    matched, seen = _matching(machine, human).sorted(), _matching(human, machine).sorted()
-    starts, seen_starts = matched.firsts(), seen.firsts()
+    matched, verified = _matching(machine, human).sorted(), _matching(human, machine).sorted()
+    starts, verified_starts = matched.firsts(), verified.firsts()
     pairs = matched.take(starts)
-    verdicts = resolve(seen, seen_starts, rules.on_conflict)
-    counts = _counts(matched, starts, seen, seen_starts)
+    verdicts = resolve(verified, verified_starts, rules.on_conflict)
+    counts = _counts(matched, starts, verified, verified_starts)
     certain = pairs.take(verdicts == 1)
     counts[("images", "", 0)] = len(distinct(certain.images))
     kept = verdicts >= 0
@@ -150,25 +150,25 @@ def _matching(left: Rows, right: Rows) -> Rows:
     keys = [
         pa.table({"image": side.images, "label": side.labels, "row": np.arange(len(side))}) for side in (left, right)
     ]
-    found = keys[0].join(keys[1], keys=["image", "label"], join_type="left semi", use_threads=False)
-    return left.take(found["row"].to_numpy())
+    matches = keys[0].join(keys[1], keys=["image", "label"], join_type="left semi", use_threads=False)
+    return left.take(matches["row"].to_numpy())
 
 
 def _of_images(rows: Rows, images: npt.NDArray[np.uint64]) -> Rows:
     """The rows of some images."""
     keys = pa.table({"image": rows.images, "row": np.arange(len(rows))})
-    wanted = pa.table({"image": images})
-    found = keys.join(wanted, keys=["image"], join_type="left semi", use_threads=False)
-    return rows.take(found["row"].to_numpy())
+    requested = pa.table({"image": images})
+    matches = keys.join(requested, keys=["image"], join_type="left semi", use_threads=False)
+    return rows.take(matches["row"].to_numpy())
 
 
 def resolve(rows: Rows, starts: npt.NDArray[np.int64], rule: str) -> npt.NDArray[np.int8]:
-    """People's verdict on each image and label: 1 present, 0 absent, -1 left open.
+    """The human verdict on each image and label: 1 present, 0 absent, -1 left open.
 
     Args:
-        rows: people's, sorted.
+        rows: the human ones, sorted.
         starts: where each image and label begins among them.
-        rule: what to do where people differ, see `ConfirmSettings.on_conflict`; a tied majority is a no.
+        rule: what to do where humans differ, see `ConfirmSettings.on_conflict`; a tied majority is a no.
     """
     if not len(starts):
         return np.zeros(0, dtype=np.int8)
@@ -186,13 +186,13 @@ def resolve(rows: Rows, starts: npt.NDArray[np.int64], rule: str) -> npt.NDArray
 
 
 def _counts(
-    matched: Rows, starts: npt.NDArray[np.int64], seen: Rows, seen_starts: npt.NDArray[np.int64]
+    matched: Rows, starts: npt.NDArray[np.int64], verified: Rows, verified_starts: npt.NDArray[np.int64]
 ) -> Counter[Key]:
-    """How often matched rows were repeated, and people differed."""
+    """How often matched rows were repeated, and humans differed."""
     counts: Counter[Key] = Counter()
     counts[("duplicate", "machine", 0)] = len(matched) - len(starts)
-    counts[("duplicate", "human", 0)] = len(seen) - len(seen_starts)
-    counts[("conflict", "human", 0)] = int((resolve(seen, seen_starts, "drop") == -1).sum())
+    counts[("duplicate", "human", 0)] = len(verified) - len(verified_starts)
+    counts[("conflict", "human", 0)] = int((resolve(verified, verified_starts, "drop") == -1).sum())
     return counts
 
 
@@ -216,19 +216,21 @@ def _label_sets(
     if rules.label_sets == "none":
         return none, none
     if rules.label_sets == "images":
-        wanted = distinct(images)
-        machine, human = _of_images(machine, wanted), _of_images(human, wanted)
+        kept_images = distinct(images)
+        machine, human = _of_images(machine, kept_images), _of_images(human, kept_images)
     machine, human = machine.sorted(), human.sorted()
     starts = human.firsts()
     verdicts = resolve(human, starts, rules.on_conflict)
-    people = human.take(starts)
-    people = Rows(people.images, people.labels, verdicts.astype(np.float32), people.orders).take(verdicts >= 0)
+    verdict_rows = human.take(starts)
+    verdict_rows = Rows(
+        verdict_rows.images, verdict_rows.labels, verdicts.astype(np.float32), verdict_rows.orders
+    ).take(verdicts >= 0)
     once = machine.take(machine.firsts())
-    for name, before, after in (("machine", machine, once), ("human", human, people)):
+    for name, before, after in (("machine", machine, once), ("human", human, verdict_rows)):
         counts[("set_rows", name, 0)] = len(after)
         counts[("set_repeated", name, 0)] = len(before) - len(after)
         counts.update(per_image(name, after.images))
-    return once, people
+    return once, verdict_rows
 
 
 def distinct(images: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -258,7 +260,7 @@ def label_table(
     Args:
         rows: in any order.
         names: labels by number.
-        verdicts: whether people confirmed each; None where the set has no verdicts.
+        verdicts: whether humans confirmed each; None where the set has no verdicts.
         fractions: the splits, and their shares of the images.
     """
     hashes = hashing.hash_hex_ids(rows.images, SHARD_SEED)

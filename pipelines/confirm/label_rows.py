@@ -19,16 +19,16 @@ from storage.formats.csv_lines import (
     CONFIDENCE,
     IMAGE,
     LABEL,
-    SHOWN,
+    MAX_SHOWN,
     SOURCE,
     Lines,
     Problem,
+    escape_text,
     is_utf8,
-    numbers,
-    parts,
+    parse_block,
+    parse_numbers,
     reject_table,
-    shown,
-    typed,
+    split_block,
 )
 from storage.formats.csv_ranges import Block, Layout
 
@@ -71,24 +71,24 @@ def parse(block: Block, layout: Layout, path: str, verdicts: bool = False) -> tu
         block: whole lines.
         layout: where the columns are, in the order of `COLUMNS`; the source may be left out.
         path: the file, for the rejects.
-        verdicts: whether confidences are people's, which are 1 or 0.
+        verdicts: whether confidences are human verdicts, which are 1 or 0.
     """
     table = _as_it_should_be(block, layout)
     pieces = None if table is None else _pieces(table, verdicts)
     if pieces is not None:
         return pieces, tables.REJECTS.empty_table()
-    found, rejects = [], [tables.REJECTS.empty_table()]
-    for part in parts(block):
+    pieces, rejects = [], [tables.REJECTS.empty_table()]
+    for part in split_block(block):
         lines = Lines(part, layout)
         kept, problems = _checked(*lines.fields(), verdicts)
-        found.append(kept)
+        pieces.append(kept)
         rejects.append(reject_table(path, sorted(lines.problems + problems)))
-    return _pieces(pa.concat_tables(found), verdicts) or [], pa.concat_tables(rejects)
+    return _pieces(pa.concat_tables(pieces), verdicts) or [], pa.concat_tables(rejects)
 
 
 def _as_it_should_be(block: Block, layout: Layout) -> pa.Table | None:
     """The block as a table of typed columns, or None where anything in it is out of order."""
-    table = typed(block, layout, _TYPES)
+    table = parse_block(block, layout, _TYPES)
     return None if table is None or any(column.null_count for column in table.columns) else table
 
 
@@ -135,7 +135,7 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     """The rows whose fields are what they should be, typed; and what is wrong with the others."""
     ids, labels, confidences = (fields[name].combine_chunks() for name in (IMAGE, LABEL, CONFIDENCE))
     count = len(fields)
-    values, known = numbers(confidences)
+    values, known = parse_numbers(confidences)
     with np.errstate(invalid="ignore"):
         inside = (values >= 0) & (values <= 1)
     utf8 = is_utf8(labels)
@@ -151,15 +151,17 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     ]
     good = np.ones(count, dtype=bool)
     problems: list[Problem] = []
-    for passed, reason, column, found in tests:
+    for passed, reason, column, values in tests:
         for row in np.flatnonzero(good & ~passed).tolist():
-            image_id = ids[row].as_py()[:SHOWN].decode("utf-8", "backslashreplace")
-            problems.append((int(offsets[row]), image_id, reason, f"{column} is {shown(found[row].as_py())}"))
+            image_id = ids[row].as_py()[:MAX_SHOWN].decode("utf-8", "backslashreplace")
+            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(values[row].as_py())}"))
         good &= passed
     kept = {name: fields[name].filter(good) for name in fields.column_names if name != CONFIDENCE}
-    typed = {name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()}
-    typed[CONFIDENCE] = pa.array(values[good], pa.float32())
-    return pa.table(typed), problems
+    parse_block = {
+        name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()
+    }
+    parse_block[CONFIDENCE] = pa.array(values[good], pa.float32())
+    return pa.table(parse_block), problems
 
 
 def _through(name: str) -> pa.DataType:
@@ -175,7 +177,7 @@ def _is_id(ids: pa.Array) -> npt.NDArray[np.bool_]:
 
 
 def listed_ids(block: Block, layout: Layout, path: str) -> npt.NDArray[np.uint64]:
-    """The images that a block of a list names in its first wanted column.
+    """The images that a block of a list names in its first required column.
 
     Raises:
         InputError: a line names none.

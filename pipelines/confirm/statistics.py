@@ -1,4 +1,4 @@
-"""What people's verdicts tell of the machine: the reconciliation of all rows, its precision by class and decile.
+"""What human verdicts state about the machine: the reconciliation of all rows, its precision by class and decile.
 
 Everything follows from one tally of counts, so it is the same on every runner.
 """
@@ -106,7 +106,7 @@ def label_table(counts: Tallies, dataset: str, display_names: Mapping[str, str])
     ]
     for row in rows:
         row |= {"dataset": dataset, "display_name": display_names.get(row["label"])}
-    return with_precision(pa.Table.from_pylist(rows, schema=tables.LABEL_STATISTICS))
+    return with_precision(pa.Table.from_pylist(rows, schema=tables.MACHINE_PRECISION))
 
 
 def _by_class(counts: Tallies, labels: Sequence[str], cells: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
@@ -121,20 +121,20 @@ def _row(
 ) -> dict[str, Any]:
     row = {name: sum(counts.get((what, *cell), 0) for cell in cells) for name, what in _CELLS.items()}
     verified = row["confirmed"] + row["rejected"]
-    left_out = sum(counts.get((what, *cell), 0) for what in _LEFT_OUT for cell in cells)
+    excluded = sum(counts.get((what, *cell), 0) for what in _LEFT_OUT for cell in cells)
     return {
         "scope": scope,
         "label": label,
         "decile": decile,
         **row,
         "verified": verified,
-        "left_out": left_out,
-        "without_verdict": row["machine_rows"] - verified - left_out,
+        "excluded": excluded,
+        "without_verdict": row["machine_rows"] - verified - excluded,
     }
 
 
 def with_precision(table: pa.Table) -> pa.Table:
-    """The table with the share of verified rows that people confirmed, and its 95 % interval (Wilson 1927)."""
+    """The table with the share of verified rows that humans confirmed, and its 95 % interval (Wilson 1927)."""
     confirmed, verified = (table[name].to_numpy().astype(np.float64) for name in ("confirmed", "verified"))
     figures = dict(
         zip(("precision", "precision_low", "precision_high"), wilson_intervals(confirmed, verified), strict=True)
@@ -156,7 +156,7 @@ def per_image_table(counts: Tallies, dataset: str) -> pa.Table:
 
 
 def source_table(counts: Tallies, dataset: str) -> pa.Table:
-    """How many rows each source of people's verdicts has, and what they say."""
+    """How many rows each source of human verdicts has, by verdict."""
     names = sorted({name for (what, name, _) in counts if what == "human_rows"})
     rows = [
         {

@@ -12,7 +12,7 @@ from storage.parquet import from_ipc, to_ipc
 
 SCHEMA = tables.TALLY
 _KEYS = ["what", "name", "number"]
-_HELD = 32  # tables a worker holds before it adds them up
+_MAX_TABLES = 32  # tables a worker holds before it adds them up
 Key = tuple[str, str, int]
 
 
@@ -62,7 +62,7 @@ class AddTallies(beam.CombineFn):  # type: ignore[misc]
     def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
         """Keep one; add up when they are many."""
         accumulator.append(element)
-        return self.compact(accumulator) if len(accumulator) > _HELD else accumulator
+        return self.compact(accumulator) if len(accumulator) > _MAX_TABLES else accumulator
 
     def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
         """All of them."""

@@ -1,10 +1,10 @@
-"""Join machine-made label rows with people's verdicts on them, and keep what people confirmed or rejected.
+"""Join machine-made label rows with human verdicts on them, and keep what humans confirmed or rejected.
 
     concord confirm --machine 'machine-*.csv' --human 'human-*.csv' --classes class-descriptions.csv \
         --dataset open_images --root out
 
-Byte ranges of the CSV files are parsed side by side. People's rows fill a Bloom filter, which is broadcast; the few
-machine rows that pass it fill another, through which people's rows have to pass in turn. Only what has passed is
+Byte ranges of the CSV files are parsed side by side. Human rows fill a Bloom filter, which is broadcast; the few
+machine rows that pass it fill another, through which human rows have to pass in turn. Only what has passed is
 shuffled to its shard and joined there, exactly. One task then writes each shard: its part of every label set, and last
 its counts, which commit it.
 """
@@ -31,12 +31,12 @@ from schemas import layout, tables
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from storage import hashing, parquet
 from storage.formats.csv_ranges import Layout as CsvLayout
-from storage.formats.csv_ranges import Range, blocks
-from storage.parquet import from_ipc, only_used, to_ipc
+from storage.formats.csv_ranges import Range, read_blocks
+from storage.parquet import drop_unused_labels, from_ipc, to_ipc
 from storage.products import ShardFolder, ShardReport
 
 _ROWS, _KEYS, _TALLY = "rows", "keys", "tally"
-_MOST_HELD = 4 << 20  # rows that a worker holds before it sends them to their shards
+_MAX_BUFFERED = 4 << 20  # rows that a worker holds before it sends them to their shards
 _Numbers = npt.NDArray[np.uint64]
 
 
@@ -55,11 +55,11 @@ class Narrowing:
 
     def keeps_image(self, images: _Numbers) -> npt.NDArray[np.bool_]:
         """Which images are of interest; the list is read once a worker."""
-        wanted: _Listed = self._loaded.acquire(self._read)
+        listed: _Listed = self._loaded.acquire(self._read)
         new = np.append(True, images[1:] != images[:-1])[: len(images)]  # files keep an image's rows together
         runs = images[new]
-        places = np.minimum(np.searchsorted(wanted.images, runs), max(len(wanted.images) - 1, 0))
-        known = wanted.images[places] == runs if len(wanted.images) else np.zeros(len(runs), dtype=bool)
+        places = np.minimum(np.searchsorted(listed.images, runs), max(len(listed.images) - 1, 0))
+        known = listed.images[places] == runs if len(listed.images) else np.zeros(len(runs), dtype=bool)
         kept: npt.NDArray[np.bool_] = known[np.cumsum(new) - 1]
         return kept
 
@@ -76,8 +76,8 @@ class _Listed:
 
 def listed_images(ranges: Sequence[Range]) -> _Numbers:
     """The images that a file lists, sorted, each once."""
-    found = [listed_ids(block, part.layout, part.path) for part in ranges for block in blocks(part)]
-    return np.unique(np.concatenate([np.zeros(0, np.uint64), *found]))
+    parts = [listed_ids(block, part.layout, part.path) for part in ranges for block in read_blocks(part)]
+    return np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,13 @@ class ConfirmLabels(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
         """The number of each shard, as it is written."""
-        wanted = (
-            begin | beam.Create(self.plan.human) | beam.FlatMap(read_keys, self.plan) | "Wanted" >> _Filter(self.plan)
+        human_filter = (
+            begin
+            | beam.Create(self.plan.human)
+            | beam.FlatMap(read_keys, self.plan)
+            | "HumanKeys" >> _Filter(self.plan)
         )
-        machine = begin | "MachineRows" >> _Rows(MACHINE, self.plan, wanted)
+        machine = begin | "MachineRows" >> _Rows(MACHINE, self.plan, human_filter)
         met = machine[_KEYS] | "Met" >> _Filter(self.plan)
         human = begin | "HumanRows" >> _Rows(HUMAN, self.plan, met)
         _ = (
@@ -164,45 +167,45 @@ class _Filter(beam.PTransform):  # type: ignore[misc]
 class _Rows(beam.PTransform):  # type: ignore[misc]
     """Read the ranges of one side: `rows` by shard that pass a filter, their `keys`, and a `tally`."""
 
-    def __init__(self, side: str, plan: ConfirmPlan, wanted: Any) -> None:
-        self.side, self.plan, self.wanted = side, plan, wanted
+    def __init__(self, side: str, plan: ConfirmPlan, other_side: Any) -> None:
+        self.side, self.plan, self.other_side = side, plan, other_side
 
     def expand(self, begin: beam.Pipeline) -> Any:
         """The three outputs, by name."""
         ranges = self.plan.machine if self.side == MACHINE else self.plan.human
-        read = beam.FlatMap(read_range, self.side, self.plan, self.wanted)
+        read = beam.FlatMap(read_range, self.side, self.plan, self.other_side)
         return begin | beam.Create(ranges) | read.with_outputs(_KEYS, _TALLY, main=_ROWS)
 
 
 def read_keys(part: Range, plan: ConfirmPlan) -> Iterator[bytes]:
-    """The keys of people's rows in a range, for the filter that the machine's rows have to pass."""
+    """The keys of the human rows in a range, for the filter that the machine's rows have to pass."""
     runner.count_element("confirm.read_keys", part.stop - part.start)
     reader = Reader(HUMAN, plan, np.zeros(0, np.uint8))
     columns = CsvLayout(part.layout.fields, part.layout.columns[:3])  # whose verdict it is does not matter yet
-    for block in blocks(part) if plan.rules.label_sets != "all" else ():
+    for block in read_blocks(part) if plan.rules.label_sets != "all" else ():
         for piece in parse(block, columns, part.path, verdicts=True)[0]:
             yield reader.keys(reader.narrowed(piece, 0)).tobytes()
 
 
-def read_range(part: Range, side: str, plan: ConfirmPlan, wanted: bytes) -> Iterator[Any]:
+def read_range(part: Range, side: str, plan: ConfirmPlan, other_side: bytes) -> Iterator[Any]:
     """Read a range; yield its rows that may match, by shard, and tagged their keys and the tally of all rows.
 
     Args:
         part: the range.
         side: `machine` or `human`.
         plan: of the stage.
-        wanted: the Bloom filter of the other side's keys.
+        other_side: the Bloom filter of the other side's keys.
     """
     runner.count_element(f"confirm.read_{side}", part.stop - part.start)
-    reader = Reader(side, plan, np.frombuffer(wanted, np.uint8))
+    reader = Reader(side, plan, np.frombuffer(other_side, np.uint8))
     order = part.number << 40
-    for block in blocks(part):
+    for block in read_blocks(part):
         pieces, rejected = parse(block, part.layout, part.path, verdicts=side == HUMAN)
         reader.reject(rejected)
         for piece in pieces:
             reader.read(piece, order)
             order += len(piece)
-        if reader.held > _MOST_HELD:
+        if reader.buffered > _MAX_BUFFERED:
             yield from reader.by_shard()
     yield from reader.by_shard()
     reader.write_rejects(part)
@@ -224,7 +227,7 @@ class Ordered:
 
     def batch(self) -> pa.RecordBatch:
         """The rows as a batch of schema `SIDE`."""
-        label = only_used(self.rows.labels, self.rows.label_names)
+        label = drop_unused_labels(self.rows.labels, self.rows.label_names)
         return pa.record_batch([self.rows.images, label, self.rows.confidences, self.orders], schema=SIDE)
 
 
@@ -234,15 +237,15 @@ class Reader:
     Attributes:
         counts: of what was read and narrowed away.
         passed: keys of the rows that passed the filter.
-        held: rows that passed, and have not been given away yet.
+        buffered: how many rows passed, and have not been sent yet.
     """
 
-    def __init__(self, side: str, plan: ConfirmPlan, wanted: npt.NDArray[np.uint8]) -> None:
-        self.side, self.plan, self.wanted = side, plan, wanted
+    def __init__(self, side: str, plan: ConfirmPlan, other_side: npt.NDArray[np.uint8]) -> None:
+        self.side, self.plan, self.other_side = side, plan, other_side
         self.counts: Counter[Key] = Counter()
         self._counted: list[tuple[pa.Array, npt.NDArray[np.int64]]] = []
         self.passed: list[_Numbers] = []
-        self.held = 0
+        self.buffered = 0
         self._names, self._hashes = pa.array([], pa.string()), np.zeros(0, np.uint64)
         self._rows: list[pa.RecordBatch] = []
         self._rejects: list[pa.Table] = [tables.REJECTS.empty_table()]
@@ -254,11 +257,11 @@ class Reader:
         self._count(rows.rows)
         if self.plan.rules.label_sets != "all":
             keys = self.keys(rows)
-            places = bloom.may_hold(self.wanted, keys)
+            places = bloom.may_hold(self.other_side, keys)
             rows = rows.take(places)
             self.passed.append(keys[places])
         self._rows.append(rows.batch())
-        self.held += len(rows.rows)
+        self.buffered += len(rows.rows)
 
     def reject(self, rejected: pa.Table) -> None:
         """Take in malformed rows."""
@@ -276,9 +279,9 @@ class Reader:
             self.plan.rejects(self.side).write(part.number, rejected, ShardReport(rejected.num_rows, 0, reasons))
 
     def by_shard(self) -> Iterator[tuple[int, tuple[str, bytes]]]:
-        """Give the held rows away: an Arrow batch of schema `SIDE` for each missing shard that has any."""
+        """Send the buffered rows: an Arrow batch of schema `SIDE` for each missing shard that has any."""
         rows = pa.Table.from_batches(self._rows, SIDE).unify_dictionaries().combine_chunks()
-        self._rows, self.held = [], 0
+        self._rows, self.buffered = [], 0
         if not len(rows):
             return
         columns = [rows[name].chunk(0).to_numpy(zero_copy_only=False) for name in ("image", "value", "order")]
@@ -292,7 +295,9 @@ class Reader:
             some = order[bounds[shard] : bounds[shard + 1]]
             if len(some):
                 image, value, place = (column[some] for column in columns)
-                batch = pa.record_batch([image, only_used(codes[some], label.dictionary), value, place], schema=SIDE)
+                batch = pa.record_batch(
+                    [image, drop_unused_labels(codes[some], label.dictionary), value, place], schema=SIDE
+                )
                 yield shard, (self.side, to_ipc(batch))
 
     def narrowed(self, piece: LabelRows, first: int) -> Ordered:
@@ -303,15 +308,15 @@ class Reader:
             rows = self._keep("images", rows, narrowing.keeps_image(rows.rows.images))
         if narrowing.labels is not None:
             names = rows.rows.label_names.to_pylist()
-            wanted = np.array([name in narrowing.labels for name in names], dtype=bool)
-            rows = self._keep("classes", rows, wanted[rows.rows.labels])
+            other_side = np.array([name in narrowing.labels for name in names], dtype=bool)
+            rows = self._keep("classes", rows, other_side[rows.rows.labels])
         if narrowing.min_confidence > 0 and self.side == MACHINE:
             rows = self._keep("confidence", rows, rows.rows.confidences >= np.float32(narrowing.min_confidence))
         return rows
 
-    def _keep(self, why: str, rows: Ordered, wanted: npt.NDArray[np.bool_]) -> Ordered:
-        self.counts["narrowed", f"{self.side}:{why}", 0] += int((~wanted).sum())
-        return rows.take(wanted)
+    def _keep(self, why: str, rows: Ordered, other_side: npt.NDArray[np.bool_]) -> Ordered:
+        self.counts["narrowed", f"{self.side}:{why}", 0] += int((~other_side).sum())
+        return rows.take(other_side)
 
     def _count(self, rows: LabelRows) -> None:
         if self.side == MACHINE:
@@ -332,7 +337,7 @@ class Reader:
         return tallies.to_bytes([tallies.of(self.counts), *grids])
 
     def keys(self, rows: Ordered) -> _Numbers:
-        """What tells whether the other side may need a row: its image and label, or its image alone."""
+        """By what the other side may need a row: its image and label, or its image alone."""
         if self.plan.rules.label_sets == "images":
             return rows.rows.images
         if rows.rows.label_names is not self._names:  # the pieces of a block share them
@@ -354,8 +359,8 @@ def _about(annotator: str, split: str, rows: pa.Table) -> pa.Table:
     name = f"{annotator}:{split}"
     counts = {("content", name, 0): content >> 16, ("labelled_images", name, 0): len(pc.unique(rows["image_id"]))}
     images = tallies.of(counts)
-    found = rows["label"].value_counts()
-    names, counts = found.field("values"), found.field("counts").to_numpy().reshape(-1, 1)
+    values = rows["label"].value_counts()
+    names, counts = values.field("values"), values.field("counts").to_numpy().reshape(-1, 1)
     return tallies.add([images, tallies.of_grid(f"labels:{annotator}", names, counts)])
 
 

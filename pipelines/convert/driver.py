@@ -17,7 +17,7 @@ from pipelines import runner
 from pipelines.convert import shards as image_shards
 from pipelines.convert import sources
 from pipelines.convert.shards import ImageShards
-from pipelines.convert.sources import NO_PICTURES, OwnInputs, PhotoSource, SourcePlan
+from pipelines.convert.sources import NO_IMAGES_SHAPE, OwnInputs, PhotoSource, SourcePlan
 from pipelines.convert.tfds_metadata import write_metadata
 from pipelines.convert.transforms import ConvertImages, ConvertPhotos, ConvertPlan, PhotoPlan
 from pipelines.runner import check_rejects
@@ -28,8 +28,8 @@ from schemas.manifests import SEQUENCE, ImagesManifest, LabelsManifest, TableFil
 from schemas.settings.convert import ConvertSettings, PhotoSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, products
-from storage.fetching import Patience
-from storage.formats.images import Wanted
+from storage.fetching import FetchPolicy
+from storage.formats.images import TargetFormat
 from storage.products import ShardFolder, ShardReport
 
 IMAGES_PER_SHARD = 8192
@@ -132,7 +132,7 @@ class ConvertDriver(Driver[ConvertSettings]):
         """
         target = work.target
         reports = _require_all_shards(target)
-        totals = {split: products.total(list(found.values())) for split, found in reports.items()}
+        totals = {split: products.total(list(by_shard.values())) for split, by_shard in reports.items()}
         whole = products.total(list(totals.values()))
         counts = {**whole.counts(), "splits": {split: report.counts() for split, report in totals.items()}}
         if counts["in"] != work.records or counts["in"] != counts["out"] + sum(counts["rejected"].values()):
@@ -144,11 +144,11 @@ class ConvertDriver(Driver[ConvertSettings]):
         shape = whole.shapes[0] if len(whole.shapes) == 1 else (None, None, 3)
         for split in target.splits if target.task == SEQUENCE else ():
             counts["splits"][split]["lengths"] = _lengths(target.labels(split))
-        if target.pictures:
+        if target.has_images:
             write_metadata(target, shape, reports)
         for split in target.splits if target.annotator else ():
             _write_label_manifest(target, split)
-        _write_manifest(work, counts, shape if target.pictures else None)
+        _write_manifest(work, counts, shape if target.has_images else None)
         return counts
 
 
@@ -170,10 +170,10 @@ def find_current(settings: ConvertSettings, root: str, fingerprint: str) -> Imag
     return next((manifest for manifest in manifests if manifest and manifest.fingerprint == fingerprint), None)
 
 
-def shard_count(found: SourcePlan) -> int:
+def shard_count(plan: SourcePlan) -> int:
     """Shards of each split: a power of two, of some thousand images and bounded bytes, and never fewer than 8."""
-    largest = max(found.records().values())
-    payload = largest * math.prod(found.image_shape)
+    largest = max(plan.records().values())
+    payload = largest * math.prod(plan.image_shape)
     return hashing.shard_count(max(largest / IMAGES_PER_SHARD, payload / BYTES_PER_SHARD))
 
 
@@ -184,84 +184,84 @@ def photo_shard_count(counts: Mapping[str, int], max_side: int, least: int) -> i
     return hashing.shard_count(max(least, max(counts.values()) / min(each, IMAGES_PER_SHARD)))
 
 
-def _target(settings: ConvertSettings, context: Context, fingerprint: str, **given: Any) -> ImageShards:
-    for name in given["classes"]:
+def _target(settings: ConvertSettings, context: Context, fingerprint: str, **facts: Any) -> ImageShards:
+    for name in facts["classes"]:
         if not name or name != " ".join(name.splitlines()).strip():
             raise InputError(f"class {name!r}: tensorflow_datasets strips spaces, and splits lines; rename the class")
     names: dict[str, Any] = {"root": context.root, "dataset": settings.dataset, "version": settings.version}
-    return ImageShards(**names, fingerprint=fingerprint, missing=frozenset(), **given)
+    return ImageShards(**names, fingerprint=fingerprint, missing=frozenset(), **facts)
 
 
 def _slab_job(settings: ConvertSettings, context: Context, source: Any, fingerprint: str) -> Job:
-    found = source.plan()
+    plan = source.plan()
     fractions = dict(settings.splits) or None
-    if found.task == SEQUENCE and settings.classes:
+    if plan.task == SEQUENCE and settings.classes:
         raise InputError(f"leave out --classes: the labels of {settings.source} are numbers, of the digits 0 to 9")
     target = _target(
         settings,
         context,
         fingerprint,
-        task=found.task,
+        task=plan.task,
         classes=settings.classes or DIGITS,
-        pictures=found.image_shape != NO_PICTURES,
+        has_images=plan.image_shape != NO_IMAGES_SHAPE,
         annotator=HUMAN,
-        splits=tuple(fractions or found.records()),
-        shards=settings.shards or shard_count(found),
+        splits=tuple(fractions or plan.records()),
+        shards=settings.shards or shard_count(plan),
     )
-    given = (source, found.slabs, found.image_shape, found.value_range, fractions)
+    parts = (source, plan.slabs, plan.image_shape, plan.value_range, fractions)
 
     def transform(shards: ImageShards) -> beam.PTransform:
-        return ConvertImages(ConvertPlan(shards, *given))
+        return ConvertImages(ConvertPlan(shards, *parts))
 
-    records = found.records()
-    values = max(1, math.prod(found.image_shape))
-    shard = math.ceil(max(records.values(), default=0) / target.shards) * values if target.pictures else 0
+    records = plan.records()
+    values = max(1, math.prod(plan.image_shape))
+    shard = math.ceil(max(records.values(), default=0) / target.shards) * values if target.has_images else 0
     return Job(
         settings,
         target,
         sum(records.values()),
         transform,
-        element_bytes=max(shard, *(slab.payload_bytes for slab in found.slabs)),
-        image_bytes=values if target.pictures else 0.0,
+        element_bytes=max(shard, *(slab.payload_bytes for slab in plan.slabs)),
+        image_bytes=values if target.has_images else 0.0,
         core_seconds=sum(records.values()) * values / VALUES_PER_SECOND,
-        source_facts=found.facts,
+        source_facts=plan.facts,
     )
 
 
 def _photo_job(settings: PhotoSettings, context: Context, source: PhotoSource, fingerprint: str) -> Job:
-    found = source.plan_photos(context.root)
-    if 0 < settings.shards < found.least_shards:
-        raise InputError(f"shards must be {found.least_shards} or more, as the label set has, got {settings.shards}")
+    plan = source.plan_photos(context.root)
+    if 0 < settings.shards < plan.least_shards:
+        raise InputError(f"shards must be {plan.least_shards} or more, as the label set has, got {settings.shards}")
     target = _target(
         settings,
         context,
         fingerprint,
-        task=found.task,
-        classes=found.classes,
-        annotator=found.annotator,
-        splits=tuple(found.counts),
-        shards=settings.shards or photo_shard_count(found.counts, settings.max_side, found.least_shards),
+        task=plan.task,
+        classes=plan.classes,
+        annotator=plan.annotator,
+        splits=tuple(plan.counts),
+        shards=settings.shards or photo_shard_count(plan.counts, settings.max_side, plan.least_shards),
     )
     signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
-    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
-    wanted = Wanted(settings.max_side, settings.quality, settings.max_pixels)
+    policy = FetchPolicy(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
+    limits = TargetFormat(settings.max_side, settings.quality, settings.max_pixels)
 
     def transform(shards: ImageShards) -> beam.PTransform:
-        return ConvertPhotos(PhotoPlan(shards, source, patience, wanted))
+        return ConvertPhotos(PhotoPlan(shards, source, policy, limits))
 
-    records = sum(found.counts.values())
+    records = sum(plan.counts.values())
     size = min(PHOTO_BYTES, settings.max_side**2) if settings.max_side else PHOTO_BYTES
     return Job(
         settings,
         target,
         records,
         transform,
-        element_bytes=math.ceil(max(found.counts.values(), default=0) / target.shards) * size,
+        element_bytes=math.ceil(max(plan.counts.values(), default=0) / target.shards) * size,
         image_bytes=size,
         core_seconds=records / (SCALED_PER_SECOND if settings.max_side else PHOTOS_PER_SECOND),
-        source_facts=found.facts,
-        display_names=dict(found.display_names),
-        seek_repeats=found.seek_repeats,
+        source_facts=plan.facts,
+        display_names=dict(plan.display_names),
+        seek_repeats=plan.seek_repeats,
     )
 
 
@@ -320,7 +320,7 @@ def _table_files(target: ImageShards, splits: Mapping[str, Mapping[str, Any]]) -
     """The index and the rejects of each split, which have no manifest of their own."""
     files = []
     for split, counts in splits.items():
-        if target.pictures:
+        if target.has_images:
             files.append(target.index(split).table_files(target.root, "index", counts["out"], "out"))
         rejected = sum(counts["rejected"].values())
         files.append(target.rejects(split).table_files(target.root, "rejects_convert", rejected, "rejected"))
@@ -329,10 +329,10 @@ def _table_files(target: ImageShards, splits: Mapping[str, Mapping[str, Any]]) -
 
 def _lengths(labels: ShardFolder) -> dict[str, int]:
     """How many of the numbers of a split have one digit, how many two, and so on."""
-    found: Counter[int] = Counter()
+    lengths: Counter[int] = Counter()
     for shard in range(labels.shards):
-        found.update(map(len, labels.read(shard)["label"].to_pylist()))
-    return {str(length): found[length] for length in sorted(found)}
+        lengths.update(map(len, labels.read(shard)["label"].to_pylist()))
+    return {str(length): lengths[length] for length in sorted(lengths)}
 
 
 def _images_in_two_splits(target: ImageShards) -> dict[str, Any]:
@@ -343,7 +343,7 @@ def _images_in_two_splits(target: ImageShards) -> dict[str, Any]:
             rows = target.index(split).read(shard).select(["sha256", "image_id"])
             for sha256, image_id in zip(rows["sha256"].to_pylist(), rows["image_id"].to_pylist(), strict=True):
                 places.setdefault(sha256, {})[split] = image_id
-    shared = [sorted(found.values()) for found in places.values() if len(found) > 1]
+    shared = [sorted(by_split.values()) for by_split in places.values() if len(by_split) > 1]
     if shared:
         first = " and ".join(min(shared))
         _log.warning("%d images are in more than one split, such as %s", len(shared), first)

@@ -52,7 +52,7 @@ def encode_records(
 
     Returns:
         a batch of schema `ENCODED`; `record`, `sha256` and `label` are null where `reason` is set, else
-        `source`, `position`, `reason` and `detail` are. Where there are no pictures, `record` and `sha256` are empty.
+        `source`, `position`, `reason` and `detail` are. Where there are no images, `record` and `sha256` are empty.
     """
     pixels, problems = to_uint8(records.pixels, value_range)
     problems = {**_label_problems(records, classes), **problems, **records.problems}
@@ -85,8 +85,11 @@ def _rejections(records: Records, rows: npt.NDArray[np.int64], problems: Problem
     """The columns `source`, `position`, `reason`, `detail`: null but in the rows that have a problem."""
     if not problems:
         return [[None] * len(rows)] * 4
-    found = [(row, problems.get(row)) for row in rows.tolist()]
-    named = [(records.source, records.positions[row], *problem) if problem else (None,) * 4 for row, problem in found]
+    named_problems = [(row, problems.get(row)) for row in rows.tolist()]
+    named = [
+        (records.source, records.positions[row], *problem) if problem else (None,) * 4
+        for row, problem in named_problems
+    ]
     return [list(column) for column in zip(*named, strict=True)]
 
 
@@ -108,8 +111,8 @@ def to_uint8(values: npt.NDArray[Any], value_range: tuple[float, ...]) -> tuple[
     for row in np.flatnonzero(~finite).tolist():
         problems[row] = Reason.PIXELS_NOT_FINITE, f"{int((~np.isfinite(values[row])).sum())} pixels are NaN or infinite"
     for row in np.flatnonzero(outside).tolist():
-        found = f"pixels from {float(values[row].min()):g} to {float(values[row].max()):g}"
-        problems[row] = Reason.PIXELS_OUT_OF_RANGE, f"{found}, but the value range is {black:g} to {white:g}"
+        extent = f"pixels from {float(values[row].min()):g} to {float(values[row].max()):g}"
+        problems[row] = Reason.PIXELS_OUT_OF_RANGE, f"{extent}, but the value range is {black:g} to {white:g}"
     clean = np.where((finite & ~outside)[:, None, None, None], scaled, 0) if problems else scaled
     whole = np.rint(clean)
     return np.clip(whole, 0, 255, out=whole).astype(np.uint8), problems

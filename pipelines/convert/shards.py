@@ -25,7 +25,7 @@ class ImageShards:
     Attributes:
         annotator: whose labels the source brings along; empty where they are in a label set already.
         missing: the shards still to be made.
-        pictures: whether there are any; else a shard is its labels and rejects, and the labels commit it.
+        has_images: whether there are images; else a shard is its labels and rejects, and the labels commit it.
     """
 
     root: str
@@ -38,7 +38,7 @@ class ImageShards:
     shards: int
     fingerprint: str
     missing: frozenset[ShardKey]
-    pictures: bool = True
+    has_images: bool = True
 
     def every(self) -> frozenset[ShardKey]:
         """The key of every shard."""
@@ -59,12 +59,12 @@ class ImageShards:
 
     def commits(self, split: str) -> ShardFolder:
         """The folder whose shards are written last, and so commit the others."""
-        return self.index(split) if self.pictures else self.labels(split)
+        return self.index(split) if self.has_images else self.labels(split)
 
     def tables(self, split: str) -> list[ShardFolder]:
         """The folders of tables that a split has."""
         labels = [self.labels(split)] if self.annotator else []
-        return [*labels, self.rejects(split), *([self.index(split)] if self.pictures else [])]
+        return [*labels, self.rejects(split), *([self.index(split)] if self.has_images else [])]
 
     @property
     def images(self) -> str:
@@ -74,7 +74,7 @@ class ImageShards:
     @property
     def home(self) -> str:
         """Folder of the dataset's manifest: that of the images, or of the labels where they are alone."""
-        return self.images if self.pictures else layout.label_sets(self.root, self.dataset, self.annotator)
+        return self.images if self.has_images else layout.label_sets(self.root, self.dataset, self.annotator)
 
     def tfrecord_name(self, split: str, shard: int) -> str:
         """File name of a TFRecord shard."""
@@ -86,7 +86,7 @@ class ImageShards:
         report = content.report()
         labels = content.labels.num_rows
         self.rejects(split).write(shard, content.rejects, report)
-        if not self.pictures:
+        if not self.has_images:
             self.labels(split).write(shard, content.labels, report)
             return report
         stores.write_parts(stores.join(self.images, self.tfrecord_name(split, shard)), content.records)
@@ -128,13 +128,13 @@ class ShardContent:
             "offset": np.cumsum(framed) - framed + tfrecord.HEADER_BYTES,
             "length": framed - tfrecord.HEADER_BYTES - tfrecord.FOOTER_BYTES,
         }
-        found = self.columns | places
-        arrays = [pa.array(found[field.name], field.type) for field in tables.INDEX]
+        columns = self.columns | places
+        arrays = [pa.array(columns[field.name], field.type) for field in tables.INDEX]
         return pa.table(arrays, schema=tables.INDEX)
 
 
-def sure_labels(image_ids: Any, labels: Any) -> pa.Table:
-    """Rows of people's labels: sure of each.
+def certain_labels(image_ids: Any, labels: Any) -> pa.Table:
+    """Rows of human labels: of confidence 1.
 
     Args:
         image_ids: (n,) the image of each row.
@@ -153,7 +153,7 @@ def finished(shards: ImageShards) -> frozenset[ShardKey]:
         others = [set(folder.done()) for folder in shards.tables(split) if folder != shards.commits(split)]
         for shard, report in reports.items():
             size = there.get(shards.tfrecord_name(split, shard))
-            whole = size == report.payload_bytes or not shards.pictures
+            whole = size == report.payload_bytes or not shards.has_images
             if whole and all(shard in other for other in others):
                 done.add((split, shard))
     return frozenset(done)
@@ -164,14 +164,14 @@ def sweep(shards: ImageShards, done: frozenset[ShardKey]) -> None:
     alone = layout.label_sets(shards.root, shards.dataset, shards.annotator)
     for home in [shards.images, *([alone] if shards.annotator else [])]:
         stores.remove(stores.join(home, MANIFEST))
-    _remove_all_but(shards.images, {shards.tfrecord_name(*key) for key in done} if shards.pictures else set())
+    _remove_all_but(shards.images, {shards.tfrecord_name(*key) for key in done} if shards.has_images else set())
     parents = {stores.parent(folder.folder) for folder in (shards.index("x"), shards.commits("x"))}
     old = [name for parent in parents for name in stores.list_folders(parent)]
     for split in {*shards.splits, *(name.removeprefix("split=") for name in old)}:
         keep = {layout.parquet_shard(shard, shards.shards) for name, shard in done if name == split}
         for folder in shards.tables(split):
             _remove_all_but(folder.folder, keep)
-        if not shards.pictures:  # an index that is there speaks of pictures that are no more
+        if not shards.has_images:  # an index that is there is of images that are no more
             _remove_all_but(shards.index(split).folder, set())
 
 

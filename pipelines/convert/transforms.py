@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 
 from pipelines import runner
 from pipelines.convert import encoding
-from pipelines.convert.shards import ImageShards, ShardContent, ShardKey, sure_labels
+from pipelines.convert.shards import ImageShards, ShardContent, ShardKey, certain_labels
 from pipelines.convert.sources import Photo, PhotoSource, Records, Slab, Source
 from schemas import tables
 from schemas.manifests import MULTILABEL
 from schemas.rejects import Problem, Reason
 from storage import fetching, hashing, tfrecord
-from storage.fetching import Missing, Patience
-from storage.formats.images import Photograph, Wanted, prepare
+from storage.fetching import FetchFailure, FetchPolicy
+from storage.formats.images import Photograph, TargetFormat, prepare
 from storage.parquet import to_ipc
 from storage.tfrecord import encode_example
 
@@ -90,13 +90,13 @@ def _by_shard(
         splits = hashing.split_of(records.image_ids, plan.fractions)
     for split in plan.target.splits:
         rows = np.flatnonzero(splits == split)
-        for shard, found in enumerate(hashing.rows_by_shard(hashes[rows], plan.target.shards)):
-            if len(found):
-                yield (split, shard), rows[found]
+        for shard, of_shard in enumerate(hashing.rows_by_shard(hashes[rows], plan.target.shards)):
+            if len(of_shard):
+                yield (split, shard), rows[of_shard]
 
 
 def write_shard(grouped: tuple[ShardKey, Iterable[bytes]], plan: ConvertPlan) -> ShardKey:
-    """Write everything of one shard: images, people's labels, rejects, and last the index, which commits it."""
+    """Write everything of one shard: images, human labels, rejects, and last the index, which commits it."""
     key, batches = grouped
     rows = encoding.gather(batches)
     runner.count_element("convert.write", rows.nbytes)
@@ -120,7 +120,7 @@ def shard_content(rows: pa.Table, image_shape: tuple[int, int, int]) -> ShardCon
         "width": width,
         "channels": channels,
     }
-    labels = sure_labels(accepted["image_id"], accepted["label"])
+    labels = certain_labels(accepted["image_id"], accepted["label"])
     rejects = rejected.select(tables.REJECTS.names).cast(tables.REJECTS)
     return ShardContent(accepted["record"].to_pylist(), columns, labels, rejects)
 
@@ -134,8 +134,8 @@ class PhotoPlan:
 
     target: ImageShards
     source: PhotoSource
-    patience: Patience
-    wanted: Wanted
+    policy: FetchPolicy
+    limits: TargetFormat
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class ConvertPhotos(beam.PTransform):  # type: ignore[misc]
 def convert_photo_shard(shard: PhotoShard, plan: PhotoPlan) -> ShardKey:
     """Fetch one shard's photographs and write its files."""
     photos = plan.source.photos(plan.target.root, *shard.key, plan.target.shards, shard.listed)
-    found = asyncio.run(gather(photos, plan))
-    content = photo_shard_content(photos, found, plan.target)
+    photographs = asyncio.run(gather(photos, plan))
+    content = photo_shard_content(photos, photographs, plan.target)
     report = plan.target.write(shard.key, content)
     runner.count_element("convert.fetch", report.payload_bytes)
     runner.count_records("convert", report)
@@ -179,20 +179,20 @@ def convert_photo_shard(shard: PhotoShard, plan: PhotoPlan) -> ShardKey:
 async def gather(photos: Sequence[Photo], plan: PhotoPlan) -> list[Photograph | Problem]:
     """Each photograph as it is to be stored, or why it cannot be, in the order given."""
     labelled = [photo.location for photo in photos if photo.labels is not None]
-    fetched = iter(await fetching.fetch_each(labelled, plan.patience, lambda _, content: prepare(content, plan.wanted)))
-    found = [_UNLABELLED if photo.labels is None else next(fetched) for photo in photos]
-    return [Problem(one.reason, one.detail) if isinstance(one, Missing) else one for one in found]
+    fetched = iter(await fetching.fetch_each(labelled, plan.policy, lambda _, content: prepare(content, plan.limits)))
+    results = [_UNLABELLED if photo.labels is None else next(fetched) for photo in photos]
+    return [Problem(one.reason, one.detail) if isinstance(one, FetchFailure) else one for one in results]
 
 
-_UNLABELLED = Problem(Reason.LABEL_MISSING, "it is of no class that was asked for, or in no row of the table")
+_UNLABELLED = Problem(Reason.LABEL_MISSING, "it is of no requested class, or in no row of the table")
 
 
 def photo_shard_content(
-    photos: Sequence[Photo], found: Sequence[Photograph | Problem], target: ImageShards
+    photos: Sequence[Photo], photographs: Sequence[Photograph | Problem], target: ImageShards
 ) -> ShardContent:
     """What a shard holds: the photographs that are there, and the rejects."""
     index = {name: number for number, name in enumerate(target.classes)}
-    good = [(photo, one) for photo, one in zip(photos, found, strict=True) if isinstance(one, Photograph)]
+    good = [(photo, one) for photo, one in zip(photos, photographs, strict=True) if isinstance(one, Photograph)]
     records = []
     for photo, one in good:
         numbers = [index[label] for label in photo.labels or ()]
@@ -203,11 +203,11 @@ def photo_shard_content(
     columns["sha256"] = [hashlib.sha256(one.content).hexdigest() for _, one in good]
     columns["reencoded"] = [one.changed for _, one in good]
     pairs = [(photo.image_id, label) for photo, _ in good for label in photo.labels or ()]
-    rows = sure_labels([image_id for image_id, _ in pairs], [label for _, label in pairs])
-    return ShardContent(records, columns, rows, reject_table(photos, found))
+    rows = certain_labels([image_id for image_id, _ in pairs], [label for _, label in pairs])
+    return ShardContent(records, columns, rows, reject_table(photos, photographs))
 
 
-def reject_table(photos: Sequence[Photo], found: Sequence[Photograph | Problem]) -> pa.Table:
+def reject_table(photos: Sequence[Photo], photographs: Sequence[Photograph | Problem]) -> pa.Table:
     """The photographs that cannot be stored, and why."""
     rows = [
         {
@@ -217,7 +217,7 @@ def reject_table(photos: Sequence[Photo], found: Sequence[Photograph | Problem])
             "reason": str(one.reason),
             "detail": one.detail,
         }
-        for photo, one in zip(photos, found, strict=True)
+        for photo, one in zip(photos, photographs, strict=True)
         if isinstance(one, Problem)
     ]
     return pa.Table.from_pylist(rows, schema=tables.REJECTS)

@@ -22,7 +22,7 @@ from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ScoresManifest
 from schemas.settings.explain import ExplainSettings
 from schemas.stage import Context, Driver, Plan, Product, State
-from storage import comparisons, hashing, model_cards, products, stores
+from storage import hashing, model_cards, products, stores
 from storage.products import ImageSet, ShardFolder
 
 _log = logging.getLogger("concord")
@@ -47,8 +47,8 @@ class ExplainDriver(Driver[ExplainSettings]):
         """The images, the models, and the comparisons whose disagreements are explained."""
         images = layout.images(root, settings.dataset, settings.version)
         own = [layout.model(root, settings.dataset, model) for model in settings.models]
-        compared = [layout.comparisons(root, settings.dataset)] if settings.disagreements else []
-        return [images, *own, *compared]
+        comparison_folders = [layout.comparisons(root, settings.dataset)] if settings.disagreements else []
+        return [images, *own, *comparison_folders]
 
     def plan(self, settings: ExplainSettings, context: Context) -> Plan:
         """Which images each model explains, and which of them are missing.
@@ -67,13 +67,13 @@ class ExplainDriver(Driver[ExplainSettings]):
                 f"there is no comparison of {', '.join(requested)} on split {settings.split!r} with images on which "
                 "labels differ: run concord agree first, or name images with --images"
             )
-        plans, found = {}, []
+        plans, model_products = {}, []
         for model, ids in requested.items():
             if ids:
                 product, plan = _plan_model(settings, context, images, cards[model], ids)
                 plans[product.name] = plan
-                found.append(product)
-        return Plan(settings, tuple(found), Explanation(plans, cards, settings))
+                model_products.append(product)
+        return Plan(settings, tuple(model_products), Explanation(plans, cards, settings))
 
     def prepare(self, plan: Plan, context: Context) -> Explanation:
         """Remove whatever is no finished shard of the explanations that are to be made."""
@@ -201,17 +201,17 @@ def _check_known(images: ImageSet, settings: ExplainSettings) -> None:
 def _by_shard(ids: Sequence[str], shards: int) -> dict[int, tuple[str, ...]]:
     """The images of each shard that has any."""
     rows = hashing.rows_by_shard(hashing.image_hashes(ids), shards)
-    return {shard: tuple(ids[int(row)] for row in found) for shard, found in enumerate(rows) if len(found)}
+    return {shard: tuple(ids[int(row)] for row in of_shard) for shard, of_shard in enumerate(rows) if len(of_shard)}
 
 
-def _explainable(images: ImageSet, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _explainable(images: ImageSet, cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The models that have convolutions; the others are skipped, and named.
 
     Raises:
         InputError: there are none.
     """
     able, problems = [], {}
-    for model, card in found.items():
+    for model, card in cards.items():
         folder = layout.model(images.root, images.dataset, model)
         member = stores.join(folder, *next(iter(card.get("members", {"": ""}))).split("/"))
         if "foreign" in card and model_cards.MODEL_FILE not in card["files"]:
@@ -221,40 +221,40 @@ def _explainable(images: ImageSet, found: Mapping[str, Mapping[str, Any]]) -> li
         else:
             able.append(model)
     if not able:
-        said = "; ".join(f"model {model!r} {problem}" for model, problem in problems.items())
-        raise InputError(f"{said}: choose a model that has convolutions")
+        reasons = "; ".join(f"model {model!r} {problem}" for model, problem in problems.items())
+        raise InputError(f"{reasons}: choose a model that has convolutions")
     for model, problem in problems.items():
         _log.info("explain %s/%s: skipped, since it %s", images.dataset, model, problem)
     return able
 
 
 def requested_images(settings: ExplainSettings, root: str, model: str) -> tuple[str, ...]:
-    """The images that a model is asked about: the chosen ones, and the surest disagreements of its comparisons."""
+    """The images that a model explains: the chosen ones, and the most confident disagreements of its comparisons."""
     requested = list(settings.images)
-    for key, manifest in comparisons.find(root, settings.dataset).items():
+    for key, manifest in products.find_comparisons(root, settings.dataset).items():
         if manifest is not None and model in key[:2] and key[2] == settings.split and settings.disagreements:
-            requested += comparisons.disagreements(root, settings.dataset, key, settings.disagreements)
+            requested += products.list_disagreements(root, settings.dataset, key, settings.disagreements)
     return tuple(dict.fromkeys(requested))
 
 
 def explanations(
     settings: ExplainSettings, images: ImageSet, card: Mapping[str, Any], requested: tuple[str, ...]
 ) -> ShardFolder:
-    """Where the pictures of one model go."""
+    """Where the explanations of one model go."""
     recipe = {"model": card["fingerprint"], "weights": card["weights_sha256"], "images": images.fingerprint}
-    given = {"split": settings.split, "asked": requested, "batch_size": settings.batch_size}
+    request = {"split": settings.split, "asked": requested, "batch_size": settings.batch_size}
     folder = layout.explanations(images.root, images.dataset, card["name"], settings.split)
-    return ShardFolder(folder, images.shards, products.fingerprint(STAGE, **recipe, **given))
+    return ShardFolder(folder, images.shards, products.fingerprint(STAGE, **recipe, **request))
 
 
 def is_complete(output: ShardFolder) -> bool:
-    """Whether the pictures and their sheet are there, made from just this."""
+    """Whether the explanations and their sheet are there, made from just this."""
     sheet = stores.stat(stores.join(output.folder, layout.SHEET))
     return sheet is not None and products.is_current(output.folder, output.fingerprint)
 
 
 def _explained_by(one: ExplainPlan, card: Mapping[str, Any]) -> str:
-    """Of folds: which of them were asked."""
+    """Of folds: which of them explained."""
     if "members" not in card:
         return ""
     if one.split == card["settings"]["split"]:
@@ -263,12 +263,14 @@ def _explained_by(one: ExplainPlan, card: Mapping[str, Any]) -> str:
 
 
 def _sheet(one: ExplainPlan) -> bytes:
-    """The contact sheet: the first images in the order in which they were asked about."""
+    """The contact sheet: the first images in the order of the request."""
     rows = pa.concat_tables([one.output.read(shard) for shard in one.shards]).to_pylist()
-    found = {row["image_id"]: row for row in rows}
-    shown = [found[image_id] for image_id in one.requested if image_id in found]
+    by_id = {row["image_id"]: row for row in rows}
+    shown = [by_id[image_id] for image_id in one.requested if image_id in by_id]
     among = f"{len(shown)} images" if len(shown) <= ON_SHEET else f"the first {ON_SHEET} of {len(shown)} images"
-    return heat_maps.sheet(f"{one.name}: where it looked, {one.images.dataset} {one.split}, {among}", shown[:ON_SHEET])
+    return heat_maps.sheet(
+        f"{one.name}: regions that drove the prediction, {one.images.dataset} {one.split}, {among}", shown[:ON_SHEET]
+    )
 
 
 DRIVER = ExplainDriver()

@@ -2,7 +2,7 @@
 
     concord explain --models cnn1,cnn2 --dataset svhn --split test --root out
 
-An element is an image shard, of which only the records of the images asked about are read.
+An element is an image shard, of which only the records of the requested images are read.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ STAGE = "explain"
 
 @dataclass(frozen=True)
 class RequestedShard:
-    """What one Beam element stands for: an image shard, and the images of it that are asked about."""
+    """What one Beam element stands for: an image shard, and the images of it that are to be explained."""
 
     source: ImageShard
     ids: tuple[str, ...]
@@ -52,7 +52,7 @@ class ExplainPlan:
         requested: the images, in the order in which they are shown.
         shards: the shards that hold them.
         missing: those of the shards that are still to be made.
-        load: gives the model, ready to be asked, on a worker.
+        load: gives the model, ready to explain, on a worker.
     """
 
     name: str
@@ -94,7 +94,7 @@ class ExplainImages(beam.PTransform):  # type: ignore[misc]
 
 @dataclass(eq=False)
 class ExplainAndWrite(beam.PTransform):  # type: ignore[misc]
-    """Explain shards, and write each at once; both ask for the same resources, and so are fused."""
+    """Explain shards, and write each at once; both require the same resources, and so are fused."""
 
     plan: ExplainPlan
 
@@ -105,7 +105,7 @@ class ExplainAndWrite(beam.PTransform):  # type: ignore[misc]
 
 
 class ShardExplainer(ShardScorer):
-    """RunInference's way to a model that is asked where it looked, a shard an element."""
+    """RunInference's way to a model that explains, one shard per element."""
 
     def __init__(self, plan: ExplainPlan) -> None:
         super().__init__(plan)  # type: ignore[arg-type]
@@ -125,14 +125,14 @@ class ShardExplainer(ShardScorer):
 
 
 def load_model(folder: str, batch: int) -> Any:
-    """The model of a folder, ready to be asked about so many images at once."""
+    """The model of a folder, ready to explain so many images at once."""
     from models import gradcam  # TensorFlow is imported where it is needed: on the workers that explain
 
     return gradcam.load_explainer(folder, batch)
 
 
 def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes: Sequence[str]) -> ExplainedShard:
-    """Explain every image asked about that can be read, decoded and scored; reject the others, each by name.
+    """Explain every requested image that can be read, decoded and scored; reject the others, each by name.
 
     Raises:
         IncompleteError: the shard and its index do not belong together.
@@ -147,7 +147,7 @@ def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes:
         except explainer.failures as error:
             rejected[row] = (Reason.IMAGE_UNDECODABLE, str(getattr(error, "message", error)).splitlines()[0])
     rows = sorted(pixels)
-    found = []
+    rows_out = []
     if rows:
         stacked = np.stack([pixels[row] for row in rows])
         heats, scores, faults = explainer.look(stacked, [ids[row] for row in rows], source.split)
@@ -158,21 +158,21 @@ def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes:
         kept = np.flatnonzero(whole)
         labels = most_probable_labels(scores[kept], task, classes)
         for place, (label, confidence) in zip(kept.tolist(), labels, strict=True):
-            drawn = (heat_maps.picture(stacked[place]), heat_maps.blend(stacked[place], heats[place]))
-            found.append((ids[rows[place]], label, confidence, *drawn))
-    columns = [pa.array([row[at] for row in found], field.type) for at, field in enumerate(tables.EXPLANATIONS)]
+            images = (heat_maps.picture(stacked[place]), heat_maps.blend(stacked[place], heats[place]))
+            rows_out.append((ids[rows[place]], label, confidence, *images))
+    columns = [pa.array([row[at] for row in rows_out], field.type) for at, field in enumerate(tables.EXPLANATIONS)]
     return ExplainedShard(source, pa.table(columns, schema=tables.EXPLANATIONS), reject_table(source, ids, rejected))
 
 
-def read_requested(source: ImageShard, wanted: Sequence[str]) -> tuple[list[str], Mapping[int, bytes], Rejected]:
-    """The ids of a shard, the payloads of the images asked about by row, and those of them that are damaged."""
+def read_requested(source: ImageShard, requested: Sequence[str]) -> tuple[list[str], Mapping[int, bytes], Rejected]:
+    """The ids of a shard, the payloads of the requested images by row, and those of them that are damaged."""
     index = source.index.read(source.shard)
     ids: list[str] = index["image_id"].to_pylist()
     offsets, lengths = index["offset"].to_pylist(), index["length"].to_pylist()
     payloads: dict[int, bytes] = {}
     rejected: Rejected = {}
     with stores.open_input(source.tfrecord) as file:
-        for row in sorted(ids.index(image_id) for image_id in wanted):
+        for row in sorted(ids.index(image_id) for image_id in requested):
             payload = read_payload(file, offsets[row], lengths[row])
             if payload is None:
                 rejected[row] = damaged(offsets[row], lengths[row])

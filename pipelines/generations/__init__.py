@@ -1,1 +1,1 @@
-"""Machines that teach machines: `stage` goes through the generations, `heirs` says who is taught by whom."""
+"""Machines that teach machines: `driver` goes through the generations, `students` states who learns from whom."""

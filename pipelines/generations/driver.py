@@ -45,11 +45,11 @@ class Step:
         if self.stage == PSEUDO_LABELS:
             yield from (_draw(one, context) for one in self.settings)
             return
-        stage, seen = find_stage(self.stage), set()
+        stage, reported = find_stage(self.stage), set()
         for result in stage.run([stage.plan(one, context) for one in self.settings], context):
-            if result.product not in seen:
+            if result.product not in reported:
                 yield result
-            seen.add(result.product)
+            reported.add(result.product)
 
 
 PSEUDO_LABELS = "pseudo_labels"  # what such a step is called in results
@@ -63,6 +63,11 @@ class GenerationsDriver(Driver[GenerationsSettings]):
         images = layout.images(root, settings.dataset, settings.version)
         splits = (settings.split, settings.validation, settings.test)
         return [images, *(layout.labels(root, settings.dataset, settings.labels, split) for split in splits)]
+
+    def check(self, settings: GenerationsSettings) -> None:
+        """Whether there are such networks."""
+        for network in (settings.first, settings.network):
+            plugins.check(networks, "network", network)
 
     def plan(self, settings: GenerationsSettings, context: Context) -> Plan:
         """Whether the whole study is done.
@@ -107,31 +112,32 @@ def steps(settings: GenerationsSettings, root: str, notes: dict[str, str]) -> It
     training = students.training(settings, students.initial_teachers(settings)[0])
     hints = training.hints()
     whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
-    yield _pseudo_labels(settings, root, {students.taught_set(settings): settings.labels}, pool=False)
+    yield _pseudo_labels(settings, root, {students.human_share_set(settings): settings.labels}, pool=False)
     for generation in range(settings.generations + 1):
         members = students.members(settings, generation)
         notes |= excluded_networks(settings, root, members, notes)
         if notes and generation == 0:
-            raise InputError(f"nothing is taught to generation 0, {next(iter(notes.values()))}: give a smaller pool")
-        taught = [student for student in members if student.annotator not in notes]
-        if not taught:
+            raise InputError(
+                f"generation 0 has nothing to learn from, {next(iter(notes.values()))}: give a smaller pool"
+            )
+        included = [student for student in members if student.annotator not in notes]
+        if not included:
             continue
         references = [] if generation else students.references(settings)
-        yield Step("train", [students.training(settings, student) for student in (*taught, *references)])
+        yield Step("train", [students.training(settings, student) for student in (*included, *references)])
         last = generation == settings.generations
-        yield _label(settings, taught, judged if last else whole, hints)
+        yield _label(settings, included, judged if last else whole, hints)
         if references:
             yield _label(settings, references, judged, hints)
         if not last:
-            pools = {students.pool_set(student.annotator): student.annotator for student in taught}
+            pools = {students.pool_set(student.annotator): student.annotator for student in included}
             yield _pseudo_labels(settings, root, pools, pool=True)
     yield _compare(settings, notes)
 
 
 def check_study(settings: GenerationsSettings, root: str) -> None:
     """Raise where a study cannot be begun; see `GenerationsDriver.plan`."""
-    for network in (settings.first, settings.network):
-        plugins.check(networks, "network", network)
+    DRIVER.check(settings)
     images = products.image_set(root, settings.dataset, settings.version)
     for split in (settings.split, settings.test):
         images.images_in(split)
@@ -149,11 +155,11 @@ def check_study(settings: GenerationsSettings, root: str) -> None:
 def excluded_networks(
     settings: GenerationsSettings, root: str, networks: Iterable[Student], before: dict[str, str]
 ) -> dict[str, str]:
-    """Which networks nothing can be taught to, by name, and why.
+    """Which networks have nothing to learn from, by name, and why.
 
     Args:
         settings: of the study.
-        root: where tstudent teachers' label sets lie.
+        root: where the teachers' label sets lie.
         networks: the networks of a generation.
         before: those of earlier generations that were excluded.
     """
@@ -164,9 +170,9 @@ def excluded_networks(
             continue
         for split in (settings.split, settings.validation):
             if not count_pseudo_labels(root, settings.dataset, student.label_set, split, student.cut or 0.0):
-                sure = f" at least {student.cut:g} sure" if student.cut else ""
+                confident = f" of confidence {student.cut:g} or more" if student.cut else ""
                 notes.setdefault(
-                    student.annotator, f"excluded: {student.label_set} has no label{sure} of split {split}"
+                    student.annotator, f"excluded: {student.label_set} has no label{confident} of split {split}"
                 )
     return notes
 
@@ -202,7 +208,7 @@ def _compare(settings: GenerationsSettings, notes: dict[str, str]) -> Step:
         if student.annotator in notes:
             continue
         baseline = students.supervised_baseline(settings, student.seed)
-        teacher = () if student.is_taught_by_people else (student.teacher,)
+        teacher = () if student.learns_from_humans else (student.teacher,)
         if student.annotator != baseline:
             requests[(student.annotator, *teacher, baseline), settings.test] = None
         if teacher:

@@ -1,4 +1,4 @@
-"""Label sets of what one teaches another: a share of the labels that there are, drawn by the image's hash.
+"""Pseudo-labels, and the human labels beside them: a share of the labels that there are, drawn by the image's hash.
 
 A shard of them is a part of the same shard of the labels that they are drawn from, rows in the same order.
 """
@@ -88,8 +88,8 @@ class PseudoLabels:
 
     def kept(self, rows: pa.Table) -> pa.Table:
         """The rows of the images that are drawn."""
-        drawn = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
-        return rows.filter(pa.array(drawn if self.pool else ~drawn))
+        in_pool = hashing.is_in_pool(rows["image_id"].to_pylist(), self.share)
+        return rows.filter(pa.array(in_pool if self.pool else ~in_pool))
 
 
 def count_pseudo_labels(root: str, dataset: str, annotator: str, split: str, least: float) -> int:
@@ -99,6 +99,6 @@ def count_pseudo_labels(root: str, dataset: str, annotator: str, split: str, lea
     total = 0
     for shard in range(labels.shards):
         rows = labels.read(shard)
-        sure = pc.and_(tables.present(rows), pc.greater_equal(rows["confidence"], confidence))
-        total += pc.sum(sure).as_py() or 0
+        confident = pc.and_(tables.present(rows), pc.greater_equal(rows["confidence"], confidence))
+        total += pc.sum(confident).as_py() or 0
     return total

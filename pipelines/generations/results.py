@@ -17,8 +17,17 @@ from storage import products
 
 Row = dict[str, Any]
 _KEYS = ("kind", "generation", "cut")
-_COUNTS = ("taught", "by_people", "by_people_share", "spared", "validation", "taught_known", "taught_right", "n")
-_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "lost": (-1.0, 1.0)}  # and where they can lie
+_COUNTS = (
+    "taught",
+    "n_human_labels",
+    "human_label_share",
+    "labels_saved",
+    "validation",
+    "taught_known",
+    "taught_right",
+    "n",
+)
+_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # and where they can lie
 
 
 def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) -> pa.Table:
@@ -27,76 +36,81 @@ def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) ->
     Args:
         settings: of the study.
         root: where everything lies.
-        notes: why networks were left out, by name.
+        notes: why networks are excluded, by name.
 
     Raises:
         IncompleteError: a comparison or a label set is not there.
     """
-    rows = [_row(settings, root, heir, notes.get(heir.annotator)) for heir in students.everyone(settings)]
+    rows = [_row(settings, root, student, notes.get(student.annotator)) for student in students.everyone(settings)]
     alike: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         alike.setdefault(tuple(row[key] for key in _KEYS), []).append(row)
-    whole = [one for found in alike.values() for one in (*found, mean(found))]
+    whole = [one for rows_alike in alike.values() for one in (*rows_alike, mean(rows_alike))]
     keys = {"dataset": settings.dataset, "name": settings.name}
     return pa.Table.from_pylist([{**keys, **row} for row in whole], schema=GENERATIONS)
 
 
-def _row(settings: GenerationsSettings, root: str, heir: Student, note: str | None) -> Row:
+def _row(settings: GenerationsSettings, root: str, student: Student, note: str | None) -> Row:
     """All that is known of one network."""
     row = {
-        "kind": heir.kind,
-        "generation": heir.generation,
-        "cut": heir.cut,
-        "seed": heir.seed,
+        "kind": student.kind,
+        "generation": student.generation,
+        "cut": student.cut,
+        "seed": student.seed,
         "seeds": 0 if note else 1,
-        "network": heir.network,
-        "annotator": heir.annotator,
-        "teacher": heir.teacher,
-        "label_set": heir.label_set,
+        "network": student.network,
+        "annotator": student.annotator,
+        "teacher": student.teacher,
+        "label_set": student.label_set,
         "note": note,
     }
-    return row if note else row | _taught(settings, root, heir) | _judged(settings, root, heir)
+    return row if note else row | _learnt_from(settings, root, student) | _judged(settings, root, student)
 
 
-def _taught(settings: GenerationsSettings, root: str, heir: Student) -> Row:
-    """What it learnt from, who had to give it, and how right it was."""
-    least = heir.cut or 0.0
-    taught, validation = (
-        count_pseudo_labels(root, settings.dataset, heir.label_set, split, least)
+def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> Row:
+    """The labels that it learnt from, whose they were, and their accuracy."""
+    least = student.cut or 0.0
+    n_labels, validation = (
+        count_pseudo_labels(root, settings.dataset, student.label_set, split, least)
         for split in (settings.split, settings.validation)
     )
     images = products.image_set(root, settings.dataset, settings.version).images_in(settings.split)
-    people = taught if heir.is_taught_by_people else 0
-    row: Row = {"taught": taught, "by_people": people, "by_people_share": people / images, "spared": taught - people}
+    n_human = n_labels if student.learns_from_humans else 0
+    row: Row = {
+        "taught": n_labels,
+        "n_human_labels": n_human,
+        "human_label_share": n_human / images,
+        "labels_saved": n_labels - n_human,
+    }
     row["validation"] = validation
-    if not heir.is_taught_by_people:
-        place = (root, settings.dataset, heir.label_set, settings.labels, settings.split)
+    if not student.learns_from_humans:
+        place = (root, settings.dataset, student.label_set, settings.labels, settings.split)
         known = read_paired(*place, least)
         row |= {"taught_known": known.known, "taught_right": intervals.paired_share(known.right_a, known.known)[0]}
     return row
 
 
-def _judged(settings: GenerationsSettings, root: str, heir: Student) -> Row:
-    """How right it is, how far it follows its teacher, and what was lost against people's labels of everything."""
-    highest = students.supervised_baseline(settings, heir.seed)
-    if heir.kind == EVERYTHING:
-        other = next(one for one in students.initial_teachers(settings) if one.seed == heir.seed)
-        found = read_paired(root, settings.dataset, other.annotator, highest, settings.test).swapped()
-        lost = intervals.NOTHING
+def _judged(settings: GenerationsSettings, root: str, student: Student) -> Row:
+    """Its accuracy, its agreement with its teacher, and its drop against the supervised baseline."""
+    highest = students.supervised_baseline(settings, student.seed)
+    if student.kind == EVERYTHING:
+        other = next(one for one in students.initial_teachers(settings) if one.seed == student.seed)
+        counts = read_paired(root, settings.dataset, other.annotator, highest, settings.test).swapped()
+        drop = intervals.NOTHING
     else:
-        found = read_paired(root, settings.dataset, heir.annotator, highest, settings.test)
-        lost = intervals.paired_difference(found)
+        counts = read_paired(root, settings.dataset, student.annotator, highest, settings.test)
+        drop = intervals.paired_difference(counts)
     followed = intervals.NOTHING
-    if not heir.is_taught_by_people:
-        both = read_paired(root, settings.dataset, heir.annotator, heir.teacher, settings.test)
+    if not student.learns_from_humans:
+        both = read_paired(root, settings.dataset, student.annotator, student.teacher, settings.test)
         followed = intervals.paired_share(both.agree, both.n)
-    accuracy = intervals.paired_share(found.right_a, found.known)
-    figures = zip(_FIGURES, (accuracy, followed, lost), strict=True)
-    return {"n": found.known} | {key: value for name, three in figures for key, value in _named(name, three).items()}
+    accuracy = intervals.paired_share(counts.right_a, counts.known)
+    figures = zip(_FIGURES, (accuracy, followed, drop), strict=True)
+    return {"n": counts.known} | {key: value for name, three in figures for key, value in _named(name, three).items()}
 
 
-def _named(name: str, found: Interval) -> Row:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), found, strict=True))
+def _named(name: str, interval: Interval) -> Row:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
 
 
 def mean(rows: Sequence[Row]) -> Row:
@@ -104,7 +118,7 @@ def mean(rows: Sequence[Row]) -> Row:
     there = [row for row in rows if not row["note"]]
     first = rows[0]
     row: Row = {key: first[key] for key in (*_KEYS, "network")} | {"seed": None, "seeds": len(there)}
-    if first["cut"] is None:  # people teach all seeds the same
+    if first["cut"] is None:  # all seeds learn the same human labels
         row |= {key: first[key] for key in ("teacher", "label_set")}
     for name in _COUNTS:
         row[name] = intervals.mean_interval([one.get(name) for one in there])[0]
@@ -112,7 +126,7 @@ def mean(rows: Sequence[Row]) -> Row:
     for name, limits in _FIGURES.items():
         row |= _named(name, intervals.mean_interval([one.get(name) for one in there], *limits))
     left = len(rows) - len(there)
-    return row | {"note": f"left out: {left} of {len(rows)} seeds" if left else None}
+    return row | {"note": f"excluded: {left} of {len(rows)} seeds" if left else None}
 
 
 def read_paired(root: str, dataset: str, a: str, b: str, split: str, least: float = 0.0) -> PairedCounts:

@@ -1,4 +1,4 @@
-"""Who is taught by whom in a study of generations: every network by name, and how each is trained."""
+"""Who learns from whom in a study of generations: every network by name, and how each is trained."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Student:
 
     Attributes:
         kind: of its row in the table.
-        generation: 0 is taught by people; None for a reference.
-        cut: labels less confident do not teach it; None where people teach.
+        generation: 0 learns from humans; None for a reference.
+        cut: the confidence threshold of the labels that it learns; None for human labels.
         annotator: its name, that of its model and of its label set.
         teacher: whose labels teach it.
         label_set: the label set that those labels stand in.
@@ -31,13 +31,13 @@ class Student:
     label_set: str
 
     @property
-    def is_taught_by_people(self) -> bool:
-        """Whether people teach it."""
+    def learns_from_humans(self) -> bool:
+        """Whether it learns human labels."""
         return self.cut is None
 
 
-def taught_set(settings: GenerationsSettings) -> str:
-    """Name of the label set of what people teach: their labels of the images outside the pool."""
+def human_share_set(settings: GenerationsSettings) -> str:
+    """Name of the label set of the human labels of the images outside the pool."""
     return f"{settings.name}_taught"
 
 
@@ -47,12 +47,12 @@ def pool_set(annotator: str) -> str:
 
 
 def supervised_baseline(settings: GenerationsSettings, seed: int) -> str:
-    """Name of the network that people taught everything."""
+    """Name of the network that learns the human labels of all images."""
     return f"{settings.name}_all_s{seed}"
 
 
 def initial_teachers(settings: GenerationsSettings) -> list[Student]:
-    """Generation 0: what people teach of their labels of the taught share, a network a seed."""
+    """Generation 0: the networks that learn the human labels of a share of the images, one per seed."""
     return [
         Student(
             GENERATION,
@@ -62,25 +62,27 @@ def initial_teachers(settings: GenerationsSettings) -> list[Student]:
             settings.first,
             _annotator(settings, 0, None, seed),
             settings.labels,
-            taught_set(settings),
+            human_share_set(settings),
         )
         for seed in settings.seeds
     ]
 
 
 def references(settings: GenerationsSettings) -> list[Student]:
-    """What the heirs are held against, all of the network that is taught.
+    """What the students are compared with, all of the students' own network.
 
-    Where no other teacher is named, generation 0 is by itself what people taught by the taught share.
+    Where no other teacher is named, generation 0 is itself the one that learns the human share.
     """
-    found = []
+    networks = []
     for seed in settings.seeds:
         rest = (None, None, seed, settings.network)
         if settings.teacher:
             name = f"{settings.name}_share_s{seed}"
-            found.append(Student(TAUGHT_SHARE, *rest, name, settings.labels, taught_set(settings)))
-        found.append(Student(EVERYTHING, *rest, supervised_baseline(settings, seed), settings.labels, settings.labels))
-    return found
+            networks.append(Student(TAUGHT_SHARE, *rest, name, settings.labels, human_share_set(settings)))
+        networks.append(
+            Student(EVERYTHING, *rest, supervised_baseline(settings, seed), settings.labels, settings.labels)
+        )
+    return networks
 
 
 def students(settings: GenerationsSettings, generation: int) -> Iterator[Student]:
@@ -103,22 +105,22 @@ def everyone(settings: GenerationsSettings) -> list[Student]:
     return [*references(settings), *initial_teachers(settings), *later]
 
 
-def training(settings: GenerationsSettings, heir: Student) -> TrainSettings:
+def training(settings: GenerationsSettings, student: Student) -> TrainSettings:
     """How one of them is trained."""
-    is_teacher = heir.generation == 0 and settings.teacher
+    is_teacher = student.generation == 0 and settings.teacher
     key = "teacher_train" if is_teacher else "train"
-    told = {
+    values = {
         "dataset": settings.dataset,
         "version": settings.version,
-        "network": heir.network,
-        "name": heir.annotator,
-        "labels": heir.label_set,
-        "min_confidence": heir.cut or 0.0,
+        "network": student.network,
+        "name": student.annotator,
+        "labels": student.label_set,
+        "min_confidence": student.cut or 0.0,
         "split": settings.split,
         "validation": settings.validation,
-        "seed": heir.seed,
+        "seed": student.seed,
     }
-    return TrainSettings.from_table({**getattr(settings, key), **told}, f"generations.{key}")
+    return TrainSettings.from_table({**getattr(settings, key), **values}, f"generations.{key}")
 
 
 def _annotator(settings: GenerationsSettings, generation: int, cut: float | None, seed: int) -> str:

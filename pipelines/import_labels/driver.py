@@ -51,7 +51,7 @@ class Home:
         task: empty where nothing says which.
         classes: None where nothing says which.
         index: of the images of the split; None where there are none.
-        said_by: what all this follows from, to be told.
+        source: what all this follows from, for messages.
     """
 
     images: str = NO_IMAGES
@@ -59,7 +59,7 @@ class Home:
     task: str = ""
     classes: tuple[str, ...] | None = None
     index: ShardFolder | None = None
-    said_by: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class ImportDriver(Driver[ImportSettings]):
                 "run the same command again, with --force"
             )
         check_rejects("import", [plan.rejects], counts, work.settings.max_reject_fraction)
-        classes = DIGITS if home.task == SEQUENCE else home.classes or seen_labels(plan.labels)
+        classes = DIGITS if home.task == SEQUENCE else home.classes or list_labels(plan.labels)
         rejected = sum(counts["rejected"].values())
         manifest = LabelsManifest(
             stage="import",
@@ -241,18 +241,18 @@ def _beside(settings: ImportSettings, root: str) -> Home:
         folder = layout.labels(root, settings.dataset, annotator, split)
         manifest = products.find_manifest(folder, LabelsManifest) if (annotator, split) != own else None
         if manifest and manifest.stage == "import" and manifest.images == NO_IMAGES:
-            return Home(NO_IMAGES, manifest.shards, manifest.task, said_by=folder)
+            return Home(NO_IMAGES, manifest.shards, manifest.task, source=folder)
     return Home()
 
 
 def _check_fit(settings: ImportSettings, home: Home) -> None:
     """Raise InputError where the settings say otherwise than the dataset."""
-    for key, given, found in (("shards", settings.shards, home.shards), ("task", settings.task, home.task)):
-        if given and found and given != found:
-            raise InputError(f"{key} must be {found}, by {home.said_by}, got {given}: leave out --{key}")
+    for key, requested, known in (("shards", settings.shards, home.shards), ("task", settings.task, home.task)):
+        if requested and known and requested != known:
+            raise InputError(f"{key} must be {known}, by {home.source}, got {requested}: leave out --{key}")
     if home.index and settings.classes and set(settings.classes) != set(home.classes or ()):
         raise InputError(
-            f"classes must be those of dataset {settings.dataset!r}, by {home.said_by}: leave out --classes"
+            f"classes must be those of dataset {settings.dataset!r}, by {home.source}: leave out --classes"
         )
     if settings.classes and SEQUENCE in (home.task, settings.task):
         raise InputError("leave out --classes: the labels of a sequence are numbers, of the digits 0 to 9")
@@ -263,7 +263,7 @@ def shard_count(files: Sequence[str]) -> int:
     return hashing.shard_count(sum(map(import_files.likely_rows, files)) / ROWS_PER_SHARD)
 
 
-def seen_labels(labels: ShardFolder) -> list[str]:
+def list_labels(labels: ShardFolder) -> list[str]:
     """The labels that a label set has, sorted."""
 
     def one(shard: int) -> set[str]:

@@ -9,7 +9,7 @@ from pipelines.import_labels.rows import CsvPart, Part, RowGroup, is_text
 from schemas.errors import InputError, one_line
 from storage import stores
 from storage.formats import csv_ranges
-from storage.parquet_limits import TROUBLES
+from storage.parquet_limits import READ_ERRORS
 
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 _ROW_BYTES = 36  # of a row of CSV with an id of 16 characters
@@ -20,7 +20,7 @@ _REMEDY = (
 )
 
 
-def plan(files: Sequence[str], columns: Sequence[str], sure: bool) -> tuple[tuple[Part, ...], int | None]:
+def plan(files: Sequence[str], columns: Sequence[str], with_confidence: bool) -> tuple[tuple[Part, ...], int | None]:
     """The parts of some files, in order; and how many rows they have, where that is known: of Parquet.
 
     Args:
@@ -35,12 +35,14 @@ def plan(files: Sequence[str], columns: Sequence[str], sure: bool) -> tuple[tupl
     rows: int | None = 0
     for number, path in enumerate(files):
         if _magic(path).startswith(_PARQUET):
-            groups, count = _row_groups(path, number, columns, sure)
+            groups, count = _row_groups(path, number, columns, with_confidence)
             parts += groups
             rows = None if rows is None else rows + count
         else:
-            wanted, optional = (columns, ()) if sure else (columns[:2], columns[2:])
-            parts += [CsvPart(number, part) for part in csv_ranges.plan([path], wanted, optional, remedy=_REMEDY)]
+            required, optional = (columns, ()) if with_confidence else (columns[:2], columns[2:])
+            parts += [
+                CsvPart(number, part) for part in csv_ranges.plan_ranges([path], required, optional, hint=_REMEDY)
+            ]
             rows = None
     return tuple(parts), rows
 
@@ -53,18 +55,18 @@ def likely_rows(path: str) -> float:
 
 
 def _magic(path: str) -> bytes:
-    with stores.explained("read", path), stores.open_input(path) as file:
+    with stores.explain_errors("read", path), stores.open_input(path) as file:
         return bytes(file.read(4))
 
 
-def _row_groups(path: str, number: int, columns: Sequence[str], sure: bool) -> tuple[list[RowGroup], int]:
-    with stores.explained("read", path), stores.open_input(path) as file:
+def _row_groups(path: str, number: int, columns: Sequence[str], with_confidence: bool) -> tuple[list[RowGroup], int]:
+    with stores.explain_errors("read", path), stores.open_input(path) as file:
         try:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
-        except TROUBLES as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
-        present = columns if sure or columns[2] in schema.names else columns[:2]
+        present = columns if with_confidence or columns[2] in schema.names else columns[:2]
         _check_columns(path, schema, present)
         groups, first = [], 0
         for group in range(parquet.num_row_groups):
@@ -76,10 +78,10 @@ def _row_groups(path: str, number: int, columns: Sequence[str], sure: bool) -> t
 
 def _check_columns(path: str, schema: pa.Schema, columns: Sequence[str]) -> None:
     for place, name in enumerate(columns):
-        found = ", ".join(ascii(one[:40])[1:-1] for one in schema.names[:12])
+        names = ", ".join(ascii(one[:40])[1:-1] for one in schema.names[:12])
         if schema.names.count(name) != 1:
             trouble = "has no column" if name not in schema.names else "has more than once the column"
-            raise InputError(f"{path} {trouble} {name}; its columns are: {found}. {_REMEDY}")
+            raise InputError(f"{path} {trouble} {name}; its columns are: {names}. {_REMEDY}")
         kind = schema.field(name).type
         if not _fits(kind, place):
             needed = ("texts or whole numbers", "texts or numbers", "numbers")[place]

@@ -20,9 +20,9 @@ from schemas.manifests import SEQUENCE
 from schemas.rejects import Reason
 from storage import stores
 from storage.formats import csv_lines
-from storage.formats.csv_lines import CONFIDENCE, IMAGE, LABEL, SHOWN, Problem
-from storage.formats.csv_ranges import Block, Range, blocks
-from storage.parquet_limits import TROUBLES
+from storage.formats.csv_lines import CONFIDENCE, IMAGE, LABEL, MAX_SHOWN, Problem
+from storage.formats.csv_ranges import Block, Range, read_blocks
+from storage.parquet_limits import READ_ERRORS
 from storage.parquet_limits import check_limits as check_parquet
 
 ROWS = pa.schema(
@@ -86,8 +86,8 @@ Part = CsvPart | RowGroup
 
 
 @dataclass(frozen=True)
-class Found:
-    """A batch of rows as they were found, nulls and all.
+class RawRows:
+    """A batch of rows as the file has them, nulls and all.
 
     Attributes:
         images: (n,) ids, strings or bytes.
@@ -108,7 +108,7 @@ class ImportRules:
 
     Attributes:
         classes: labels that there are; None for any.
-        columns: what the files call image_id, label and confidence, to be told.
+        columns: what the files call image_id, label and confidence, for messages.
     """
 
     task: str
@@ -116,41 +116,41 @@ class ImportRules:
     columns: tuple[str, ...]
 
 
-def read(part: Part) -> Iterator[tuple[Found, pa.Table]]:
+def read(part: Part) -> Iterator[tuple[RawRows, pa.Table]]:
     """The rows of a part, in order and in batches, each with those that are none: malformed lines.
 
     Raises:
         InputError: the file is damaged.
     """
     if isinstance(part, RowGroup):
-        yield from ((found, REFUSED.empty_table()) for found in _of_group(part))
+        yield from ((rows, REFUSED.empty_table()) for rows in _of_group(part))
         return
-    for block in blocks(part.part):
+    for block in read_blocks(part.part):
         yield _of_block(block, part)
 
 
-def _of_block(block: Block, part: CsvPart) -> tuple[Found, pa.Table]:
+def _of_block(block: Block, part: CsvPart) -> tuple[RawRows, pa.Table]:
     layout, first = part.part.layout, part.file << PLACE_BITS
     for types in (_TYPED, _TEXTS):
-        table = csv_lines.typed(block, layout, types)
+        table = csv_lines.parse_block(block, layout, types)
         starts = csv_lines.line_bounds(block.lines)[0] if table is not None else ()
         if table is not None and len(table) == len(starts):
-            return _found(table, np.asarray(starts) + block.offset + first), REFUSED.empty_table()
-    found, places, refused = [], [], [REFUSED.empty_table()]
-    for piece in csv_lines.parts(block):
+            return _raw_rows(table, np.asarray(starts) + block.offset + first), REFUSED.empty_table()
+    pieces, places, refused = [], [], [REFUSED.empty_table()]
+    for piece in csv_lines.split_block(block):
         lines = csv_lines.Lines(piece, layout)
         table, offsets = lines.fields()
-        found.append(table)
+        pieces.append(table)
         places.append(offsets + first)
         refused.append(_malformed(lines.problems, first))
-    return _found(pa.concat_tables(found), np.concatenate(places)), pa.concat_tables(refused)
+    return _raw_rows(pa.concat_tables(pieces), np.concatenate(places)), pa.concat_tables(refused)
 
 
-def _found(table: pa.Table, orders: npt.NDArray[np.int64]) -> Found:
+def _raw_rows(table: pa.Table, orders: npt.NDArray[np.int64]) -> RawRows:
     table = table.combine_chunks()
     image, label = (_whole(table[name]) for name in (IMAGE, LABEL))
     confidence = _whole(table[CONFIDENCE]) if CONFIDENCE in table.column_names else None
-    return Found(image, label, confidence, orders.astype(np.uint64))
+    return RawRows(image, label, confidence, orders.astype(np.uint64))
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -167,9 +167,9 @@ def _malformed(problems: Sequence[Problem], first: int) -> pa.Table:
     return pa.table(columns, schema=REFUSED)
 
 
-def _of_group(part: RowGroup) -> Iterator[Found]:
+def _of_group(part: RowGroup) -> Iterator[RawRows]:
     order = (part.file << PLACE_BITS) + part.first
-    with stores.explained("read", part.path), stores.open_input(part.path) as file:
+    with stores.explain_errors("read", part.path), stores.open_input(part.path) as file:
         try:
             check_parquet(part.path, file, part.columns)
             file.seek(0)
@@ -178,9 +178,9 @@ def _of_group(part: RowGroup) -> Iterator[Found]:
             ):
                 image, label = as_texts(batch.column(part.columns[0])), as_texts(batch.column(part.columns[1]))
                 confidence = _plain(batch.column(part.columns[2])) if len(part.columns) > 2 else None
-                yield Found(image, label, confidence, np.arange(order, order + len(batch), dtype=np.uint64))
+                yield RawRows(image, label, confidence, np.arange(order, order + len(batch), dtype=np.uint64))
                 order += len(batch)
-        except TROUBLES as error:
+        except READ_ERRORS as error:
             raise InputError(f"{part.path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
 
 
@@ -205,26 +205,26 @@ def as_texts(column: pa.Array) -> pa.Array:
     return column.cast(pa.string())
 
 
-def check(found: Found, rules: ImportRules) -> tuple[pa.Table, pa.Table]:
+def check(rows: RawRows, rules: ImportRules) -> tuple[pa.Table, pa.Table]:
     """The rows that are what they have to be, of schema `ROWS`, and those that are not, of schema `REFUSED`."""
-    images, image_right = _decoded(found.images)
-    encoded = found.labels.dictionary_encode()
+    images, image_right = _decoded(rows.images)
+    encoded = rows.labels.dictionary_encode()
     names, name_right = _decoded(encoded.dictionary)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     label_faults = np.append(_label_faults(names, name_right, rules), _FAULTS.index(Reason.LABEL_MISSING))
-    numbers, faults = _confidences(found)
+    numbers, faults = _confidences(rows)
     faults = np.where(label_faults[codes] > 0, label_faults[codes], faults)
     empty = pc.equal(pc.binary_length(images), 0).to_numpy(zero_copy_only=False)
     faults[empty] = _FAULTS.index(Reason.IMAGE_ID_MISSING)
     faults[~image_right] = _FAULTS.index(Reason.ROW_NOT_UTF8)
     if not faults.any():
         labels = pa.DictionaryArray.from_arrays(pa.array(codes), names)
-        kept = [images, labels, pa.array(numbers), pa.array(found.orders)]
+        kept = [images, labels, pa.array(numbers), pa.array(rows.orders)]
         return pa.table(kept, schema=ROWS), REFUSED.empty_table()
     good = np.flatnonzero(faults == 0)
     labels = pa.DictionaryArray.from_arrays(pa.array(codes[good]), names)
-    kept = [images.take(pa.array(good)), labels, pa.array(numbers[good]), pa.array(found.orders[good])]
-    return pa.table(kept, schema=ROWS), _refused(found, images, faults, rules)
+    kept = [images.take(pa.array(good)), labels, pa.array(numbers[good]), pa.array(rows.orders[good])]
+    return pa.table(kept, schema=ROWS), _refused(rows, images, faults, rules)
 
 
 _FAULTS = (
@@ -265,16 +265,16 @@ def _label_faults(names: pa.Array, right: _Bools, rules: ImportRules) -> npt.NDA
     return faults
 
 
-def _confidences(found: Found) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
+def _confidences(rows: RawRows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
     """The confidences, and what is wrong with each."""
-    count = len(found.orders)
-    if found.confidences is None:
+    count = len(rows.orders)
+    if rows.confidences is None:
         return np.ones(count, np.float32), np.zeros(count, np.int8)
-    if is_text(found.confidences.type):
-        texts = as_texts(found.confidences).cast(pa.binary()).fill_null(b"")
-        numbers, known = csv_lines.numbers(texts)
+    if is_text(rows.confidences.type):
+        texts = as_texts(rows.confidences).cast(pa.binary()).fill_null(b"")
+        numbers, known = csv_lines.parse_numbers(texts)
     else:
-        numbers = found.confidences.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = rows.confidences.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
         known = np.isfinite(numbers)
     with np.errstate(invalid="ignore"):
         inside = (numbers >= 0) & (numbers <= 1)
@@ -283,8 +283,8 @@ def _confidences(found: Found) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.
     return numbers, faults
 
 
-def _refused(found: Found, images: pa.Array, faults: npt.NDArray[np.int8], rules: ImportRules) -> pa.Table:
-    """What is wrong with rows, with the value as it was found."""
+def _refused(found: RawRows, images: pa.Array, faults: npt.NDArray[np.int8], rules: ImportRules) -> pa.Table:
+    """What is wrong with rows, with the offending value."""
     parts = [REFUSED.empty_table()]
     for number in np.unique(faults[faults > 0]).tolist():
         reason = _FAULTS[number]
@@ -297,7 +297,7 @@ def _refused(found: Found, images: pa.Array, faults: npt.NDArray[np.int8], rules
             detail = pc.binary_join_element_wise(*both, ", ")
         else:
             detail = shown(rules.columns[1], found.labels)
-        ids = pc.utf8_slice_codeunits(images.take(rows), 0, SHOWN)
+        ids = pc.utf8_slice_codeunits(images.take(rows), 0, MAX_SHOWN)
         reasons = pa.array([str(reason)]).take(pa.array(np.zeros(len(rows), np.int8)))
         orders = pa.array(found.orders).take(rows)
         parts.append(pa.table([ids, orders, reasons, detail], schema=REFUSED))
@@ -305,15 +305,15 @@ def _refused(found: Found, images: pa.Array, faults: npt.NDArray[np.int8], rules
 
 
 def _shown(column: str, values: pa.Array, rows: pa.Array) -> pa.Array:
-    """Some values of a column, as they are told."""
+    """Some values of a column, as messages show them."""
     distinct = values.take(rows).dictionary_encode("encode")
-    texts = [_told(column, value) for value in distinct.dictionary.to_pylist()]
+    texts = [_readable(column, value) for value in distinct.dictionary.to_pylist()]
     return pa.array(texts, pa.string()).take(distinct.indices)
 
 
-def _told(column: str, value: str | bytes | float | None) -> str:
+def _readable(column: str, value: str | bytes | float | None) -> str:
     if value is None:
         return f"{column} is none"
     if isinstance(value, bytes | str):
-        return f"{column} is {csv_lines.shown(value if isinstance(value, bytes) else value.encode())}"
+        return f"{column} is {csv_lines.escape_text(value if isinstance(value, bytes) else value.encode())}"
     return f"{column} is {value}"

@@ -24,12 +24,12 @@ from schemas.manifests import MULTILABEL
 from schemas.rejects import Reason
 from storage import hashing
 from storage.formats import csv_lines
-from storage.formats.csv_lines import SHOWN
+from storage.formats.csv_lines import MAX_SHOWN
 from storage.hashing import SHARD_SEED
-from storage.parquet import from_ipc, only_used, to_ipc
+from storage.parquet import drop_unused_labels, from_ipc, to_ipc
 from storage.products import ShardFolder, ShardReport
 
-_MOST_HELD = 4 << 20  # rows that a worker holds before it sends them to their shards
+_MAX_BUFFERED = 4 << 20  # rows that a worker holds before it sends them to their shards
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ class ImportLabels(beam.PTransform):  # type: ignore[misc]
 def read_part(part: Part, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
     """Read and check a part; yield batches for the missing shards, of schema `ROWS` or `REFUSED`."""
     runner.count_element("import.read", part.size)
-    held: list[pa.Table] = []
-    for found, malformed in read(part):
-        rows, refused = check(found, plan.rules)
+    buffered: list[pa.Table] = []
+    for raw, malformed in read(part):
+        rows, refused = check(raw, plan.rules)
         yield from by_shard(pa.concat_tables([malformed, refused]), plan)
-        held.append(rows)
-        if sum(map(len, held)) > _MOST_HELD:
-            yield from by_shard(pa.concat_tables(held), plan)
-            held = []
-    yield from by_shard(pa.concat_tables([ROWS.empty_table(), *held]), plan)
+        buffered.append(rows)
+        if sum(map(len, buffered)) > _MAX_BUFFERED:
+            yield from by_shard(pa.concat_tables(buffered), plan)
+            buffered = []
+    yield from by_shard(pa.concat_tables([ROWS.empty_table(), *buffered]), plan)
 
 
 def by_shard(rows: pa.Table, plan: ImportPlan) -> Iterator[tuple[int, bytes]]:
@@ -119,7 +119,7 @@ def _lean(batch: pa.RecordBatch) -> pa.RecordBatch:
     if batch.schema != ROWS:
         return batch
     label = batch.column("label")
-    lean = only_used(label.indices.to_numpy(zero_copy_only=False), label.dictionary)
+    lean = drop_unused_labels(label.indices.to_numpy(zero_copy_only=False), label.dictionary)
     return batch.set_column(1, ROWS.field("label"), lean)
 
 
@@ -195,7 +195,7 @@ def is_first(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 def _refused(rows: pa.Table, reason: Reason, detail: pa.Array) -> pa.Table:
     reasons = pa.array([str(reason)]).take(pa.array(np.zeros(len(rows), np.int8)))
-    ids = pc.utf8_slice_codeunits(rows["image_id"], 0, SHOWN)
+    ids = pc.utf8_slice_codeunits(rows["image_id"], 0, MAX_SHOWN)
     return pa.table([ids, rows["order"], reasons, detail], schema=REFUSED)
 
 
@@ -206,22 +206,24 @@ def _unknown(rows: pa.Table, plan: ImportPlan) -> pa.Table:
 
 def _shown(rows: pa.Table) -> pa.Array:
     """The ids of rows, fit to be shown."""
-    return pa.array([csv_lines.shown(image_id.encode()) for image_id in rows["image_id"].to_pylist()], pa.string())
+    return pa.array(
+        [csv_lines.escape_text(image_id.encode()) for image_id in rows["image_id"].to_pylist()], pa.string()
+    )
 
 
 def _repeated(
     rows: pa.Table, firsts: npt.NDArray[np.int64], which: npt.NDArray[np.bool_], reason: Reason, plan: ImportPlan
 ) -> pa.Table:
-    """The rows that repeat others, told with the label of each, and with what came first."""
+    """The rows that repeat others, with the label of each, and with what came first."""
     label = _column(rows, "label")
-    names = [csv_lines.shown(name.encode()) for name in label.dictionary.to_pylist()]
+    names = [csv_lines.escape_text(name.encode()) for name in label.dictionary.to_pylist()]
     shown = pa.array(names, pa.string()).take(label.indices)
     places = np.flatnonzero(which)
     first = pa.array(firsts[places])
     source, position = _places(_column(rows, "order").take(first), plan)
     row, others = pa.array(places), shown.take(first)
-    said = [f"{plan.rules.columns[1]} is ", shown.take(row), "; the first is ", others, " (", position, " of ", source]
-    return _refused(rows.take(row), reason, pc.binary_join_element_wise(*said, ")", ""))
+    words = [f"{plan.rules.columns[1]} is ", shown.take(row), "; the first is ", others, " (", position, " of ", source]
+    return _refused(rows.take(row), reason, pc.binary_join_element_wise(*words, ")", ""))
 
 
 def _places(orders: pa.Array, plan: ImportPlan) -> tuple[pa.Array, pa.Array]:

@@ -146,7 +146,7 @@ class LabelDriver(ScoringDriver[LabelSettings]):
         return "" if "thresholds" in work.cards[plan.name] else "out"
 
     def manifest(self, work: Labelling, plan: ScorePlan, split: str, common: dict[str, Any]) -> LabelsManifest:
-        """Which state of a model labelled; of folds, the split of whose images each was scored by a network without it."""
+        """Which state of a model labelled; of folds, the split whose images were scored by networks without them."""
         card = work.cards[plan.name]
         folds = {"folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else {}
         thresholds = dict(zip(card["classes"], card["thresholds"], strict=True)) if "thresholds" in card else {}

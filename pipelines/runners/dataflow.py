@@ -34,7 +34,7 @@ SHARED = "no_use_multiple_sdk_containers"
 _TOO_LONG = 200  # characters of a job's name; the service takes 1,024
 
 
-def is_asked(flags: Sequence[str]) -> bool:
+def is_requested(flags: Sequence[str]) -> bool:
     """Whether Beam's flags name this runner."""
     return is_runner(PipelineOptions(list(flags)).view_as(StandardOptions).runner)
 
@@ -106,14 +106,14 @@ def complete(options: PipelineOptions) -> None:
 
 
 def share_gpus(pipeline: beam.Pipeline) -> None:
-    """Let a worker with a GPU be one process, where a step asks for one and no flag says how many.
+    """Let a worker with a GPU be one process, where a step requires one and no flag states how many.
 
-    Otherwise there is a container a core, of which none sees the others' locks on the GPU (`pipelines.train.transforms`), and
-    each holds a model of its own in its memory.
+    Otherwise there is a container per core, of which none sees the others' locks on the GPU
+    (`pipelines.train.transforms`), and each has a model of its own in its memory.
     """
     debug = pipeline.options.view_as(DebugOptions)
-    asked = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
-    if asked and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
+    shared = is_runner(pipeline.options.view_as(StandardOptions).runner) and _wants_gpu(pipeline)
+    if shared and not {SHARED, SHARED.removeprefix("no_")} & set(debug.experiments or ()):
         debug.add_experiment(SHARED)
 
 
@@ -138,21 +138,21 @@ def watched(result: Any) -> Iterator[None]:
 
 
 def _wants_gpu(pipeline: beam.Pipeline) -> bool:
-    found: list[bool] = []
+    hints: list[bool] = []
 
     class Visitor(PipelineVisitor):  # type: ignore[misc]
         def enter_composite_transform(self, node: Any) -> None:
-            found.append(AcceleratorHint.urn in node.resource_hints)
+            hints.append(AcceleratorHint.urn in node.resource_hints)
 
         def visit_transform(self, node: Any) -> None:
             self.enter_composite_transform(node)
 
     pipeline.visit(Visitor())
-    return any(found)
+    return any(hints)
 
 
-def job_name(asked: str) -> str:
+def job_name(title: str) -> str:
     """A name that the service takes, and that no other job has: `concord-label-svhn-20261120-140421-9f3c07aa`."""
-    plain = re.sub("[^a-z0-9]+", "-", asked.lower()).strip("-")[:_TOO_LONG].rstrip("-")
+    plain = re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:_TOO_LONG].rstrip("-")
     name = plain if plain[:1].isalpha() else f"concord-{plain}".rstrip("-")
     return f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"

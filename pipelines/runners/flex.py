@@ -34,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run_file", required=True)
     for name in OURS:
         parser.add_argument(f"--{name}", default="", required=name == "root")
-    given, rest = parser.parse_known_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
     for name in ("run_file", "root"):
-        if not getattr(given, name).startswith("gs://"):
-            raise InputError(f"--{name} must lie in a bucket (gs://...), got {getattr(given, name)!r}")
+        if not getattr(parsed, name).startswith("gs://"):
+            raise InputError(f"--{name} must lie in a bucket (gs://...), got {getattr(parsed, name)!r}")
     options = PipelineOptions(rest)
-    command = chain_command(given, options)
+    command = chain_command(parsed, options)
     workers = options.view_as(WorkerOptions)
     workers.num_workers, workers.max_num_workers, workers.autoscaling_algorithm = 1, 1, "NONE"
     dataflow.complete(options)
@@ -48,19 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pipeline.run()
 
 
-def chain_command(given: argparse.Namespace, options: PipelineOptions) -> tuple[str, ...]:
+def chain_command(parsed: argparse.Namespace, options: PipelineOptions) -> tuple[str, ...]:
     """The arguments of `concord` by which the worker runs the chain."""
-    ours = [f"--{name.replace('_', '-')}={getattr(given, name)}" for name in OURS if getattr(given, name)]
+    ours = [f"--{name.replace('_', '-')}={getattr(parsed, name)}" for name in OURS if getattr(parsed, name)]
     known = options.get_all_options(drop_default=True)
     theirs = [f"--{name}={known[name]}" for name in OF_STAGES if known.get(name)]
-    return ("run", given.run_file, *ours, "--runner=DataflowRunner", *theirs)
+    return ("run", parsed.run_file, *ours, "--runner=DataflowRunner", *theirs)
 
 
 def run_chain(command: Sequence[str]) -> None:
     """Run `concord` in a process of its own, and pass on what it says.
 
     Raises:
-        ConcordError: it failed; what it said last.
+        ConcordError: it failed; its last line.
     """
     last = ""
     with subprocess.Popen(

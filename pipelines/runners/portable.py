@@ -1,4 +1,4 @@
-"""Runners of other processes, Flink and Prism: what Beam has to be told of them, unless the user's own flags say it."""
+"""Runners of other processes, Flink and Prism: the flags that Beam needs for them beside the user's own."""
 
 import json
 import logging
@@ -47,8 +47,8 @@ def defaults(flags: tuple[str, ...]) -> list[str]:
         more = _of_prism(options.view_as(PrismRunnerOptions))
     elif chosen == "flink" and (master := _cluster(options)):
         more = _of_flink(options, master)
-    said = {flag.partition("=")[0] for flag in flags}
-    return [f"--{name}={value}" for name, value in more.items() if f"--{name}" not in said]
+    stated = {flag.partition("=")[0] for flag in flags}
+    return [f"--{name}={value}" for name, value in more.items() if f"--{name}" not in stated]
 
 
 def _runner(options: PipelineOptions) -> str:
@@ -106,10 +106,10 @@ def worker_command() -> str:
 def started_here(master: str) -> Mapping[str, Any]:
     """What `make flink-up` wrote down of the cluster at an address; empty where it started none there."""
     try:
-        found: dict[str, Any] = json.loads((FLINK_HOME / "cluster.json").read_text())
+        cluster: dict[str, Any] = json.loads((FLINK_HOME / "cluster.json").read_text())
     except (OSError, ValueError):
         return {}
-    return found if found.get("master") == master else {}
+    return cluster if cluster.get("master") == master else {}
 
 
 def cluster_overview(master: str) -> dict[str, Any]:
@@ -120,8 +120,8 @@ def cluster_overview(master: str) -> dict[str, Any]:
     """
     try:
         with urllib.request.urlopen(f"http://{master}/overview", timeout=_ANSWER_SECONDS) as answer:
-            found: dict[str, Any] = json.load(answer)
-            total = int(found["slots-total"])
+            overview: dict[str, Any] = json.load(answer)
+            total = int(overview["slots-total"])
     except (urllib.error.URLError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"no Flink cluster answers at {master} ({error}); start one by make flink-up, or name another "
@@ -129,7 +129,7 @@ def cluster_overview(master: str) -> dict[str, Any]:
         ) from error
     if not total:
         raise InputError(f"the Flink cluster at {master} has no slots: start a task manager")
-    return found
+    return overview
 
 
 @contextmanager
@@ -143,11 +143,11 @@ def serving(options: PipelineOptions) -> Iterator[runner.PipelineRunner | None]:
         yield None
         return
     threading.excepthook = _ended
-    found = _Prism() if name == "prism" else _Flink()
+    runner = _Prism() if name == "prism" else _Flink()
     try:
-        yield found
+        yield runner
     finally:
-        for server in found.servers:
+        for server in runner.servers:
             server.stop()
 
 
@@ -177,7 +177,7 @@ class _PrismServer(PrismJobServer):  # type: ignore[misc]
     """Prism, which ends by itself where the command that started it was killed."""
 
     def prism_arguments(self, job_port: int) -> list[Any]:
-        """What Prism is told."""
+        """The arguments of Prism."""
         return [*super().prism_arguments(job_port), _IDLE]
 
 

@@ -1,7 +1,7 @@
 """A Python worker as a cluster starts it, in Beam's environment PROCESS: the command `concord-worker`.
 
-Beam's own boot program is part of its container images alone. This one asks the runner, as that one does, what it is
-to do, and becomes the worker; it installs nothing, for it runs in the environment that Concord is installed in.
+Beam's own boot program is part of its container images alone. This one requests its work from the runner, as that
+one does, and becomes the worker; it installs nothing, for it runs in the environment that Concord is installed in.
 
 concord-worker --id=1-1 --provision_endpoint=localhost:40000
 """
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run as a worker until the runner, or the process that started it, is gone."""
     parser = argparse.ArgumentParser(prog="concord-worker", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--id", required=True, help="the worker's own")
-    parser.add_argument("--provision_endpoint", required=True, help="where the runner tells what there is to do")
-    given, _ = parser.parse_known_args(arguments)  # such as endpoints that runners give twice
+    parser.add_argument("--provision_endpoint", required=True, help="where the runner states what there is to do")
+    parsed, _ = parser.parse_known_args(arguments)  # such as endpoints that runners give twice
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    os.environ.update(environment(given.id, provisioned(given.id, given.provision_endpoint)))
+    os.environ.update(environment(parsed.id, provisioned(parsed.id, parsed.provision_endpoint)))
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main([])
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def provisioned(worker_id: str, endpoint: str) -> Any:
-    """What the runner tells a worker: endpoints, and the options of the pipeline."""
+    """What the runner states to a worker: endpoints, and the options of the pipeline."""
     with grpc.insecure_channel(endpoint) as channel:
         called = grpc.intercept_channel(channel, WorkerIdInterceptor(worker_id))
         stub = provision_grpc.ProvisionServiceStub(called)
@@ -48,7 +48,7 @@ def provisioned(worker_id: str, endpoint: str) -> Any:
 
 
 def environment(worker_id: str, info: Any) -> dict[str, str]:
-    """The environment in which Beam's worker finds what the runner told."""
+    """The environment in which Beam's worker finds what the runner stated."""
     return {
         "WORKER_ID": worker_id,
         "PIPELINE_OPTIONS": json_format.MessageToJson(info.pipeline_options),

@@ -61,30 +61,30 @@ def source_distribution() -> bytes:
 
 def files() -> dict[str, bytes]:
     """Every file of the package, by its path within it."""
-    found = {}
+    contents = {}
     for package in PACKAGES:
         folder = _folder(package)
         for path in sorted(folder.rglob("*")):
             inner = path.relative_to(folder.parent)
             if path.is_file() and "__pycache__" not in inner.parts and not path.name.startswith("."):
-                found[inner.as_posix()] = path.read_bytes()
+                contents[inner.as_posix()] = path.read_bytes()
     home = _folder("concord").parent
     clone = {name: (home / name).read_bytes() for name in _METADATA if (home / name).is_file()}
-    return found | (clone if len(clone) == len(_METADATA) else {"setup.py": _setup(found).encode()})
+    return contents | (clone if len(clone) == len(_METADATA) else {"setup.py": _setup(contents).encode()})
 
 
 def _folder(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"Concord's package {package} is not there: install Concord anew")
-    return Path(found.submodule_search_locations[0])
+    return Path(spec.submodule_search_locations[0])
 
 
-def _setup(found: dict[str, bytes]) -> str:
+def _setup(contents: dict[str, bytes]) -> str:
     """A `setup.py` for code that is installed, whose `pyproject.toml` is not there any more."""
     needed = [text for text in importlib.metadata.requires(NAME) or () if "extra ==" not in text]
-    folders = {str(Path(name).parent) for name in found if name.endswith(".py")}
-    data = [name for name in found if not name.endswith(".py")]
+    folders = {str(Path(name).parent) for name in contents if name.endswith(".py")}
+    data = [name for name in contents if not name.endswith(".py")]
     values = {
         "name": NAME,
         "version": schemas.__version__,

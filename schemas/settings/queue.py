@@ -1,11 +1,14 @@
 """Rank the images that humans should review: machines differ or are not confident, or a label may be wrong."""
 
-from typing import Literal
+from typing import Any
 
+from pydantic import field_validator
+
+from schemas import plugins
 from schemas.errors import InputError
 from schemas.settings.base import DatasetSettings, Names, OptionalName, Split, setting
 
-LABEL_STUDIO, FIFTYONE, CSV = "label-studio", "fiftyone", "csv"
+_EXPORTS = "analysis.exports"
 
 
 class QueueSettings(DatasetSettings):
@@ -27,17 +30,23 @@ class QueueSettings(DatasetSettings):
         le=1,
         group="Ranking",
     )
-    export: Literal["", "label-studio", "fiftyone", "csv"] = setting(
-        "also write the queue and its images for a tool", default="", group="Export"
+    export: str = setting(
+        "also write the queue and its images for a tool", default="", plugins=_EXPORTS, group="Export"
     )
     output: str = setting(
         "folder of the export (default: report/DATASET/queue/SPLIT-TOOL)", default="", driver_path=True, group="Export"
     )
     image_url: str = setting(
-        "label-studio: address at which the folder images/ will be served (default: images within the file)",
+        "label_studio: address at which the folder images/ will be served (default: images within the file)",
         default="",
         group="Export",
     )
+
+    @field_validator("export", mode="before")
+    @classmethod
+    def _to_file_name(cls, value: Any) -> Any:
+        """Tools are named as their files are; dashes are read as well."""
+        return value.replace("-", "_") if isinstance(value, str) else value
 
     def check(self) -> None:
         """The reference is not one of the machines, and what is stated of an export belongs to one."""
@@ -45,5 +54,6 @@ class QueueSettings(DatasetSettings):
             raise InputError(f"reference {self.reference!r} is one of the annotators: the queue is about machines")
         if self.output and not self.export:
             raise InputError("output is the folder of an export: name its tool with --export")
-        if self.image_url and self.export != LABEL_STUDIO:
-            raise InputError("image_url is for Label Studio alone: give --export label-studio with it")
+        tools = [name for name in plugins.names(_EXPORTS) if plugins.defines(_EXPORTS, name, "TAKES_IMAGE_URL")]
+        if self.image_url and self.export not in tools:
+            raise InputError(f"image_url is for --export {' or '.join(tools)} alone, not for {self.export!r}")

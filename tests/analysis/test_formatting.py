@@ -1,8 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers as the report writes them."""
 
 import pytest
 
-from analysis import formatting
+from analysis.report import formatting
 
 
 @pytest.mark.parametrize(
@@ -66,22 +66,47 @@ def test_brief(number: float, expected: str) -> None:
     assert formatting.brief(number) == expected
 
 
-def test_several() -> None:
-    assert (formatting.several(1, "image"), formatting.several(0, "image")) == ("1 image", "0 images")
-    assert formatting.several(1200, "class", "classes") == "1,200 classes"
+def test_plural() -> None:
+    assert (formatting.plural(1, "image"), formatting.plural(0, "image")) == ("1 image", "0 images")
+    assert formatting.plural(1200, "class", "classes") == "1,200 classes"
 
 
 def test_tenths_and_intervals() -> None:
-    assert [formatting.tenth(decile).split(formatting.UNDEFINED) for decile in (0, 9)] == [
+    assert [formatting.decile_range(decile).split(formatting.UNDEFINED) for decile in (0, 9)] == [
         ["0.0", "0.1"],
         ["0.9", "1.0"],
     ]
     assert formatting.interval(0.39678, 0.89221).split(formatting.UNDEFINED) == ["0.397", "0.892"]
     assert formatting.interval(0.39678, 0.89221, 1).split(formatting.UNDEFINED) == ["0.4", "0.9"]
     assert formatting.interval(None, None) == formatting.UNDEFINED
+    assert formatting.interval(-0.12, -0.1164, 2) == "-0.12 to -0.12", "a dash could be taken for a minus"
+    assert formatting.plain_interval(0.39678, 0.89221) == "0.397 to 0.892"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [
+        (0.5, "0.5000"),
+        (0.6855, "0.6855"),
+        (0.99998, "0.99998"),
+        (0.99994, "0.99994"),
+        (0.999999, "0.999999"),
+        (1.0, "1.0000"),
+    ],
+)
+def test_a_threshold_below_one_never_reads_as_one(confidence: float, expected: str) -> None:
+    assert formatting.threshold(confidence) == expected
 
 
 def test_moment() -> None:
     assert formatting.moment("2026-03-07T23:05:59+00:00") == "7 March 2026, 23:05 UTC"
     assert formatting.moment("2026-03-07T23:05:59-02:00") == "8 March 2026, 01:05 UTC"
     assert formatting.moment("") == formatting.UNDEFINED
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [(0.5, "0.5000"), (0.99998, "0.99998"), (0.99996, "0.99996"), (1 - 2**-24, "0.99999994"), (1.0, "1"), (0.0, "0")],
+)
+def test_a_threshold_below_one_never_reads_one(confidence: float, expected: str) -> None:
+    assert formatting.threshold(confidence) == expected

@@ -54,9 +54,8 @@ def write_sets(images: ImageSet, kept: bool = True, folds_of: str = "train", **c
         for one, row in zip(IDS, scores, strict=True)
     ]
     write_labels(images, "train", changed.get("people", people))
-    folder = write_labels(images, "train", changed.get("machine", machine), "net")
     facts: dict[str, Any] = {"folds": 5, "folds_of": folds_of} if folds_of else {}
-    folder.complete(annotator="net", split="train", rows=COUNT, images=images.fingerprint, **facts)
+    write_labels(images, "train", changed.get("machine", machine), "net", **facts)
 
 
 def write_card(root: Path, folds: bool = True, split: str = "train") -> None:
@@ -70,8 +69,8 @@ def asked(**changed: Any) -> LabelErrorSettings:
 
 
 def made(root: Path, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    plan = label_errors.plan(asked(**changed), str(root))
-    counts = label_errors.write(plan)
+    plan = label_errors.plan_label_errors(asked(**changed), str(root))
+    counts = label_errors.write_label_errors(plan)
     assert plan.is_done
     found = pq.read_table(plan.path)
     assert found.schema.remove_metadata().equals(LABEL_ERRORS)
@@ -103,7 +102,7 @@ def test_candidates_come_before_less_likely_labels_that_are_none() -> None:
     rng = np.random.default_rng(2)
     given = rng.choice(3, COUNT, p=[0.8, 0.15, 0.05])
     scores = rng.dirichlet([0.6, 0.3, 0.1], COUNT)
-    found = label_errors.ranked(IDS, given, scores, CLASSES, "self_confidence").to_pandas()
+    found = label_errors.rank_labels(IDS, given, scores, CLASSES, "self_confidence").to_pandas()
     first = find_label_issues(given, scores, return_indices_ranked_by="self_confidence", n_jobs=1)
     assert found["image_id"].tolist()[: len(first)] == [IDS[row] for row in first]
     wrong = found["is_candidate"]
@@ -142,8 +141,8 @@ def test_what_cannot_be_judged_is_counted(tmp_path: Path) -> None:
 def test_a_table_is_made_again_where_something_changed(tmp_path: Path) -> None:
     write_sets(dataset(tmp_path))
     made(tmp_path)
-    assert label_errors.plan(asked(), str(tmp_path)).is_done
-    assert not label_errors.plan(asked(quality="normalized_margin"), str(tmp_path)).is_done
+    assert label_errors.plan_label_errors(asked(), str(tmp_path)).is_done
+    assert not label_errors.plan_label_errors(asked(quality="normalized_margin"), str(tmp_path)).is_done
 
 
 RELABEL = "concord label --models net --splits train --scores --force --dataset small"
@@ -155,14 +154,14 @@ RETRAIN = "run concord train --network cnn2 --name net --folds 5 --split train -
     [
         (False, "train", f"'net' is no model of folds; {RETRAIN}"),
         (True, "test", f"'net' divided split 'test' into folds, and has no fold of 'train'; {RETRAIN}"),
-        (True, "train", f"they were made before the model had folds, or do not tell of them; run {RELABEL}"),
+        (True, "train", f"they were made before the model had folds, or do not state them; run {RELABEL}"),
     ],
 )
 def test_scores_of_seen_images_are_refused(tmp_path: Path, folds: bool, split: str, why: str) -> None:
     write_sets(dataset(tmp_path), folds_of="" if split == "train" else split)
     write_card(tmp_path, folds, split)
     with pytest.raises(InputError) as raised:
-        label_errors.plan(asked(), str(tmp_path))
+        label_errors.plan_label_errors(asked(), str(tmp_path))
     assert str(raised.value) == f"scores of 'net' on split 'train' of 'small' are not out of fold: {why}"
 
 
@@ -171,7 +170,7 @@ def test_a_model_that_became_folds_does_not_vouch_for_earlier_labels(tmp_path: P
     write_sets(dataset(tmp_path), folds_of="")
     write_card(tmp_path)
     with pytest.raises(InputError, match="not out of fold: they were made before the model had folds"):
-        label_errors.plan(asked(), str(tmp_path))
+        label_errors.plan_label_errors(asked(), str(tmp_path))
 
 
 def test_scores_that_were_not_kept_are_asked_for(tmp_path: Path) -> None:
@@ -185,15 +184,15 @@ def test_scores_that_were_not_kept_are_asked_for(tmp_path: Path) -> None:
 def test_scores_of_other_classes_are_refused(tmp_path: Path) -> None:
     machine = [{"image_id": one, "label": "cat", "scores": [0.5, 0.5]} for one in IDS]
     write_sets(dataset(tmp_path), machine=machine)
-    with pytest.raises(IncompleteError, match=r"holds \[2\] scores an image, but 'small' has 3 classes"):
+    with pytest.raises(IncompleteError, match=r"has \[2\] scores per image, but 'small' has 3 classes"):
         made(tmp_path)
 
 
 @pytest.mark.parametrize("task", ["multilabel", "sequence"])
 def test_other_tasks_are_refused(tmp_path: Path, task: str) -> None:
     dataset(tmp_path, task)
-    with pytest.raises(InputError, match=f"one label an image, but 'small' is of task '{task}'"):
-        label_errors.plan(asked(), str(tmp_path))
+    with pytest.raises(InputError, match=f"one label per image, but 'small' is of task '{task}'"):
+        label_errors.plan_label_errors(asked(), str(tmp_path))
 
 
 def test_one_class_tells_nothing(tmp_path: Path) -> None:

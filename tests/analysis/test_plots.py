@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
-from analysis import plots
-from analysis import verdict_plots as drawn
-from analysis.confirmation import Row
-from analysis.formatting import UNDEFINED
+from analysis.report import plots, verdicts
+from analysis.report.formatting import UNDEFINED
+from analysis.tables import Row
 from tests.support.small_root import HISTORY
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_plot_is_xml_with_a_title_and_needs_nothing(metric: str) -> None:
-    svg = plots.learning_curve(HISTORY, metric, 2)
+    svg = plots.plot_learning_curve(HISTORY, metric, 2)
     tree = ET.fromstring(re.sub("xlink:href", "href", svg))
     assert tree.tag == "svg"
     title = tree.find("title")
@@ -36,7 +35,7 @@ def test_description_tells_the_numbers() -> None:
 def test_every_epoch_has_a_marker_in_each_series() -> None:
     def markers(epochs: int) -> int:
         values = [0.5] * epochs
-        return plots.learning_curve({"loss": values, "val_loss": values}, "loss", None).count("<use ")
+        return plots.plot_learning_curve({"loss": values, "val_loss": values}, "loss", None).count("<use ")
 
     ticks_and_keys = markers(3) - 2 * 3
     assert markers(3) - markers(2) in {2, 3, 4}  # two series, and perhaps another tick
@@ -45,9 +44,9 @@ def test_every_epoch_has_a_marker_in_each_series() -> None:
 
 
 def test_same_numbers_same_bytes_and_ids_of_their_own() -> None:
-    first, again = (plots.learning_curve(HISTORY, "loss", 2) for _ in range(2))
+    first, again = (plots.plot_learning_curve(HISTORY, "loss", 2) for _ in range(2))
     assert first == again
-    other = plots.learning_curve(HISTORY, "accuracy", 2)
+    other = plots.plot_learning_curve(HISTORY, "accuracy", 2)
     ids = [set(re.findall(r' id="([^"]+)"', svg)) for svg in (first, other)]
     assert ids[0]
     assert not ids[0] & ids[1]
@@ -58,7 +57,7 @@ def test_same_numbers_same_bytes_and_ids_of_their_own() -> None:
 
 
 def test_colours_are_the_pages_own() -> None:
-    svg = plots.learning_curve(HISTORY, "loss", 2)
+    svg = plots.plot_learning_curve(HISTORY, "loss", 2)
     assert "var(--series-1)" in svg
     assert "var(--series-2)" in svg
     assert "currentColor" in svg
@@ -66,8 +65,8 @@ def test_colours_are_the_pages_own() -> None:
 
 
 def test_divergent_and_short_histories_are_drawn() -> None:
-    assert plots.learning_curve({"loss": [1.0, math.nan, math.inf], "val_loss": [math.nan] * 3}, "loss", None)
-    assert plots.learning_curve({"loss": [1.0]}, "loss", 1)
+    assert plots.plot_learning_curve({"loss": [1.0, math.nan, math.inf], "val_loss": [math.nan] * 3}, "loss", None)
+    assert plots.plot_learning_curve({"loss": [1.0]}, "loss", 1)
 
 
 NASTY = ["<b>&", "$x_1^2$ $", "\\1 %s", "\N{CJK UNIFIED IDEOGRAPH-72AC}", 'a "quote" fill: #010101']
@@ -81,7 +80,7 @@ def figures(confirmed: int, rejected: int, **more: Any) -> Row:
     return {**row, "machine_rows": verified, **nothing, **known, **more}
 
 
-def parsed(plot: drawn.Drawn | None) -> ET.Element:
+def parsed(plot: verdicts.TitledPlot | None) -> ET.Element:
     assert plot is not None
     return ET.fromstring(plot.svg.replace("xlink:href", "href"))
 
@@ -90,20 +89,20 @@ def test_names_stand_as_they_are_in_plots_and_tooltips() -> None:
     rows = [figures(9 - place, place, name=name) for place, name in enumerate(NASTY)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree = parsed(drawn.label_counts(rows))
+        tree = parsed(verdicts.plot_label_counts(rows))
     assert [text for text in (element.text for element in tree.iter("text")) if text in NASTY] == NASTY
     tips = [element.text or "" for group in tree.iter("g") for element in group.findall("title")]
     assert [tip.partition(": 9 machine")[0] for tip in tips] == NASTY
     assert (
         tips[1]
         .replace(UNDEFINED, "-")
-        .endswith("8 confirmed, 1 rejected, 0 nobody has looked; precision 0.889 (0.100-0.990) of 9 verdicts")
+        .endswith("8 confirmed, 1 rejected, 0 not reviewed; precision 0.889 (0.100-0.990) of 9 verdicts")
     )
 
 
 def test_colours_of_every_plot_are_the_pages_own() -> None:
     rows = [figures(3, 1, decile=4, without_verdict=5, left_out=2, machine_rows=11)]
-    svg = drawn.confidence_histogram(rows)
+    svg = verdicts.plot_confidences(rows)
     assert svg is not None
     for name in ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "transparent"):
         assert f"fill: {name}" in svg.svg
@@ -112,28 +111,28 @@ def test_colours_of_every_plot_are_the_pages_own() -> None:
 
 def test_plots_without_anything_to_show_are_left_out() -> None:
     unseen = [figures(0, 0, decile=3, machine_rows=4, without_verdict=4)]
-    assert drawn.precision_by_confidence(unseen) is None
-    assert drawn.confidence_histogram([]) is None
-    assert drawn.confidence_histogram(unseen) is not None
-    assert drawn.labels_per_image({}) is None
-    assert drawn.label_counts([]) is None
-    assert drawn.class_precision([], 0.5, "best", "the best") is None
+    assert verdicts.plot_precision(unseen) is None
+    assert verdicts.plot_confidences([]) is None
+    assert verdicts.plot_confidences(unseen) is not None
+    assert verdicts.plot_labels_per_image({}) is None
+    assert verdicts.plot_label_counts([]) is None
+    assert verdicts.plot_class_precision([], 0.5, "best", "the best") is None
 
 
 def test_the_part_with_verdicts_is_drawn_again_only_beside_a_larger_whole() -> None:
     def panels(**more: int) -> list[str]:
         texts = [
             element.text or ""
-            for element in parsed(drawn.confidence_histogram([figures(2, 1, decile=9, **more)])).iter("text")
+            for element in parsed(verdicts.plot_confidences([figures(2, 1, decile=9, **more)])).iter("text")
         ]
-        return [text for text in texts if text in {"machine labels", "of them, with a verdict"}]
+        return [text for text in texts if text in {"machine labels", "of them, reviewed"}]
 
     assert panels() == ["machine labels"]
-    assert panels(machine_rows=9, without_verdict=6) == ["machine labels", "of them, with a verdict"]
+    assert panels(machine_rows=9, without_verdict=6) == ["machine labels", "of them, reviewed"]
 
 
 def test_images_with_very_many_labels_share_a_bar() -> None:
-    tree = parsed(drawn.labels_per_image({1: 5, 25: 3, 26: 4, 300: 2}))
+    tree = parsed(verdicts.plot_labels_per_image({1: 5, 25: 3, 26: 4, 300: 2}))
     tips = [element.text for group in tree.iter("g") for element in group.findall("title")]
     assert tips == ["1 confirmed label: 5 images", "25 or more confirmed labels: 9 images"]
     assert "25+" in {element.text for element in tree.iter("text")}
@@ -141,10 +140,10 @@ def test_images_with_very_many_labels_share_a_bar() -> None:
 
 def test_large_numbers_are_brief_on_the_axes_and_exact_under_the_pointer() -> None:
     rows = [figures(1_200_000, 734_243, decile=9, machine_rows=78_977_695, without_verdict=77_043_452)]
-    tree = parsed(drawn.confidence_histogram(rows))
+    tree = parsed(verdicts.plot_confidences(rows))
     texts = {element.text for element in tree.iter("text")}
     assert any((text or "").endswith(" M") for text in texts)
     assert not any("000" in (text or "") for text in texts)
     (tip, again) = [element.text or "" for group in tree.iter("g") for element in group.findall("title")]
     assert tip == again
-    assert "78,977,695 machine labels: 1,200,000 confirmed, 734,243 rejected, 77,043,452 nobody has looked" in tip
+    assert "78,977,695 machine labels: 1,200,000 confirmed, 734,243 rejected, 77,043,452 not reviewed" in tip

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from analysis import exports, queue_table
+from analysis import exports, queue
 from schemas import layout
 from schemas.settings.queue import QueueSettings
 from schemas.tables import QUEUE
@@ -49,11 +49,11 @@ def build(root: Path, task: str = "multiclass") -> ImageSet:
 def export(root: Path, tool: Any, **changed: Any) -> tuple[Path, Rows, dict[str, Any]]:
     """The folder of an export, the rows of the queue, and the counts."""
     settings = QueueSettings(dataset="small", annotators=MACHINES, reference="human", export=tool, **changed)
-    made = queue_table.plan(settings, str(root))
-    queue_table.write(made)
-    counts = exports.write(settings, str(root), made.fingerprint)
+    made = queue.plan_queue(settings, str(root))
+    queue.write_queue(made)
+    counts = exports.write_export(settings, str(root), made.fingerprint)
     assert exports.is_current(settings, str(root), made.fingerprint)
-    return Path(exports.folder_of(settings, str(root))), parquet.read(made.path).to_pylist(), counts
+    return Path(exports.export_folder(settings, str(root))), parquet.read(made.path).to_pylist(), counts
 
 
 def pixels_of(content: bytes) -> Any:
@@ -61,7 +61,7 @@ def pixels_of(content: bytes) -> Any:
     return found if found.ndim == 3 else found[..., None]
 
 
-@pytest.mark.parametrize("tool", ["label-studio", "fiftyone", "csv"])
+@pytest.mark.parametrize("tool", ["label_studio", "fiftyone", "csv"])
 def test_pictures_are_the_stored_ones_in_the_order_of_the_queue(tmp_path: Path, tool: Any) -> None:
     build(tmp_path)
     folder, rows, counts = export(tmp_path, tool)
@@ -76,7 +76,7 @@ def test_pictures_are_the_stored_ones_in_the_order_of_the_queue(tmp_path: Path, 
 
 def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Path) -> None:
     build(tmp_path)
-    folder, rows, _ = export(tmp_path, "label-studio")
+    folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())
     assert [task["data"]["image_id"] for task in tasks] == [row["image_id"] for row in rows]
     for task, row in zip(tasks, rows, strict=True):
@@ -87,8 +87,8 @@ def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Pat
             one["model_version"]: (one["result"][0]["value"]["choices"], one["score"]) for one in task["predictions"]
         }
         assert said == {one["annotator"]: ([one["label"]], one["confidence"]) for one in row["answers"]}
-        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "truth")} == {
-            key: row[key] for key in ("rank", "reason", "score", "majority", "truth")
+        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "reference")} == {
+            key: row[key] for key in ("rank", "reason", "score", "majority", "reference")
         }
     config = ElementTree.parse(folder / "label_config.xml").getroot()
     (image,), (choices,) = config.findall("Image"), config.findall("Choices")
@@ -102,7 +102,7 @@ def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Pat
 
 def test_label_studio_may_fetch_pictures_from_an_address(tmp_path: Path) -> None:
     build(tmp_path)
-    folder, rows, _ = export(tmp_path, "label-studio", image_url="http://localhost:8081/images/")
+    folder, rows, _ = export(tmp_path, "label_studio", image_url="http://localhost:8081/images/")
     tasks = json.loads((folder / "tasks.json").read_text())
     assert [task["data"]["image"] for task in tasks] == [
         f"http://localhost:8081/images/{row['rank']:06d}.png" for row in rows
@@ -111,7 +111,7 @@ def test_label_studio_may_fetch_pictures_from_an_address(tmp_path: Path) -> None
 
 def test_label_studio_lets_people_write_numbers(tmp_path: Path) -> None:
     build(tmp_path, "sequence")
-    folder, rows, _ = export(tmp_path, "label-studio")
+    folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())
     regions = [one["result"][0] for task in tasks for one in task["predictions"]]
     assert [(one["type"], one["value"]) for one in regions] == [
@@ -123,9 +123,9 @@ def test_label_studio_lets_people_write_numbers(tmp_path: Path) -> None:
 
 def test_label_studio_asks_yes_or_no_of_several_labels(tmp_path: Path) -> None:
     images = build(tmp_path, "multilabel")
-    manifest = {**images.manifest, "display_names": {"cat": "Cat (pet)"}}
+    manifest = images.manifest.model_copy(update={"display_names": {"cat": "Cat (pet)"}})
     products.write_manifest(layout.images(str(tmp_path), "small", "1.0.0"), manifest)
-    folder, rows, _ = export(tmp_path, "label-studio")
+    folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())
     assert len(tasks) == len(rows)
     for task, row in zip(tasks, rows, strict=True):
@@ -160,7 +160,9 @@ def test_fiftyone_gets_all_labels_of_an_image_in_one_sample(tmp_path: Path) -> N
     build(tmp_path, "multilabel")
     folder, rows, _ = export(tmp_path, "fiftyone")
     labels = json.loads((folder / "labels.json").read_text())["labels"]
-    asked = [(one["attributes"]["image_id"], one["attributes"]["asked"]) for found in labels.values() for one in found]
+    asked = [
+        (one["attributes"]["image_id"], one["attributes"]["question"]) for found in labels.values() for one in found
+    ]
     assert sorted(asked) == sorted((row["image_id"], row["label"]) for row in rows)
     assert max(len(found) for found in labels.values()) > 1
     assert not any("label" in one["attributes"] for found in labels.values() for one in found), "FiftyOne's own name"
@@ -181,7 +183,7 @@ def test_a_spreadsheet_has_a_row_a_question_and_columns_for_each_machine(tmp_pat
         for name in MACHINES:
             one = answers.get(name, {"label": "", "confidence": ""})
             assert (shown[f"{name}_label"], shown[f"{name}_confidence"]) == (one["label"], str(one["confidence"]))
-        assert (folder / shown["picture"]).is_file()
+        assert (folder / shown["image_file"]).is_file()
         assert (float(shown["score"]), shown["majority"]) == (row["score"], row["majority"] or "")
 
 
@@ -208,13 +210,13 @@ def test_another_queue_or_tool_is_another_export(tmp_path: Path) -> None:
     kept = QueueSettings(
         dataset="small", annotators=MACHINES, reference="human", export="csv", output=str(tmp_path / "x")
     )
-    queue = queue_table.plan(kept, str(tmp_path)).fingerprint
-    assert exports.is_current(kept, str(tmp_path), queue)
+    fingerprint = queue.plan_queue(kept, str(tmp_path)).fingerprint
+    assert exports.is_current(kept, str(tmp_path), fingerprint)
     assert not exports.is_current(kept, str(tmp_path), "another")
     other = QueueSettings(
         dataset="small", annotators=MACHINES, reference="human", export="fiftyone", output=str(tmp_path / "x")
     )
-    assert not exports.is_current(other, str(tmp_path), queue)
+    assert not exports.is_current(other, str(tmp_path), fingerprint)
 
 
 def queued(small: SmallRoot, *ids: str) -> str:
@@ -229,7 +231,7 @@ def queued(small: SmallRoot, *ids: str) -> str:
             "label": None,
             "answers": [{"annotator": "cnn1", "label": "plain", "confidence": 0.5}],
             "majority": "plain",
-            "truth": None,
+            "reference": None,
         }
         for rank, image_id in enumerate(ids, start=1)
     ]
@@ -241,12 +243,12 @@ def test_photographs_keep_their_bytes_and_damaged_records_are_counted(
     small: SmallRoot, caplog: pytest.LogCaptureFixture
 ) -> None:
     change_manifest(layout.images(small.root, DATASET, VERSION), task="multiclass")
-    settings = QueueSettings(dataset=DATASET, annotators=("cnn1",), split=SPLIT, export="label-studio")
+    settings = QueueSettings(dataset=DATASET, annotators=("cnn1",), split=SPLIT, export="label_studio")
     with caplog.at_level(logging.INFO, "concord"):
-        counts = exports.write(settings, small.root, queued(small, BIG, DAMAGED, PHOTO))
+        counts = exports.write_export(settings, small.root, queued(small, BIG, DAMAGED, PHOTO))
     assert counts == {"in": 3, "out": 2, "rejected": {"record_damaged": 1}}
-    assert f"left out of the export: 1 rows (record_damaged), such as image {DAMAGED!r}" in caplog.text
-    folder = Path(exports.folder_of(settings, small.root))
+    assert f"excluded from the export: 1 rows (record_damaged), such as image {DAMAGED!r}" in caplog.text
+    folder = Path(exports.export_folder(settings, small.root))
     assert {path.name: path.read_bytes() for path in (folder / "images").iterdir()} == {
         "000001.png": small.encoded[BIG],
         "000003.jpg": small.encoded[PHOTO],
@@ -260,15 +262,15 @@ def test_photographs_keep_their_bytes_and_damaged_records_are_counted(
 
 def test_what_is_no_picture_has_no_suffix() -> None:
     webp = cv2.imencode(".webp", random_pixels(1, (8, 8, 3))[0])[1].tobytes()
-    assert (exports.suffix(webp), exports.suffix(b"")) == ("", "")
+    assert (exports.find_suffix(webp), exports.find_suffix(b"")) == ("", "")
 
 
-@pytest.mark.parametrize("tool", ["label-studio", "fiftyone", "csv"])
+@pytest.mark.parametrize("tool", ["label_studio", "fiftyone", "csv"])
 def test_an_empty_queue_can_be_exported(tmp_path: Path, tool: Any) -> None:
     build(tmp_path)
     settings = QueueSettings(dataset="small", annotators=("x",), reference="human", export=tool, unsure_below=0.0)
-    made = queue_table.plan(settings, str(tmp_path))
-    assert queue_table.write(made)["queued"] == 0
-    assert exports.write(settings, str(tmp_path), made.fingerprint) == {"in": 0, "out": 0, "rejected": {}}
-    if tool == "label-studio":
-        assert json.loads(Path(exports.folder_of(settings, str(tmp_path)), "tasks.json").read_text()) == []
+    made = queue.plan_queue(settings, str(tmp_path))
+    assert queue.write_queue(made)["queued"] == 0
+    assert exports.write_export(settings, str(tmp_path), made.fingerprint) == {"in": 0, "out": 0, "rejected": {}}
+    if tool == "label_studio":
+        assert json.loads(Path(exports.export_folder(settings, str(tmp_path)), "tasks.json").read_text()) == []

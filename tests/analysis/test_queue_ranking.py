@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import queue_ranking
-from analysis.queue_ranking import Rules
+from analysis.queue import Rules, merge_queues, rank
 from schemas.tables import QUEUE
-from storage.comparisons import most_confident
+from storage.products import rank_disagreements
 from tests.support import queue_sets
 from tests.support.queue_sets import MACHINES, table
 
@@ -32,7 +31,7 @@ def queue(
 ) -> list[dict[str, Any]]:
     people = table(frames["human"]) if "human" in frames else None
     machines = {name: table(frames[name]) for name in MACHINES if name in frames}
-    rows, counts = queue_ranking.rank(machines, people, errors_of(errors or {}), asked or rules())
+    rows, counts = rank(machines, people, errors_of(errors or {}), asked or rules())
     assert rows.schema.equals(QUEUE)
     found: list[dict[str, Any]] = rows.to_pylist()
     if asked is None:
@@ -62,7 +61,7 @@ def test_the_queue_is_what_pandas_finds_image_by_image(seed: int, people: bool) 
         assert found[column].tolist() == expected[column].tolist(), column
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     assert found["score"].duplicated().sum() > 100, "ties are what this is about"
-    for column in ("majority", "truth"):
+    for column in ("majority", "reference"):
         assert texts(found[column]) == texts(expected[column]), column
     assert found["answers"].map(list).tolist() == expected["answers"].tolist()
     assert set(found["reason"]) == {"machines_differ", "machines_unsure"} | ({"label_error"} if people else set())
@@ -78,7 +77,7 @@ def test_of_several_labels_each_image_and_label_is_a_question(seed: int) -> None
         assert found[column].tolist() == expected[column].tolist(), column
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     assert texts(found["majority"]) == texts(expected["majority"])
-    assert found["truth"].isna().all()
+    assert found["reference"].isna().all()
     assert (found["answers"].map(len) == 3).all()
     denied = frames["human"][frames["human"]["confidence"] == 0]
     assert len(denied) > 10
@@ -110,7 +109,7 @@ def test_of_two_machines_disagreements_are_ranked_as_comparisons_rank_them(seed:
     frames = queue_sets.drawn(seed, 40)
     x, y = frames["x"], frames["y"]
     both = x.merge(y, on="image_id", suffixes=("_a", "_b"))
-    expected = most_confident(pa.Table.from_pandas(both, preserve_index=False), limit)["image_id"].to_pylist()
+    expected = rank_disagreements(pa.Table.from_pandas(both, preserve_index=False), limit)["image_id"].to_pylist()
     found = queue({"x": x, "y": y}, asked=rules(limit=limit))
     assert [row["image_id"] for row in found if row["reason"] == "machines_differ"] == expected
 
@@ -124,8 +123,8 @@ def test_parts_make_the_same_queue_as_the_whole(seed: int, limit: int, parts: in
     for part in range(parts):
         some = {name: frame[frame["image_id"].str[-1].astype(int) % parts == part] for name, frame in frames.items()}
         machines = {name: table(some[name]) for name in MACHINES}
-        found.append(queue_ranking.rank(machines, table(some["human"]), None, asked)[0])
-    assert queue_ranking.merged(found, limit).to_pylist() == whole
+        found.append(rank(machines, table(some["human"]), None, asked)[0])
+    assert merge_queues(found, limit).to_pylist() == whole
 
 
 def test_a_number_said_twice_counts_by_its_surest_label() -> None:

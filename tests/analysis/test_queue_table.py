@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import queue_table
+from analysis import queue
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.settings.queue import QueueSettings
@@ -35,8 +35,8 @@ def asked(**changed: Any) -> QueueSettings:
 
 
 def made(root: Path, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    plan = queue_table.plan(asked(**changed), str(root))
-    counts = queue_table.write(plan)
+    plan = queue.plan_queue(asked(**changed), str(root))
+    counts = queue.write_queue(plan)
     assert plan.is_done
     found = pq.read_table(plan.path)
     assert found.schema.remove_metadata().equals(QUEUE)
@@ -87,7 +87,7 @@ def test_it_does_not_depend_on_how_many_shards_are_read_at_once(
 ) -> None:
     queue_sets.write_sets(dataset(tmp_path), "test", queue_sets.drawn(4))
     whole, _ = made(tmp_path, limit=50)
-    monkeypatch.setattr(queue_table, "_READERS", readers)
+    monkeypatch.setattr(queue, "_READERS", readers)
     again, _ = made(tmp_path, limit=50)
     pd.testing.assert_frame_equal(again, whole)
 
@@ -113,13 +113,15 @@ def test_label_errors_of_these_label_sets_come_in(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.INFO, "concord"):
         found, counts = made(tmp_path)
     wrong = {**dict(list(quality.items())[:5]), labelled[1]: 0.001}
-    assert "annotator=z/split=test/part-00000-of-00001.parquet is of other labels or scores, and left" in caplog.text
+    assert (
+        "annotator=z/split=test/part-00000-of-00001.parquet is of other labels or scores, and excluded" in caplog.text
+    )
     assert counts["found"]["label_error"] == 5
     expected = queue_sets.expected(frames, wrong, 0.9)
     assert found["image_id"].tolist() == expected["image_id"].tolist()
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     errors = found[found["reason"] == "label_error"]
-    assert set(errors["image_id"]) == set(wrong) and errors["truth"].notna().all()
+    assert set(errors["image_id"]) == set(wrong) and errors["reference"].notna().all()
     without, _ = made(tmp_path, reference="")
     assert "label_error" not in set(without["reason"])
 
@@ -129,16 +131,16 @@ def test_a_queue_is_made_again_where_something_changed(tmp_path: Path) -> None:
     images = dataset(tmp_path)
     queue_sets.write_sets(images, "test", frames)
     made(tmp_path)
-    assert queue_table.plan(asked(), str(tmp_path)).is_done
+    assert queue.plan_queue(asked(), str(tmp_path)).is_done
     for changed in ({"limit": 5}, {"unsure_below": 0.5}, {"annotators": ("x", "y")}, {"reference": ""}):
-        assert not queue_table.plan(asked(**changed), str(tmp_path)).is_done
+        assert not queue.plan_queue(asked(**changed), str(tmp_path)).is_done
     human, x = fingerprints(tmp_path, "human", "x")
     write_errors(tmp_path, {IDS[0]: 0.1, "": 1.0}, {"labels": human, "scores": x})
-    assert not queue_table.plan(asked(), str(tmp_path)).is_done
+    assert not queue.plan_queue(asked(), str(tmp_path)).is_done
     stores.remove(layout.label_errors(str(tmp_path), "small", "x", "test"))
-    assert queue_table.plan(asked(), str(tmp_path)).is_done
+    assert queue.plan_queue(asked(), str(tmp_path)).is_done
     queue_sets.write_sets(images, "test", {"x": frames["x"][:50]})
-    assert not queue_table.plan(asked(), str(tmp_path)).is_done
+    assert not queue.plan_queue(asked(), str(tmp_path)).is_done
 
 
 def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
@@ -147,13 +149,14 @@ def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         IncompleteError, match=r"no complete label set of 'w' for split 'test' of 'small'.*concord label"
     ):
-        queue_table.plan(asked(annotators=("x", "w")), str(tmp_path))
+        queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))
     with pytest.raises(InputError, match=r"has no split 'train'"):
-        queue_table.plan(asked(split="train"), str(tmp_path))
-    other = ImageSet(images.root, images.dataset, images.version, {**images.manifest, "fingerprint": "another"})
+        queue.plan_queue(asked(split="train"), str(tmp_path))
+    another = images.manifest.model_copy(update={"fingerprint": "another"})
+    other = ImageSet(images.root, images.dataset, images.version, another)
     write_labels(other, "test", [{"image_id": IDS[0], "label": "cat"}], "w")
     with pytest.raises(IncompleteError, match=r"labels of 'w' .* were made from another conversion .* label again"):
-        queue_table.plan(asked(annotators=("x", "w")), str(tmp_path))
+        queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -163,9 +166,9 @@ def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
         ({"reference": "x"}, "reference 'x' is one of the annotators"),
         ({"limit": 0}, "limit must be at least 1 row, got 0"),
         ({"unsure_below": 1.5}, r"unsure_below must lie in \[0, 1\], got 1.5"),
-        ({"export": "excel"}, "export must be one of label-studio, fiftyone, csv; got 'excel'"),
+        ({"export": "excel"}, "export must be one of csv, fiftyone, label-studio; got 'excel'"),
         ({"output": "x"}, "say with --export for which tool"),
-        ({"export": "csv", "image_url": "http://h/"}, "give --export label-studio with it"),
+        ({"export": "csv", "image_url": "http://h/"}, "image_url is for --export label-studio alone, not for 'csv'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changed: dict[str, Any], message: str) -> None:

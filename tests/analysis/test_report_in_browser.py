@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from analysis.formatting import UNDEFINED
-from analysis.rendering import source
-from tests.analysis.test_generations_section import study
-from tests.analysis.test_generations_section import write as write_study
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
+from analysis.report.formatting import UNDEFINED
+from analysis.report.page import read_template_file
 from tests.support import verdict_root
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot
+from tests.support.study_table import study_rows, write_study
 from tests.support.verdict_root import VerdictRoot
 
 CHROMIUM = next(
@@ -97,9 +96,9 @@ def files(
     machines, taught = (str(tmp_path_factory.mktemp(name)) for name in ("machines", "taught"))
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(machines, name, frame, split=split)
+            write_label_set(machines, "drawn", name, frame, split=split)
     compare(machines, *MACHINES)
-    write_study(taught, study((1, 2)))
+    write_study(taught, study_rows((1, 2)))
     made = {"small": (pristine.root, DATASET), "verdicts": (verdicts.root, verdict_root.DATASET)}
     found = {**made, "compared": (machines, "drawn"), "taught": (taught, DATASET)}
     for root, dataset in found.values():
@@ -186,7 +185,7 @@ def test_a_click_sorts_upwards_then_downwards_then_back(opened: Opened) -> None:
 
 def test_numbers_are_sorted_as_numbers_and_totals_stay(opened: Opened) -> None:
     page = opened("compared", DESK)
-    caption = "How often each label was given"
+    caption = "Label distribution"
     table = page.locator("table", has=page.locator("caption", has_text=caption)).first
     before = column(page, caption, 1)
     assert before[-1] == "= all"
@@ -206,7 +205,7 @@ def test_signs_commas_units_and_rows_of_sums(browser: Browser) -> None:
     head = "<thead><tr><th>name</th><th class=number>n</th></tr></thead>"
     page = browser.new_page()
     page.set_content(f"<table><caption>t</caption>{head}<tbody>{wide}{rows}</tbody></table>")
-    page.add_script_tag(content=source("sort.js"))
+    page.add_script_tag(content=read_template_file("sort.js"))
     up = ["-2", "-0.5", "9 of 70", "12.5 %", "87", "1e3", "1,234"]
     for known in (up, up[::-1]):
         page.get_by_role("button", name="n", exact=True).click()

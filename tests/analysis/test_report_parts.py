@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.formatting import UNDEFINED
-from analysis.report import headline, is_current, write_report
+from analysis.report.formatting import UNDEFINED
+from analysis.report.page import is_current, list_headlines, write_report
 from schemas import layout
 from schemas.errors import IncompleteError
 from schemas.settings.report import ReportSettings
@@ -48,8 +48,8 @@ def join_verdicts(small: SmallRoot, verdicts: VerdictRoot) -> None:
 
 
 def test_verdicts_and_photographs(verdict_page: str) -> None:
-    assert shown(verdict_page) == ["verdicts", "photographs", "rejects", "provenance"]
-    assert "<h1>animals: what people confirmed</h1>" in verdict_page
+    assert shown(verdict_page) == ["verdicts", "images", "reviewed", "provenance", "rejects"]
+    assert "<h1>animals: what humans confirmed</h1>" in verdict_page
     text = Outline(verdict_page).text("provenance")
     assert "Settings of the confirmation" in text
     assert "on_conflict drop" in text
@@ -58,7 +58,7 @@ def test_verdicts_and_photographs(verdict_page: str) -> None:
 def test_verdicts_without_images(own_verdicts: VerdictRoot) -> None:
     take_images_away(own_verdicts.root, DATASET)
     page = page_of(own_verdicts.root, DATASET)
-    assert shown(page) == ["verdicts", "rejects", "provenance"]
+    assert shown(page) == ["verdicts", "provenance", "rejects"]
     assert "<img" not in page
 
 
@@ -66,7 +66,8 @@ def test_comparisons_without_images(small: SmallRoot, page: str) -> None:
     take_images_away(small.root, small_root.DATASET)
     without = page_of(small.root, small_root.DATASET)
     assert shown(without) == [
-        *["agreement", "disagreements", "labels", "confusion", "truth", "learning", "rejects", "provenance"]
+        *["agreement", "images", "disagreements", "classes", "labels", "confusion", "accuracy", "models", "learning"],
+        *["provenance", "rejects"],
     ]
     assert "<img" not in without
     assert "cannot be shown" not in without
@@ -78,17 +79,17 @@ def test_comparisons_and_verdicts(small: SmallRoot, verdicts: VerdictRoot, page:
     join_verdicts(small, verdicts)
     both = page_of(small.root, small_root.DATASET)
     assert shown(both) == [
-        *["agreement", "verdicts", "sheet", "disagreements", "labels", "confusion", "truth", "learning", "rejects"],
-        "provenance",
+        *["agreement", "verdicts", "images", "sample", "disagreements", "classes", "labels", "confusion", "accuracy"],
+        *["models", "learning", "provenance", "rejects"],
     ]
-    assert "<h1>small: how far the annotators agree</h1>" in both
-    for name, alone in (("agreement", page), ("sheet", page), ("disagreements", page)):
+    assert "<h1>small: how much the annotators agree</h1>" in both
+    for name, alone in (("agreement", page), ("sample", page), ("disagreements", page)):
         assert section(both, name) == section(alone, name)
     verdict_text = Outline(verdict_page).text("verdicts").replace(f"labels/{DATASET}", f"labels/{small_root.DATASET}")
     assert Outline(both).text("verdicts") == verdict_text
-    lines = headline(small.root, small_root.DATASET)
-    assert [line.split()[0] for line in lines] == ["cnn1", "people"]
-    assert lines[1:] == headline(verdicts.root, DATASET)
+    lines = list_headlines(small.root, small_root.DATASET)
+    assert [line.split()[0] for line in lines] == ["cnn1", "humans"]
+    assert lines[1:] == list_headlines(verdicts.root, DATASET)
 
 
 def test_begun_comparison_is_named_beside_verdicts(own_verdicts: VerdictRoot) -> None:
@@ -143,7 +144,7 @@ def test_report_is_current_until_people_confirm_something_else(own_verdicts: Ver
 
 def test_same_input_gives_the_same_bytes_in_another_process(verdicts: VerdictRoot, verdict_page: str) -> None:
     code = (
-        "import sys; from analysis.report import write_report; from schemas.settings import ReportSettings;"
+        "import sys; from analysis.report.page import write_report; from schemas.settings.report import ReportSettings;"
         f"write_report(ReportSettings(dataset={DATASET!r}), sys.argv[1])"
     )
     path = os.pathsep.join(filter(None, sys.path))
@@ -167,7 +168,7 @@ def test_pages_need_nothing_from_outside(verdict_page: str) -> None:
     assert used <= set(ids)
 
 
-@pytest.mark.parametrize("table", ["labels", "labels_per_image", "sources"])
+@pytest.mark.parametrize("table", ["machine_precision", "labels_per_image", "verdict_sources"])
 def test_missing_tables_name_the_cure(own_verdicts: VerdictRoot, table: str) -> None:
     stores.remove(layout.statistics_table(own_verdicts.root, table, DATASET))
     with pytest.raises(IncompleteError, match=rf"no {table} table of dataset 'animals' .*concord confirm with --force"):
@@ -184,7 +185,7 @@ def test_half_made_verdicts_are_not_shown(own_verdicts: VerdictRoot) -> None:
     stores.remove(stores.join(layout.confirmation(own_verdicts.root, UNSEEN), "_concord.json"))
     for call in (
         lambda: write_report(ReportSettings(dataset=UNSEEN), own_verdicts.root),
-        lambda: headline(own_verdicts.root, UNSEEN),
+        lambda: list_headlines(own_verdicts.root, UNSEEN),
     ):
         with pytest.raises(IncompleteError, match=r"nor label statistics nor networks of dataset 'unseen' in "):
             call()

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import photographs, tables
-from analysis.report import write_report
+from analysis import tables
+from analysis.report import images
+from analysis.report.page import write_report
 from schemas import layout
 from schemas.settings.report import ReportSettings
 from storage import products
 from storage.hashing import image_hashes
-from tests.analysis.test_thumbnails import pixels
 from tests.support import verdict_root
-from tests.support.pages import page_of, section
+from tests.support.pages import decode_pixels, page_of, section
 from tests.support.verdict_root import DAMAGED, DATASET, GONE, NAMES, PNG, SIZES, UNSEEN, VerdictRoot
 
 SETTINGS = ReportSettings(dataset=DATASET)
@@ -23,7 +23,7 @@ SETTINGS = ReportSettings(dataset=DATASET)
 
 def cards(page: str) -> dict[str, str]:
     """The markup of each card of the sheet, by image."""
-    found = section(page, "photographs").split('<li class="card">')[1:]
+    found = section(page, "reviewed").split('<li class="card">')[1:]
     return {re.findall(r'<p class="id">([^<]*)</p>', card)[0]: card for card in found}
 
 
@@ -50,7 +50,7 @@ def test_the_first_photographs_of_all_splits_are_shown(verdicts: VerdictRoot, ve
     assert shown == first(verdicts.root, 48, verdicts.order[GONE])
     splits = confirmed_rows(verdicts.root).groupby("image_id").split.first()
     assert splits[shown].nunique() == 2
-    assert re.findall(r"<h3>(\w+)</h3>", section(verdict_page, "photographs")) == list(dict.fromkeys(splits[shown]))
+    assert re.findall(r"<h4>(\w+)</h4>", section(verdict_page, "reviewed")) == list(dict.fromkeys(splits[shown]))
 
 
 def test_each_photograph_has_its_own_labels(verdicts: VerdictRoot, verdict_page: str) -> None:
@@ -74,7 +74,7 @@ def test_each_photograph_is_its_own(verdicts: VerdictRoot, verdict_page: str) ->
         if image == verdicts.order[DAMAGED]:
             assert "cannot be shown" in card
             continue
-        found = pixels(re.findall(r'src="([^"]+)"', card)[0])
+        found = decode_pixels(re.findall(r'src="([^"]+)"', card)[0])
         middle = found[found.shape[0] // 2, found.shape[1] // 2]
         np.testing.assert_allclose(middle, verdicts.colours[image][: middle.size], atol=6)
         width, height = SIZES.get(verdicts.order.index(image), (320, 240))
@@ -92,7 +92,7 @@ def test_photographs_are_small_files(verdicts: VerdictRoot, verdict_page: str) -
 def test_images_and_labels_may_be_cut_into_other_shards(own_verdicts: VerdictRoot, shards: int) -> None:
     verdict_root.add_photographs(own_verdicts, shards)
     sources = tables.find_sources(SETTINGS, own_verdicts.root)
-    found = photographs.sheets(sources, own_verdicts.root, {}, 1000)
+    found = images.sample_reviewed(sources, 1000)
     rows = confirmed_rows(own_verdicts.root)
     shown = {image["image_id"]: len(image["labels"]) for images in found.values() for image in images}
     assert shown == rows[rows.image_id != own_verdicts.order[GONE]].groupby("image_id").size().to_dict()
@@ -102,7 +102,7 @@ def test_limits_are_kept(verdicts: VerdictRoot) -> None:
     sources = tables.find_sources(SETTINGS, verdicts.root)
     gone = verdicts.order[GONE]
     for limit in (1, 5, 40, 47):
-        found = photographs.sheets(sources, verdicts.root, {}, limit)
+        found = images.sample_reviewed(sources, limit)
         ids = [image["image_id"] for images in found.values() for image in images]
         assert ids == first(verdicts.root, limit, gone)
 
@@ -117,12 +117,12 @@ def test_without_a_confirmed_set_people_s_own_is_shown(own_verdicts: VerdictRoot
         own = rows[rows.image_id == image]
         assert card.count("<b>") == (own.confidence == 1).sum()
         assert card.count("<s>") == (own.confidence == 0).sum()
-        assert 'class="sure"' not in card
-    assert section(page, "photographs").count("<s>") > 10
+        assert 'class="confidence"' not in card
+    assert section(page, "reviewed").count("<s>") > 10
 
 
 def test_dataset_without_labelled_photographs_has_no_sheet(own_verdicts: VerdictRoot) -> None:
     verdict_root.add_photographs(own_verdicts, 4, UNSEEN)
     assert write_report(ReportSettings(dataset=UNSEEN), own_verdicts.root)["images"] == 0
     page = Path(own_verdicts.root, "report", UNSEEN, "index.html").read_text()
-    assert 'id="photographs"' not in page
+    assert 'id="reviewed"' not in page

@@ -6,6 +6,8 @@ from collections import Counter
 import pyarrow as pa
 
 from analysis import tables
+from analysis.report.images import list_first_compared
+from analysis.report.provenance import count_rejects
 from metrics import classification
 from schemas import layout
 from schemas.settings.report import ReportSettings
@@ -13,18 +15,18 @@ from tests.support.small_root import DATASET, SPLIT, SmallRoot, change_manifest
 
 
 def digest(small: SmallRoot, limit: int) -> tables.Digest:
-    pairs, unfinished, confirmation = tables.find_results(small.root, DATASET)
-    assert (unfinished, confirmation) == ((), None)
-    return tables.digest(pairs[0], limit)
+    sources = tables.find_sources(ReportSettings(dataset=DATASET), small.root)
+    assert (sources.unfinished, sources.confirmation) == ((), None)
+    return tables.digest(sources.pairs[0], limit)
 
 
 def test_cells_count_every_row_once(pristine: SmallRoot) -> None:
-    expected = Counter((row["label_a"], row["label_b"], row["truth"]) for row in pristine.rows)
+    expected = Counter((row["label_a"], row["label_b"], row["reference"]) for row in pristine.rows)
     cells = digest(pristine, 1).cells
-    assert {(cell["label_a"], cell["label_b"], cell["truth"]): cell["n"] for cell in cells} == expected
+    assert {(cell["label_a"], cell["label_b"], cell["reference"]): cell["n"] for cell in cells} == expected
     assert len(cells) == len(expected) < len(pristine.rows)
-    known = Counter((row["truth"], row["label_b"]) for row in pristine.rows if row["truth"] is not None)
-    assert classification.against_truth(cells, "b") == known
+    known = Counter((row["reference"], row["label_b"]) for row in pristine.rows if row["reference"] is not None)
+    assert classification.against_reference(cells, "b") == known
 
 
 def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallRoot) -> None:
@@ -37,19 +39,19 @@ def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallR
 def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings: ReportSettings) -> None:
     sources = tables.find_sources(settings, pristine.root)
     assert sources.images is not None
-    found = tables.first_labelled(sources.images, sources.pairs, 1000)
+    found = list_first_compared(sources.images, sources.pairs, 1000)
     assert [image["image_id"] for image in found] == [row["image_id"] for row in pristine.rows]
     for image, row in zip(found, pristine.rows, strict=True):
         said = {"cnn1": (row["label_a"], row["confidence_a"]), "cnn2": (row["label_b"], row["confidence_b"])}
-        assert (image["truth"], image["labels"]) == (row["truth"], said)
+        assert (image["truth"], image["labels"]) == (row["reference"], said)
 
 
 def test_what_import_turned_away_is_read_where_import_leaves_it(small: SmallRoot, settings: ReportSettings) -> None:
-    before = tables.rejects(tables.find_sources(settings, small.root), small.root)
+    before = count_rejects(tables.find_sources(settings, small.root))
     places = [place(small.root, DATASET, "cnn2", SPLIT) for place in (layout.label_rejects, layout.import_rejects)]
     shutil.move(places[0], places[1])
     change_manifest(layout.labels(small.root, DATASET, "cnn2", SPLIT), stage="import")
-    found = tables.rejects(tables.find_sources(settings, small.root), small.root)
+    found = count_rejects(tables.find_sources(settings, small.root))
     (label,) = [row for row in before if row["annotator"] == "cnn2"]
     assert [row for row in found if row["annotator"] == "cnn2"] == [{**label, "stage": "import"}]
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from analysis.formatting import UNDEFINED, brief
-from analysis.report import headline
+from analysis.report.formatting import UNDEFINED, brief
+from analysis.report.page import list_headlines
 from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from tests.support.pages import Cells, Outline, only_script, page_of, section
@@ -119,13 +119,13 @@ def test_headlines_hold_the_figures_of_the_rows(rows: pd.DataFrame, verdicts: Ve
     precision, ends = shares({"confirmed": confirmed, "verified": verified})
     sure = rows[rows.fate == "confirmed"]
     images, classes = sure.image.nunique(), sure.label.nunique()
-    assert headline(verdicts.root, DATASET) == [
-        f"people confirmed {confirmed:,} of the {verified:,} machine labels they looked at (precision {precision}, "
-        f"95 % interval {ends.replace(UNDEFINED, '-')}): {images:,} images, {classes} classes"
+    assert list_headlines(verdicts.root, DATASET) == [
+        f"humans confirmed {confirmed:,} of the {verified:,} machine labels that they reviewed (precision {precision}, "
+        f"95 % interval {ends.replace(UNDEFINED, ' to ')}): {images:,} images, {classes} classes"
     ]
     text = outline.text("verdicts")
-    assert f"People confirmed {100 * confirmed / verified:.1f} % of the {verified:,} machine labels" in text
-    assert f"Nobody has looked at {fates['nobody']:,} of its {len(rows):,} labels" in text
+    assert f"Humans confirmed {100 * confirmed / verified:.1f} % of the {verified:,} machine labels" in text
+    assert f"Not reviewed: {fates['nobody']:,} of its {len(rows):,} labels" in text
     assert f"{images:,} images have a confirmed label, {len(sure) / images:.2f} on average" in text
 
 
@@ -178,11 +178,11 @@ def test_figures_of_the_classes_shown(rows: pd.DataFrame, outline: Outline) -> N
 def test_classes_at_either_end(rows: pd.DataFrame, verdict_page: str, outline: Outline) -> None:
     table = counted(rows, "label")
     drawn = plots(verdict_page)
-    for title, labels in zip(("surely high", "surely low"), ranking(table), strict=True):
-        found = tooltips(drawn[f"Classes whose precision is {title}"])
+    for title, labels in zip(("high", "low"), ranking(table), strict=True):
+        found = tooltips(drawn[f"Classes of reliably {title} precision"])
         assert [tip.rpartition(": ")[0].partition(": ")[0] for tip in found] == [SHOWN[label] for label in labels]
         beside = [brief(table[label]["verified"]) for label in labels]
-        texts = [element.text for element in drawn[f"Classes whose precision is {title}"].iter("text")]
+        texts = [element.text for element in drawn[f"Classes of reliably {title} precision"].iter("text")]
         assert [text for text in texts if text in beside] == beside
         for tip, label in zip(found, labels, strict=True):
             row = table[label]
@@ -218,19 +218,19 @@ def test_every_row_has_its_fate_and_the_sums_close(rows: pd.DataFrame, verdicts:
     unmatched = [sum((row[0], row[2]) not in both for row in side) for side in sides]
     duplicate = [sum((row[0], row[2]) in both for row in side) - len(both) for side in sides]
     malformed, narrowed = [len(MALFORMED_MACHINE), len(MALFORMED_HUMAN)], [verdicts.narrowed, 0]
-    expected = {"malformed": malformed, "narrowed away": narrowed, "unmatched": unmatched, "duplicate": duplicate}
+    expected = {"malformed": malformed, "filtered out": narrowed, "unmatched": unmatched, "duplicate": duplicate}
     expected["matched"] = [len(both)] * 2
     assert {name: found[name] for name in expected} == {name: commas(numbers) for name, numbers in expected.items()}
     assert found["= read"] == commas([sum(numbers[side] for numbers in expected.values()) for side in (0, 1)])
     kinds = {"confidence not a number": ["1", "0"], "image id not hex": ["1", "0"], "verdict not clear": ["0", "1"]}
     assert {name: found[name] for name in kinds} == kinds
-    made = {row[0]: row[1] for row in outline.table("What people made of the matched labels")[1:]}
+    made = {row[0]: row[1] for row in outline.table("Human verdicts on the matched labels")[1:]}
     once = rows.drop_duplicates(["image", "label"])
     verdict = [int((once.said == said).sum()) for said in ("1", "0", "01")]
     expected_verdicts = zip(("confirmed", "rejected", "dropped", "= matched"), [*verdict, len(both)], strict=True)
     assert made == {name: f"{n:,}" for name, n in expected_verdicts}
     assert sum(verdict) == len(both)
-    assert "People differ on 6 labels of them; the rule is --on-conflict=drop" in outline.text("verdicts")
+    assert "Humans differ on 6 labels of them; the rule is --on-conflict=drop" in outline.text("verdicts")
 
 
 def test_verdicts_by_source(verdicts: VerdictRoot, outline: Outline) -> None:
@@ -239,7 +239,7 @@ def test_verdicts_by_source(verdicts: VerdictRoot, outline: Outline) -> None:
     for source in [*sorted({source for source, _ in counts}), "= all"]:
         own = [sum(n for key, n in counts.items() if key[1] == said and source in ("= all", key[0])) for said in "10"]
         expected.append([source, *commas([*own, sum(own)]), f"{100 * own[0] / sum(own):.1f} %"])
-    assert outline.table("Where people\N{RIGHT SINGLE QUOTATION MARK}s verdicts")[1:] == expected
+    assert outline.table("Sources of the human verdicts")[1:] == expected
     assert [row[0] for row in expected] == ["crowd & co", "verification", "= all"]
 
 
@@ -251,7 +251,7 @@ def test_labels_an_image(rows: pd.DataFrame, verdict_page: str, outline: Outline
     assert {int(row[0]): row[1] for row in found[1:] if row[1] != "0"} == {at: f"{n:,}" for at, n in images.items()}
     machine = Counter(Counter(rows[rows.image.isin(sure.image)].drop_duplicates(["image", "label"]).image).values())
     assert {int(row[0]): int(row[3]) for row in found[1:] if row[3] != "0"} == machine
-    svg = plots(verdict_page)["How many confirmed labels an image has"]
+    svg = plots(verdict_page)["Confirmed labels per image"]
     expected = [f"{at} confirmed label{'s' * (at > 1)}: {n} image{'s' * (n > 1)}" for at, n in images.items()]
     assert tooltips(svg) == expected
     drawn = bars(svg, "series-2")
@@ -260,7 +260,7 @@ def test_labels_an_image(rows: pd.DataFrame, verdict_page: str, outline: Outline
 
 
 def test_bars_of_label_counts_are_as_long_as_the_counts(rows: pd.DataFrame, verdict_page: str) -> None:
-    svg = plots(verdict_page)["How often people confirmed and rejected a class"]
+    svg = plots(verdict_page)["Confirmed and rejected labels by class"]
     table = frequent(counted(rows, "label"))
     confirmed, rejected = (bars(svg, colour)[: len(table)] for colour in ("series-2", "series-1"))
     assert proportional([right - left for left, right, *_ in [*confirmed, *rejected]], of(table, *FATES[:2]))
@@ -270,7 +270,7 @@ def test_bars_of_label_counts_are_as_long_as_the_counts(rows: pd.DataFrame, verd
 
 
 def test_bars_of_the_histogram_are_as_high_as_the_counts(rows: pd.DataFrame, verdict_page: str) -> None:
-    svg = plots(verdict_page)["How sure the machine was, and what people made of it"]
+    svg = plots(verdict_page)["Machine labels by confidence and human verdict"]
     table = counted(rows, "decile")
     n = len(table)
     colours = {"confirmed": "series-2", "rejected": "series-1", "nobody": "series-3", "left_out": "series-4"}
@@ -285,12 +285,12 @@ def test_bars_of_the_histogram_are_as_high_as_the_counts(rows: pd.DataFrame, ver
     assert len(tips) == 2 * n
     for (decile, row), tip in zip(table.items(), tips[:n], strict=True):
         assert tip.startswith(f"Confidence {decile / 10:.1f}")
-        words = f"{row['confirmed']} confirmed, {row['rejected']} rejected, {row['nobody']} nobody has looked"
+        words = f"{row['confirmed']} confirmed, {row['rejected']} rejected, {row['nobody']} not reviewed"
         assert f"{row['rows']} machine labels: {words}" in tip
 
 
 def test_whiskers_stand_at_precision_and_interval(rows: pd.DataFrame, verdict_page: str) -> None:
-    svg = plots(verdict_page)["How often the machine is right, by its confidence"]
+    svg = plots(verdict_page)["Precision of the machine by its confidence"]
     table = counted(rows, "decile")
     found = []
     for path in svg.iter("path"):
@@ -342,13 +342,13 @@ def test_names_are_text_never_markup(verdict_page: str, outline: Outline) -> Non
 def test_dataset_at_which_nobody_looked(verdicts: VerdictRoot) -> None:
     page = page_of(verdicts.root, UNSEEN)
     found = Outline(page)
-    assert headline(verdicts.root, UNSEEN) == ["people looked at none of the 2 machine labels"]
-    assert "People looked at none of the 2 machine labels." in found.text("verdicts")
-    assert list(plots(page)) == ["How sure the machine was, and what people made of it"]
+    assert list_headlines(verdicts.root, UNSEEN) == ["humans reviewed none of the 2 machine labels"]
+    assert "Humans reviewed none of the 2 machine labels." in found.text("verdicts")
+    assert list(plots(page)) == ["Machine labels by confidence and human verdict"]
     assert found.table("Machine labels by confidence")[2:][0][1:6] == ["1", "0", "0", "1", UNDEFINED]
     assert "By class" not in found.text("verdicts")
-    assert "Labels an image" not in found.text("verdicts")
-    assert 'id="photographs"' not in page
+    assert "Labels per image" not in found.text("verdicts")
+    assert 'id="reviewed"' not in page
     assert 'id="agreement"' not in page
 
 
@@ -367,7 +367,7 @@ def test_one_label_an_image_leaves_the_others_out(tmp_path: Path) -> None:
         said.setdefault((image, label), set()).add(verdict)
     matched = {(image, label) for image, _, label, _ in made.machine} & said.keys()
     sure = [key for key in matched if said[key] == {"1"}]
-    table = {row[0]: row[1] for row in outline.table("What people made of the matched labels")[1:]}
+    table = {row[0]: row[1] for row in outline.table("Human verdicts on the matched labels")[1:]}
     rejected = len(matched) - len(sure)
     assert table == {"confirmed": f"{len(sure):,}", "rejected": f"{rejected:,}", "= matched": f"{len(matched):,}"}
     others = len(matched) - len({image for image, _ in sure})
@@ -386,7 +386,7 @@ def test_the_attested_rows_of_open_images(shared_data: Path, tmp_path: Path) -> 
     )
     confirm(settings, Context(str(tmp_path)))
     outline = Outline(page_of(str(tmp_path), "attested"))
-    assert headline(str(tmp_path), "attested") == [
+    assert list_headlines(str(tmp_path), "attested") == [
         "people confirmed 7 of the 10 machine labels they looked at "
         "(precision 0.700, 95 % interval 0.397-0.892): 5 images, 6 classes"
     ]

@@ -2,13 +2,20 @@
 
 import base64
 import hashlib
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from analysis.report import write_report
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from analysis import tables
+from analysis.report.page import write_report
+from analysis.tables import Comparison
 from schemas.settings.report import ReportSettings
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -24,13 +31,13 @@ class Table:
 
 
 class Outline(HTMLParser):
-    """Tags with their attributes, their nesting, the text of each section, and every table."""
+    """Tags with their attributes, their nesting, the text of each section with those within it, and every table."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.texts: Counter[str] = Counter()
-        self.section = ""
+        self.sections = [""]
         self.open: list[str] = []
         self.pieces: dict[str, list[str]] = {}
         self.tables: list[Table] = []
@@ -41,7 +48,7 @@ class Outline(HTMLParser):
         found = {name: value or "" for name, value in attrs}
         self.tags.append((tag, found))
         if tag == "section":
-            self.section = found["id"]
+            self.sections.append(found["id"])
         if tag == "table":
             self.tables.append(Table())
         if tag == "tr":
@@ -56,11 +63,14 @@ class Outline(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+        if tag == "section":
+            self.sections.pop()
 
     def handle_data(self, data: str) -> None:
         if "script" in self.open:
             return
-        self.pieces.setdefault(self.section, []).append(data.strip())
+        for name in self.sections[1:] or self.sections:
+            self.pieces.setdefault(name, []).append(data.strip())
         if "caption" in self.open:
             self.tables[-1].caption += data
         elif {"td", "th"} & set(self.open):
@@ -94,3 +104,21 @@ def page_of(root: str, dataset: str) -> str:
 def section(page: str, name: str) -> str:
     """The markup of a section."""
     return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
+
+
+def shown_ids(page: str, name: str) -> list[str]:
+    """The ids of the images that a section shows."""
+    return [found.replace("&amp;", "&") for found in re.findall(r'<p class="id">([^<]*)</p>', section(page, name))]
+
+
+def decode_pixels(uri: str | None) -> npt.NDArray[np.uint8]:
+    """The pixels of an image that stands in a page."""
+    assert uri is not None
+    kind, _, data = uri.partition(",")
+    assert kind in {"data:image/png;base64", "data:image/jpeg;base64"}
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def find_comparisons(root: str, dataset: str) -> tuple[Comparison, ...]:
+    """The comparisons of a dataset, as the report finds them."""
+    return tables.find_sources(ReportSettings(dataset=dataset), root).comparisons

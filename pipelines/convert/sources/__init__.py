@@ -24,7 +24,7 @@ SLAB_BYTES = 16 << 20
 SLAB_ROWS = (256, 4096)
 MOST_SLAB_BYTES = 256 << 20  # whatever the file's chunks
 MOST_VALUES = 100_000_000  # of one image
-NO_PICTURES = (0, 0, 0)  # the shape of images that there are none of
+NO_IMAGES_SHAPE = (0, 0, 0)  # of a source that has labels alone
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SourcePlan:
     """What a source holds.
 
     Attributes:
-        image_shape: height, width and channels of its images; `NO_PICTURES` where it has labels alone.
+        image_shape: height, width and channels of its images; `NO_IMAGES_SHAPE` where it has labels alone.
         slabs: what is to be read, in order.
         task: `multiclass`, or `sequence`.
         facts: what else the dataset's manifest is to state of the source.
@@ -73,7 +73,7 @@ class Records:
     Attributes:
         source: the file they come from.
         image_ids: identities, unique in the dataset.
-        positions: where each record stands in its file, for people to read.
+        positions: where each record stands in its file, in words.
         pixels: (n, height, width, channels), values as the file holds them.
         labels: (n,) as the file holds them; of a sequence, the numbers, as texts.
         classes: (n,) index of each label's class; what is no index of a class is no label. None for a sequence.
@@ -94,7 +94,7 @@ class OwnInputs(Protocol):
     """What a source offers that is made from more than the files that `--input` names."""
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
-        """What tells one state of the source from another; InputError where there is none."""
+        """What identifies the state of the source; InputError where there is none."""
 
 
 class Source(Protocol):
@@ -124,11 +124,11 @@ class PhotoSourcePlan:
         counts: how many photographs each split has.
         task: `multiclass` or `multilabel`.
         classes: every label that there is, in the order of the integer labels.
-        display_names: what people call them, where it is known.
+        display_names: readable names, where they are known.
         annotator: whose labels the source brings along; empty where they are in a label set already.
         least_shards: the number of shards must be this or more.
-        facts: what else people should know of the source.
-        seek_repeats: whether the same picture in two splits is to be looked for.
+        facts: what else is worth knowing of the source.
+        seek_repeats: whether the same image in two splits is searched for.
     """
 
     counts: Mapping[str, int]
@@ -159,18 +159,18 @@ def slab_rows(count: int, row_bytes: int, chunk_rows: int = 1) -> int:
     """Rows of a slab: whole chunks of the file, several slabs even of a small file, bounded bytes."""
     least, most = SLAB_ROWS
     chunk_rows = min(chunk_rows, max(1, MOST_SLAB_BYTES // row_bytes))
-    wanted = min(max(count // 16, least), most, max(1, SLAB_BYTES // row_bytes))
-    return max(chunk_rows, wanted // chunk_rows * chunk_rows)
+    rows = min(max(count // 16, least), most, max(1, SLAB_BYTES // row_bytes))
+    return max(chunk_rows, rows // chunk_rows * chunk_rows)
 
 
 def trees_identity(trees: Iterable[Mapping[str, stores.FileStat]]) -> dict[str, Any]:
-    """What tells one state of some folders from another: a hash of every file's path, size and time of change."""
+    """What identifies the state of some folders: a hash of every file's path, size and time of change."""
     files = [(path, status.size, status.modified) for tree in trees for path, status in sorted(tree.items())]
     return {"files": len(files), "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
 
 
 def svhn_split(path: str) -> str:
-    """The split that SVHN's own file names tell (`test_32x32.mat`); empty for any other."""
+    """The split that SVHN's own file names state (`test_32x32.mat`); empty for any other."""
     stem = path.rsplit("/", 1)[-1].partition("_")[0]
     return stem if stem in ("train", "test", "extra") else ""
 

@@ -42,8 +42,8 @@ def make(settings: SourceSettings) -> "ImageFolder":
 
 
 @dataclass(frozen=True)
-class Found:
-    """An image file: its id, its place, and its split and class, where the folders tell them."""
+class ImageFile:
+    """An image file: its id, its place, and its split and class, where the folders state them."""
 
     image_id: str
     location: str
@@ -77,10 +77,10 @@ class ImageFolder:
     def plan_photos(self, root: str) -> PhotoSourcePlan:
         """List the photographs."""
         labels = read_label_table(self.table) if self.table else None
-        found, aside = self._find(labels or {})
-        photos = _foldered(found) if labels is None else _tabled(found, labels, self.folders[0])
+        files, aside = self._find(labels or {})
+        photos = _foldered(files) if labels is None else _tabled(files, labels, self.folders[0])
         photos = [_chosen(photo, self.classes) for photo in photos] if self.classes else photos
-        splits = self._splits([photo.image_id for photo in photos], found)
+        splits = self._splits([photo.image_id for photo in photos], files)
         self._photos = {name: [] for name in self.fractions or sorted(set(splits))}
         for photo, split in zip(photos, splits, strict=True):
             self._photos[split].append(photo)
@@ -99,7 +99,7 @@ class ImageFolder:
         if (split, shards) not in self._shards:
             photos = self._photos[split]
             rows = hashing.rows_by_shard(hashing.image_hashes([photo.image_id for photo in photos]), shards)
-            self._shards[split, shards] = [tuple(photos[row] for row in found.tolist()) for found in rows]
+            self._shards[split, shards] = [tuple(photos[row] for row in of_shard.tolist()) for of_shard in rows]
         return self._shards[split, shards][shard]
 
     def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
@@ -114,9 +114,9 @@ class ImageFolder:
             raise InputError(f"there are no files in {folder}: image_folder needs a folder of images")
         return self._trees[folder]
 
-    def _find(self, named: Collection[str]) -> tuple[list[Found], Counter[str]]:
+    def _find(self, named: Collection[str]) -> tuple[list[ImageFile], Counter[str]]:
         """Every image file, by its extension or because it is named; and how many others there are, by extension."""
-        found: list[Found] = []
+        files: list[ImageFile] = []
         aside: Counter[str] = Counter()
         for folder in self.folders:
             for path in sorted(self._files(folder)):
@@ -125,20 +125,20 @@ class ImageFolder:
                     continue
                 _check_name(stores.join(folder, path))
                 split, label = ("", "") if self.table else _place(folder, path)
-                found.append(Found(path, stores.join(folder, path), split, label))
-        if not found:
+                files.append(ImageFile(path, stores.join(folder, path), split, label))
+        if not files:
             raise InputError(f"there is no image in {', '.join(self.folders)}: names end in {' '.join(EXTENSIONS)}")
-        twice = [image_id for image_id, n in Counter(one.image_id for one in found).items() if n > 1]
+        twice = [image_id for image_id, n in Counter(one.image_id for one in files).items() if n > 1]
         if twice:
             raise InputError(f"two folders hold {twice[0]}, and ids must differ: convert them apart, or move one")
-        _check_depth(found)
-        return found, aside
+        _check_depth(files)
+        return files, aside
 
-    def _splits(self, image_ids: list[str], found: list[Found]) -> list[str]:
+    def _splits(self, image_ids: list[str], files: list[ImageFile]) -> list[str]:
         if self.fractions:
             return [str(name) for name in hashing.split_of(image_ids, self.fractions)]
-        told = {one.image_id: one.split for one in found}
-        return [self.split or told.get(image_id) or "train" for image_id in image_ids]
+        by_id = {one.image_id: one.split for one in files}
+        return [self.split or by_id.get(image_id) or "train" for image_id in image_ids]
 
 
 def _extension(path: str) -> str:
@@ -162,10 +162,10 @@ def _place(folder: str, path: str) -> tuple[str, str]:
     )
 
 
-def _check_depth(found: list[Found]) -> None:
+def _check_depth(files: list[ImageFile]) -> None:
     """Folders are of one kind: an image in <class>/ beside others in <split>/<class>/ would be a guess."""
-    deep = next((one for one in found if one.split), None)
-    flat = next((one for one in found if one.label and not one.split), None)
+    deep = next((one for one in files if one.split), None)
+    flat = next((one for one in files if one.label and not one.split), None)
     if deep and flat:
         raise InputError(
             f"{deep.location} lies in <split>/<class>/, but {flat.location} in <class>/: images must lie in one way"
@@ -180,9 +180,9 @@ def _check_name(path: str) -> None:
         raise InputError(f"the name of {os.fsencode(path)!r} is not UTF-8: rename it") from error
 
 
-def _foldered(found: list[Found]) -> list[Photo]:
+def _foldered(files: list[ImageFile]) -> list[Photo]:
     """Photographs whose folder is their class."""
-    return [Photo(one.image_id, one.location, (one.label,)) for one in found]
+    return [Photo(one.image_id, one.location, (one.label,)) for one in files]
 
 
 def _chosen(photo: Photo, classes: tuple[str, ...]) -> Photo:
@@ -191,10 +191,10 @@ def _chosen(photo: Photo, classes: tuple[str, ...]) -> Photo:
     return dataclasses.replace(photo, labels=kept if kept or photo.labels == () else None)
 
 
-def _tabled(found: list[Found], labels: Mapping[str, tuple[str, ...]], folder: str) -> list[Photo]:
+def _tabled(files: list[ImageFile], labels: Mapping[str, tuple[str, ...]], folder: str) -> list[Photo]:
     """Photographs with the table's labels, and its rows that have no file; names there may lack their extension."""
     photos, used = [], set()
-    for one in found:
+    for one in files:
         stem = one.image_id.rsplit(".", 1)[0]
         name = one.image_id if one.image_id in labels else stem
         used.add(name)

@@ -1,9 +1,9 @@
-"""Pictures of house numbers, made of single digits: set in a row, scaled, and painted on a wall.
+"""Images of house numbers, made of single digits: set in a row, scaled, and painted on a wall.
 
 Digits are set on a wide canvas in their own pixels: each scaled by 0.6 to 1, beside the one before with -4 to 8 pixels
 between their frames, on a line that may slope. The number as a whole is then leaned and scaled to take up a random
-share of the picture's width and height; five digits at full size would not fit otherwise. Wherever it is placed, all of
-its ink lies within the middle 54 of 64 parts of the picture, so that a network may be shown that part alone.
+share of the image's width and height; five digits at full size would not fit otherwise. Wherever it is placed, all of
+its ink lies within the middle 54 of 64 parts of the image, so that a network may be shown that part alone.
 """
 
 import zlib
@@ -24,9 +24,9 @@ from schemas.settings.base import setting
 from schemas.settings.convert import ConvertSettings, ImageSize
 from storage.formats import idx
 from storage.formats.idx import Digits
-from storage.formats.images import resized
+from storage.formats.images import resize
 
-BLOCK = 256  # pictures that are drawn together, from one stream of random numbers
+BLOCK = 256  # images that are drawn together, from one stream of random numbers
 LENGTHS = (1, 2, 3, 4, 5)
 SCALES = (0.6, 1.0)
 GAPS = (-4, 8)  # whole pixels of the digits' files
@@ -39,7 +39,7 @@ _LEAN = 0.2  # of a digit's height, to either side
 _SLOPE = 0.12  # of the line, up or down
 _INK = 24  # what is darker is no ink: files hold faint noise around a digit
 _CONTRAST = 80  # ink and wall lie so many greys apart or more
-_COARSE = (3, 10)  # waves of the walls' texture across a picture
+_COARSE = (3, 10)  # waves of the walls' texture across an image
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -47,14 +47,14 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Numbers:
-    """Pictures of numbers: `pixels` (n, height, width) grey, and the `numbers` themselves."""
+    """Images of numbers: `pixels` (n, height, width) grey, and the `numbers` themselves."""
 
     pixels: Bytes
     numbers: list[str]
 
 
 def draw_block(digits: Digits, size: tuple[int, int], seed: tuple[int, ...]) -> Numbers:
-    """Draw `BLOCK` pictures, which follow from the digits, the size (height, width) and the seed alone."""
+    """Draw `BLOCK` images, which follow from the digits, the size (height, width) and the seed alone."""
     rng = np.random.default_rng(seed)
     lengths = rng.choice(LENGTHS, BLOCK)
     chosen = rng.integers(0, len(digits.labels), (BLOCK, max(LENGTHS)))
@@ -101,9 +101,9 @@ def _cut(canvas: Bytes) -> Bytes:
 
 
 def place(line: Bytes, size: tuple[int, int], view: list[float]) -> Bytes:
-    """A line of digits in a picture of a size (height, width), as `view`, five numbers in [0, 1), tells.
+    """A line of digits in an image of a size (height, width), by `view`, five numbers in [0, 1).
 
-    They tell how it leans, the shares of the middle's width and height that it may take up, and where it lies.
+    They are how it leans, the shares of the middle's width and height that it may take up, and where it lies.
     """
     lean, wide, high, x, y = view
     middle = round(size[0] * _MIDDLE), round(size[1] * _MIDDLE)
@@ -115,10 +115,10 @@ def place(line: Bytes, size: tuple[int, int], view: list[float]) -> Bytes:
     width, height = max(round(line.shape[1] * broader), 1), max(round(line.shape[0] * taller), 1)
     top = (size[0] - middle[0]) // 2 + int(y * (middle[0] - height + 1))
     left = (size[1] - middle[1]) // 2 + int(x * (middle[1] - width + 1))
-    picture = np.zeros(size, np.uint8)
-    ink = resized(line, (height, width)).astype(np.float32) * _GAIN
-    picture[top : top + height, left : left + width] = np.minimum(ink, 255)
-    return picture
+    image = np.zeros(size, np.uint8)
+    ink = resize(line, (height, width)).astype(np.float32) * _GAIN
+    image[top : top + height, left : left + width] = np.minimum(ink, 255)
+    return image
 
 
 def _leaned(line: Bytes, lean: float) -> Bytes:
@@ -137,7 +137,7 @@ def _between(bounds: tuple[float, float], share: float) -> float:
 
 
 def paint(rng: np.random.Generator, masks: Bytes) -> Bytes:
-    """Ink on walls: masks (n, height, width), 255 where there is ink, as grey pictures.
+    """Ink on walls: masks (n, height, width), 255 where there is ink, as grey images.
 
     Ink is lighter than the wall as often as darker, and further from it than the wall's own texture is rough.
     """
@@ -148,10 +148,10 @@ def paint(rng: np.random.Generator, masks: Bytes) -> Bytes:
     reach = (high - low)[:, None, None]
     wall = ground[:, None, None] + reach * (walls(rng, masks.shape) * 0.4)
     cover = masks.astype(np.float32) / 255
-    picture: Floats = wall + cover * (ink[:, None, None] - wall)
+    image: Floats = wall + cover * (ink[:, None, None] - wall)
     grain = rng.uniform(1, 9, (count, 1, 1)).astype(np.float32)
-    picture += grain * rng.standard_normal(masks.shape, dtype=np.float32)
-    return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
+    image += grain * rng.standard_normal(masks.shape, dtype=np.float32)
+    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
 def walls(rng: np.random.Generator, shape: tuple[int, int, int]) -> Floats:
@@ -175,9 +175,9 @@ def _spread(points: int, length: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-# Source `mnist_numbers`: pictures of house numbers of one to five digits, drawn from MNIST's single digits.
+# Source `mnist_numbers`: images of house numbers of one to five digits, drawn from MNIST's single digits.
 
-HELD_BACK = "test"  # the split whose digits no other split uses, if nothing is said
+RESERVED = "test"  # the split whose digits no other split uses, by default
 SLAB_BLOCKS = 4
 
 
@@ -212,14 +212,14 @@ class SourceSettings(ConvertSettings):
 def make(settings: SourceSettings) -> "MnistNumbers":
     """The source that the settings describe."""
     if len(settings.input) != 2:
-        given = ", ".join(settings.input) or "give --input"
-        raise InputError(f"mnist_numbers reads two files, of images and of labels, got {len(settings.input)}: {given}")
+        inputs = ", ".join(settings.input) or "give --input"
+        raise InputError(f"mnist_numbers reads two files, of images and of labels, got {len(settings.input)}: {inputs}")
     if settings.split or settings.splits:
         raise InputError("mnist_numbers draws each split by itself: leave out --split, and say how many with --numbers")
     stray = set(settings.digits) - set(settings.numbers)
     if stray or not settings.numbers or min(settings.numbers.values()) < 1:
         raise InputError(
-            f"numbers must give each split 1 picture or more, and digits name no other split; got numbers "
+            f"numbers must give each split 1 image or more, and digits name no other split; got numbers "
             f"{dict(settings.numbers)} and digits {dict(settings.digits)}"
         )
     height, width = settings.image_size
@@ -230,13 +230,13 @@ def make(settings: SourceSettings) -> "MnistNumbers":
 
 @dataclass(frozen=True)
 class MnistNumbers:
-    """Draws pictures of numbers.
+    """Draws images of numbers.
 
     Attributes:
         paths: of the files of images and labels.
-        numbers: how many pictures each split has.
+        numbers: how many images each split has.
         ranges: START:STOP, the rows of the files that a split uses; for a split that is not named, see `rows_of`.
-        size: height and width of the pictures.
+        size: height and width of the images.
         seed: of everything drawn.
     """
 
@@ -258,25 +258,25 @@ class MnistNumbers:
             for split, total in self.numbers
             for start in range(0, total, rows)
         ]
-        facts = {"digits": {split: [found.start, found.stop] for split, found in used.items()}}
+        facts = {"digits": {split: [rows.start, rows.stop] for split, rows in used.items()}}
         return SourcePlan((*self.size, 1), tuple(slabs), SEQUENCE, facts)
 
     def read(self, slab: Slab) -> Records:
-        """Draw the pictures of a slab."""
+        """Draw the images of a slab."""
         digits = self._digits()
         used = self.rows_of(slab.split, len(digits.labels))
         part = idx.Digits(digits.pixels[used], digits.labels[used])
         stream = zlib.crc32(slab.split.encode())
         blocks = range(slab.start // BLOCK, -(-slab.stop // BLOCK))
-        drawn = [draw_block(part, self.size, (self.seed, stream, block)) for block in blocks]
+        numbers = [draw_block(part, self.size, (self.seed, stream, block)) for block in blocks]
         count = slab.stop - slab.start
         rows = range(slab.start, slab.stop)
         return Records(
             source=slab.path,
             image_ids=[f"{slab.split}-{row:07d}" for row in rows],
             positions=[f"{slab.split}[{row}]" for row in rows],
-            pixels=np.concatenate([one.pixels for one in drawn])[:count, ..., None],
-            labels=np.array([number for one in drawn for number in one.numbers][:count], dtype=object),
+            pixels=np.concatenate([one.pixels for one in numbers])[:count, ..., None],
+            labels=np.array([number for one in numbers for number in one.numbers][:count], dtype=object),
             classes=None,
         )
 
@@ -284,10 +284,10 @@ class MnistNumbers:
         """The rows of the files that a split's digits come from: the last fifth for `test`, the others for the rest.
 
         Raises:
-            InputError: what is said of them is no range of the files' rows.
+            InputError: they are no range of the files' rows.
         """
         border = count - count // 5
-        default = f"{border}:{count}" if split == HELD_BACK else f"0:{border}"
+        default = f"{border}:{count}" if split == RESERVED else f"0:{border}"
         text = self.ranges.get(split, default)
         start, colon, stop = text.partition(":")
         if not (colon and start.isdecimal() and stop.isdecimal() and int(start) < int(stop) <= count):

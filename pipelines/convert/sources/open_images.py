@@ -86,7 +86,7 @@ class OpenImages:
         return ()
 
     def photos(self, root: str, split: str, shard: int, shards: int, listed: tuple[Photo, ...]) -> list[Photo]:
-        """The photographs of a shard that have a label, with all that are wanted, or the most confident one."""
+        """The photographs of a shard that have a label, with all of the classes, or the most confident one."""
         rows = products.label_set(root, self.dataset, self.label_set, split).read_part(shard, shards)
         rows = rows.filter(tables.present(rows))
         ids = rows["image_id"].to_pylist()
@@ -94,16 +94,16 @@ class OpenImages:
         photos: dict[str, list[tuple[float, str]]] = {}
         for image_id, label, confidence in zip(ids, labels, confidences, strict=True):
             photos.setdefault(image_id, []).append((-confidence, label))
-        return [self._photo(image_id, found) for image_id, found in photos.items()]
+        return [self._photo(image_id, pairs) for image_id, pairs in photos.items()]
 
-    def _photo(self, image_id: str, found: list[tuple[float, str]]) -> Photo:
+    def _photo(self, image_id: str, pairs: list[tuple[float, str]]) -> Photo:
         layout.check_inside(f"label set {self.label_set!r} of {self.dataset!r}", image_id)
-        known = [pair for pair in found if not self.classes or pair[1] in self.classes]
+        known = [pair for pair in pairs if not self.classes or pair[1] in self.classes]
         labels = [label for _, label in sorted(known)[:1]] if self.one_label else sorted(label for _, label in known)
         return Photo(image_id, self.pattern.replace(PLACE, image_id), tuple(labels) or None)
 
     def _task(self, facts: ConfirmationManifest) -> str:
-        """One label each where it is asked for here, or was by `concord confirm`, which means the confirmed set."""
+        """One label each where the settings say so, or those of `concord confirm` did for the confirmed set."""
         confirmed_one = self.label_set == layout.CONFIRMED and facts.task == MULTICLASS
         return MULTICLASS if self.one_label or confirmed_one else MULTILABEL
 

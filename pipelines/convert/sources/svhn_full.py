@@ -1,11 +1,11 @@
-"""Source `svhn_full`: SVHN's full numbers (format 1): pictures of house numbers, and the boxes of their digits.
+"""Source `svhn_full`: SVHN's full numbers (format 1): photographs of house numbers, and the boxes of their digits.
 
     concord convert --source svhn_full --input train test extra --dataset house_numbers --root out
     concord convert --source svhn_full --input train/train_digitStruct.csv --dataset house_numbers --root out
 
-An input is a folder that holds `digitStruct.mat` and the pictures that it names, and is named after its split; or a
-CSV of the boxes with the pictures beside it. The image is the digits' part of a picture, with a margin, scaled to one
-size; the label is the number. Where no picture lies beside the CSV files, they give labels alone: the label set
+An input is a folder that holds `digitStruct.mat` and the photographs that it names, and is named after its split; or a
+CSV of the boxes with the photographs beside it. The image is the digits' part of one, with a margin, scaled to one
+size; the label is the number. Where no photograph lies beside the CSV files, they give labels alone: the label set
 `human`, and no images.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from apache_beam.utils import shared
 
-from pipelines.convert.sources import NO_PICTURES, Records, Slab, SourcePlan, slab_rows, svhn_split, trees_identity
+from pipelines.convert.sources import NO_IMAGES_SHAPE, Records, Slab, SourcePlan, slab_rows, svhn_split, trees_identity
 from schemas import layout
 from schemas.errors import InputError
 from schemas.manifests import SEQUENCE
@@ -31,10 +31,10 @@ from schemas.rejects import Problem, Reason, UnfitError
 from schemas.settings.base import setting
 from schemas.settings.convert import FetchSettings, ImageSize
 from storage import fetching, products, stores
-from storage.fetching import Missing, Patience
+from storage.fetching import FetchFailure, FetchPolicy
 from storage.formats import digit_struct
 from storage.formats.digit_struct import Entry
-from storage.formats.images import Wanted, prepare, resized
+from storage.formats.images import TargetFormat, prepare, resize
 
 BOXES = "digitStruct.mat"
 _log = logging.getLogger("concord")
@@ -64,9 +64,9 @@ def make(settings: SourceSettings) -> "SvhnFull":
     if len(set(sets)) < len(sets):
         raise InputError(f"images are named after their folders, which must have different names: {', '.join(sets)}")
     height, width = settings.image_size
-    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed=True)
-    wanted = Wanted(max_pixels=settings.max_pixels)
-    return SvhnFull(lists, settings.split, (height, width), settings.margin, wanted, patience)
+    policy = FetchPolicy(settings.max_concurrency, settings.max_attempts, settings.timeout, signed=True)
+    limits = TargetFormat(max_pixels=settings.max_pixels)
+    return SvhnFull(lists, settings.split, (height, width), settings.margin, limits, policy)
 
 
 def is_csv(path: str) -> bool:
@@ -82,11 +82,11 @@ def set_of(path: str) -> str:
 
 @dataclass(frozen=True)
 class SvhnFull:
-    """Reads the pictures that lists of boxes name, and crops them.
+    """Reads the photographs that lists of boxes name, and crops them.
 
     Attributes:
         lists: paths of the lists, `digitStruct.mat` or CSV files.
-        split: of all images; empty where each list tells its own.
+        split: of all images; empty where each list has its own.
         size: height and width of the images.
         margin: by what share a crop is higher and wider than the digits' boxes.
     """
@@ -95,29 +95,29 @@ class SvhnFull:
     split: str
     size: tuple[int, int]
     margin: float
-    wanted: Wanted
-    patience: Patience
+    limits: TargetFormat
+    policy: FetchPolicy
     _kept: shared.Shared = field(default_factory=shared.Shared, compare=False, repr=False)
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
-        """Every list, and the pictures beside it: one that was not there may be, the next time."""
-        found = []
+        """Every list, and the photographs beside it: one that was not there may be, the next time."""
+        states = []
         for path in self.lists:
             beside = stores.list_stats(_folder(path))
             if is_csv(path):  # which may lie among all kinds of things
                 named = {entry.name for entry in self._listed(path).entries}
                 beside = {name: status for name, status in beside.items() if name in named}
-            found.append({**products.input_identity(path), "beside": trees_identity([beside])})
-        return found
+            states.append({**products.input_identity(path), "beside": trees_identity([beside])})
+        return states
 
     def plan(self) -> SourcePlan:
         """Every list's slabs of entries; of `digitStruct.mat`, the entries are only counted."""
-        bare = [path for path in self.lists if not self._has_pictures(path)]
+        bare = [path for path in self.lists if not self._has_images(path)]
         if bare and len(bare) < len(self.lists):
-            raise InputError(f"no picture lies beside {bare[0]}, but some do beside the others: convert it by itself")
+            raise InputError(f"no image lies beside {bare[0]}, but some do beside the others: convert it by itself")
         if bare:
-            _log.info("no picture lies beside %s: labels alone", ", ".join(bare))
-        shape = NO_PICTURES if bare else (*self.size, 3)
+            _log.info("no image lies beside %s: labels alone", ", ".join(bare))
+        shape = NO_IMAGES_SHAPE if bare else (*self.size, 3)
         slabs: list[Slab] = []
         for path in self.lists:
             split = self.split or _split_of(path)
@@ -138,7 +138,7 @@ class SvhnFull:
         )
         problems: dict[int, tuple[Reason, str]] = {}
         numbers = [_noted(row, problems, partial(_number, entry)) or "" for row, entry in enumerate(entries)]
-        shape = (*self.size, 3) if self._has_pictures(path) else NO_PICTURES
+        shape = (*self.size, 3) if self._has_images(path) else NO_IMAGES_SHAPE
         pixels = np.zeros((len(entries), *shape), np.uint8)
         if pixels.size:
             self._crop(path, entries, pixels, problems)
@@ -154,25 +154,25 @@ class SvhnFull:
         )
 
     def _crop(self, path: str, entries: list[Entry], pixels: Pixels, problems: Problems) -> None:
-        """Fetch the pictures of entries that have a number, and put their crops into `pixels`."""
+        """Fetch the photographs of entries that have a number, and put their crops into `pixels`."""
         rows = [row for row in range(len(entries)) if row not in problems]
 
         def work(place: int, content: bytes) -> None:
             row = rows[place]
-            cropped = _noted(row, problems, lambda: crop(content, entries[row], self.size, self.margin, self.wanted))
+            cropped = _noted(row, problems, lambda: crop(content, entries[row], self.size, self.margin, self.limits))
             if cropped is not None:
                 pixels[row] = cropped
 
         folder = _folder(path)
         locations = [stores.join(folder, entries[row].name) for row in rows]
-        found = fetching.read_each(locations, self.patience, work)
-        for row, one in zip(rows, found, strict=True):
-            if isinstance(one, Missing):
+        crops = fetching.read_each(locations, self.policy, work)
+        for row, one in zip(rows, crops, strict=True):
+            if isinstance(one, FetchFailure):
                 problems[row] = (one.reason, one.detail)
 
-    def _has_pictures(self, path: str) -> bool:
-        """Whether a list is one of pictures, not of labels alone; SVHN's own always is, lest missing ones go unseen."""
-        return not is_csv(path) or self._listed(path).has_pictures
+    def _has_images(self, path: str) -> bool:
+        """Whether a list is one of photographs, not of labels alone; SVHN's own always is, so that gaps are noticed."""
+        return not is_csv(path) or self._listed(path).has_images
 
     def _listed(self, path: str) -> "_Listed":
         """The entries of a CSV file, which a worker reads once."""
@@ -182,10 +182,10 @@ class SvhnFull:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The entries of a CSV file, and whether any of their pictures lies beside it."""
+    """The entries of a CSV file, and whether any of their photographs lies beside it."""
 
     entries: list[Entry]
-    has_pictures: bool
+    has_images: bool
 
     @staticmethod
     def of(path: str) -> "_Listed":
@@ -198,24 +198,24 @@ class _Lists:
     """The CSV files that a worker has read: all of them, where Beam's `Shared` keeps the last of several alone."""
 
     def __init__(self) -> None:
-        self._found: dict[str, _Listed] = {}
+        self._by_path: dict[str, _Listed] = {}
         self._lock = threading.Lock()
 
     def listed(self, path: str) -> _Listed:
-        """The content of one, read the first time that it is asked for."""
+        """The content of one, read the first time that it is needed."""
         with self._lock:
-            if path not in self._found:
-                self._found[path] = _Listed.of(path)
-            return self._found[path]
+            if path not in self._by_path:
+                self._by_path[path] = _Listed.of(path)
+            return self._by_path[path]
 
 
-def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wanted: Wanted) -> Pixels:
-    """The part of a picture that holds the digits, RGB, scaled to (height, width, 3); proportions are not kept.
+def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, limits: TargetFormat) -> Pixels:
+    """The part of a photograph that has the digits, RGB, scaled to (height, width, 3); proportions are not kept.
 
     Raises:
         UnfitError: it cannot be decoded, or no box lies in it.
     """
-    photograph = prepare(content, wanted)
+    photograph = prepare(content, limits)
     if isinstance(photograph, Problem):
         raise UnfitError(photograph.reason, photograph.detail)
     whole = cv2.imdecode(np.frombuffer(photograph.content, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -223,11 +223,11 @@ def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, wan
         raise UnfitError(Reason.IMAGE_UNDECODABLE, "OpenCV cannot decode it")
     height, width = whole.shape[:2]
     top, bottom, left, right = entry.rectangle(height, width, margin)
-    return resized(whole[top:bottom, left:right], size)
+    return resize(whole[top:bottom, left:right], size)
 
 
 def _number(entry: Entry) -> str:
-    """The number of an entry, whose picture lies in the folder of the list, or in one below it."""
+    """The number of an entry, whose photograph lies in the folder of the list, or in one below it."""
     if not layout.is_inside(entry.name):
         raise UnfitError(Reason.IMAGE_GONE, f"{entry.name[:100]!r} is no path within the folder of the list")
     return entry.number()

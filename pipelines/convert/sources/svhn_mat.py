@@ -50,8 +50,8 @@ def load(path: str) -> Crops:
         InputError: it is no such file; the message lists what it holds.
     """
     with stores.open_input(path) as file:
-        found = matlab.read(path, file, ("X", "y"))
-    pixels, labels = found["X"], found["y"].reshape(-1)
+        arrays = matlab.read(path, file, ("X", "y"))
+    pixels, labels = arrays["X"], arrays["y"].reshape(-1)
     if pixels.ndim != 4 or pixels.shape[2] not in (1, 3):
         raise InputError(f"{path}: X has shape {pixels.shape}, but must be (height, width, 1 or 3, n)")
     check_numbers(path, "X", np.moveaxis(pixels, 3, 0))

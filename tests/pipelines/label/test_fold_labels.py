@@ -24,7 +24,7 @@ from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines.explain import heat_maps
 from pipelines.train import driver, ensembles
-from pipelines.train.driver import plan
+from pipelines.train.driver import plan_training
 from schemas import layout
 from schemas.errors import InputError
 from schemas.settings.explain import ExplainSettings
@@ -111,8 +111,8 @@ def test_each_image_is_labelled_by_the_model_that_did_not_see_it(folded: str) ->
 
 def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
     """Its people's labels can be judged by them, and the label set says so; another split's cannot."""
-    made = label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded"), folded)
-    counts = label_errors.write(made)
+    made = label_errors.plan_label_errors(LabelErrorSettings(dataset="drawn", annotator="folded"), folded)
+    counts = label_errors.write_label_errors(made)
     assert (counts["in"], counts["out"]) == (400, 400)
     found = pq.read_table(made.path).to_pandas().set_index("image_id")
     stored_rows = rows_of(layout.labels(folded, "drawn", "folded", "train")).set_index("image_id")
@@ -122,7 +122,7 @@ def test_only_the_divided_split_has_scores_out_of_fold(folded: str) -> None:
     with pytest.raises(
         InputError, match="divided split 'train' into folds, and has no fold of 'test'; run concord tra"
     ):
-        label_errors.plan(LabelErrorSettings(dataset="drawn", annotator="folded", split="test"), folded)
+        label_errors.plan_label_errors(LabelErrorSettings(dataset="drawn", annotator="folded", split="test"), folded)
 
 
 def test_images_of_another_split_get_the_mean(folded: str) -> None:
@@ -267,7 +267,7 @@ def test_a_fold_scorer_without_images_of_a_fold() -> None:
 
 
 def test_members_have_fingerprints_of_their_own(converted: str) -> None:
-    wanted = plan(SETTINGS, converted)
+    wanted = plan_training(SETTINGS, converted)
     assert len({job.fingerprint for job in wanted.jobs} | {wanted.fingerprint}) == FOLDS + 1
     assert [(job.member, job.fold) for job in wanted.jobs] == [("fold/0", 0), ("fold/1", 1)]
     assert ensembles.watched({"metrics": {"val_accuracy": 0.5}}) == 0.5
