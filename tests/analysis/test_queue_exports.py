@@ -87,8 +87,8 @@ def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Pat
             one["model_version"]: (one["result"][0]["value"]["choices"], one["score"]) for one in task["predictions"]
         }
         assert said == {one["annotator"]: ([one["label"]], one["confidence"]) for one in row["answers"]}
-        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "truth")} == {
-            key: row[key] for key in ("rank", "reason", "score", "majority", "truth")
+        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "reference")} == {
+            key: row[key] for key in ("rank", "reason", "score", "majority", "reference")
         }
     config = ElementTree.parse(folder / "label_config.xml").getroot()
     (image,), (choices,) = config.findall("Image"), config.findall("Choices")
@@ -123,7 +123,7 @@ def test_label_studio_lets_people_write_numbers(tmp_path: Path) -> None:
 
 def test_label_studio_asks_yes_or_no_of_several_labels(tmp_path: Path) -> None:
     images = build(tmp_path, "multilabel")
-    manifest = {**images.manifest, "display_names": {"cat": "Cat (pet)"}}
+    manifest = images.manifest.model_copy(update={"display_names": {"cat": "Cat (pet)"}})
     products.write_manifest(layout.images(str(tmp_path), "small", "1.0.0"), manifest)
     folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())
@@ -207,11 +207,15 @@ def test_an_export_goes_where_it_is_asked_to_and_keeps_no_pictures_of_an_earlier
 def test_another_queue_or_tool_is_another_export(tmp_path: Path) -> None:
     build(tmp_path)
     export(tmp_path, "csv", output=str(tmp_path / "x"))
-    kept = QueueSettings(dataset="small", annotators=MACHINES, reference="human", export="csv", output=str(tmp_path / "x"))
+    kept = QueueSettings(
+        dataset="small", annotators=MACHINES, reference="human", export="csv", output=str(tmp_path / "x")
+    )
     fingerprint = queue.plan_queue(kept, str(tmp_path)).fingerprint
     assert exports.is_current(kept, str(tmp_path), fingerprint)
     assert not exports.is_current(kept, str(tmp_path), "another")
-    other = QueueSettings(dataset="small", annotators=MACHINES, reference="human", export="fiftyone", output=str(tmp_path / "x"))
+    other = QueueSettings(
+        dataset="small", annotators=MACHINES, reference="human", export="fiftyone", output=str(tmp_path / "x")
+    )
     assert not exports.is_current(other, str(tmp_path), fingerprint)
 
 
@@ -227,7 +231,7 @@ def queued(small: SmallRoot, *ids: str) -> str:
             "label": None,
             "answers": [{"annotator": "cnn1", "label": "plain", "confidence": 0.5}],
             "majority": "plain",
-            "truth": None,
+            "reference": None,
         }
         for rank, image_id in enumerate(ids, start=1)
     ]
