@@ -27,7 +27,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from schemas.errors import IncompleteError, one_line
-from storage import npz
+from storage import small_files
 
 LEAST_IMAGES = 30
 LOWEST, HIGHEST = 0.05, 20.0
@@ -160,7 +160,7 @@ def packed(values: npt.NDArray[Any], scores: Floats) -> bytes:
 def unpacked(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
     """What `packed` kept; IncompleteError where it is something else."""
     try:
-        kept = npz.read(content)
+        kept = small_files.read_npz(content)
         return kept["values"], kept["scores"]
-    except npz.TROUBLES as error:
+    except small_files.NPZ_ERRORS as error:
         raise IncompleteError(f"a fold's {HELD_FILE} is damaged ({one_line(error)}): train it again") from error

@@ -22,7 +22,7 @@ from models.objectives import Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.settings.train import TrainSettings
-from storage import npz, stores, tfrecord
+from storage import small_files, stores, tfrecord
 from storage.model_cards import CHECKPOINT_FILE
 
 Arrays = list[npt.NDArray[Any]]
@@ -66,7 +66,7 @@ def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
     if stores.stat(path) is None:
         return None
     try:
-        content = npz.read(stores.read_bytes(path))
+        content = small_files.read_npz(stores.read_bytes(path))
         said = json.loads(str(content["said"]))
         if said["fingerprint"] != fingerprint:
             return None
@@ -74,7 +74,7 @@ def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
             group: [content[f"{group}{number}"] for number in range(count)] for group, count in said["counts"].items()
         }
         return Checkpoint(said["phase"], **groups, history=said["history"], facts=said["facts"])
-    except (*npz.TROUBLES, AttributeError, RecursionError):  # cut off, damaged or foreign
+    except (*small_files.NPZ_ERRORS, AttributeError, RecursionError):  # cut off, damaged or foreign
         return None
 
 

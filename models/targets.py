@@ -66,7 +66,7 @@ def _targets(task_targets: Any, rows: pa.Table, ids: list[str], images: ImageSet
 
 def without(images: ImageSet, split: str, targets: tuple[Targets, ...], fraction: float) -> Any:
     """Two views of the same shards: those to train on, and a share to validate on, drawn by hashed id."""
-    return _parted(images, split, targets, lambda ids: hashing.held_out(ids, fraction))
+    return _parted(images, split, targets, lambda ids: hashing.is_held_out(ids, fraction))
 
 
 def without_fold(images: ImageSet, split: str, targets: tuple[Targets, ...], fold: int, folds: int) -> Any:

@@ -18,7 +18,7 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from storage import products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder
 
@@ -195,7 +195,7 @@ def without_damaged(data: Data, damaged: Mapping[str, DamagedRows], most: float)
     if lost > most * len(data):
         raise TooManyRejectsError(
             f"train has to leave out {lost} of {len(data)} images ({Reason.RECORD_DAMAGED} {lost}), more than "
-            f"--max-reject-fraction {most:g}. The first: {places[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}"
+            f"--max-reject-fraction {most:g}. The first: {places[0]}: {REJECT_HINTS[Reason.RECORD_DAMAGED]}"
         )
     return whole
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from storage import json_files, stores
+from storage import small_files, stores
 from storage.products import ImageSet
 
 MODEL_FILE = "model.keras"
@@ -15,7 +15,7 @@ _TYPES = {"fingerprint": str, "files": dict, "members": dict, "classes": list, "
 
 def write_card(folder: str, card: dict[str, Any]) -> None:
     """Write the card, last of all."""
-    json_files.write(stores.join(folder, CARD_FILE), card)
+    small_files.write_json(stores.join(folder, CARD_FILE), card)
 
 
 def find_card(folder: str) -> dict[str, Any] | None:
@@ -26,13 +26,13 @@ def find_card(folder: str) -> dict[str, Any] | None:
         StorageError: it is no card.
     """
     path = stores.join(folder, CARD_FILE)
-    card = json_files.find(path)
+    card = small_files.find_json(path)
     if card is None:
         return None
-    json_files.check_types(path, card, _TYPES)
+    small_files.check_types(path, card, _TYPES)
     for name, stated in card.get("files", {}).items():
         layout.check_inside(path, name)
-        json_files.check_types(path, stated, {"sha256": str, "size": int}, ("size",))
+        small_files.check_types(path, stated, {"sha256": str, "size": int}, ("size",))
     for member in card.get("members", ()):
         layout.check_inside(path, member)
     return card

@@ -97,7 +97,7 @@ def list_first_compared(images: ImageSet, pairs: Sequence[Pair], limit: int) -> 
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
             for row in group_by_image(of_chosen) if pair.is_multilabel else of_chosen:
                 image = first[row["image_id"]]
-                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
+                image["truth"] = row["reference"] if image["truth"] is None else image["truth"]
                 image["labels"] |= _labels_of(pair, row)
         if len(first) == limit:
             break
@@ -117,7 +117,7 @@ def group_by_image(rows: Iterable[Row]) -> list[Row]:
     return [
         {
             "image_id": image_id,
-            "truth": _join_labels(group, "truth") if any(row["correct_a"] is not None for row in group) else None,
+            "reference": _join_labels(group, "reference") if any(row["correct_a"] is not None for row in group) else None,
             **{f"label_{side}": _join_labels(group, f"label_{side}") for side in "ab"},
             **{f"confidence_{side}": None for side in "ab"},
         }
@@ -205,7 +205,7 @@ def _build_disagreements(sources: Sources, loaded: Thumbnails) -> Iterator[Row]:
             images = [
                 {
                     "image_id": row["image_id"],
-                    "truth": row["truth"],
+                    "truth": row["reference"],
                     "labels": _labels_of(pair, row),
                     "thumbnail": loaded[pair.split, row["image_id"]] if sources.images else "",
                 }
@@ -226,7 +226,7 @@ def _build_explanations(sources: Sources) -> Row | None:
         rows = [row for row in entry.digest.disagreements if _are_explained(maps, row["image_id"])]
         shown |= {(pair.split, row["image_id"]) for row in rows}
         if rows:
-            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["truth"]) for row in rows]
+            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["reference"]) for row in rows]
             entries.append({"pair": pair, "images": images})
     chosen = [
         {"split": split, "images": images}

@@ -32,7 +32,7 @@ SOURCE = "Source"
 ROW_BYTES = 36  # of Open Images' shortest rows
 ROWS_PER_SHARD = 1 << 20
 ROWS_PER_SECOND = 1_500_000  # that one core reads and joins
-_STATISTICS = {"statistics": "labels", "labels_per_image": "labels_per_image", "verdict_sources": "sources"}
+_STATISTICS = ("machine_precision", "labels_per_image", "verdict_sources")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ConfirmDriver(Driver[ConfirmSettings]):
         machine, human, fingerprint = identify_inputs(settings)
         names = read_class_names(settings.classes) if settings.classes else {}
         if settings.images:
-            csv_ranges.plan([settings.images], COLUMNS[:1], columns=COLUMNS[:1])
+            csv_ranges.plan_ranges([settings.images], COLUMNS[:1], columns=COLUMNS[:1])
         manifest = products.find_manifest(layout.confirmation(context.root, settings.dataset), ConfirmationManifest)
         if manifest and manifest.fingerprint == fingerprint and not context.force:
             return Plan(settings, (Product(settings.dataset, State.DONE, manifest.counts),))
@@ -116,9 +116,9 @@ class ConfirmDriver(Driver[ConfirmSettings]):
         malformed = {"in": whole["in"], "rejected": whole["malformed"]}
         check_rejects("confirm", rejects, malformed, work.settings.max_reject_fraction)
         for table, rows in (
-            ("labels", statistics.label_table(counts, plan.dataset, work.names)),
+            ("machine_precision", statistics.label_table(counts, plan.dataset, work.names)),
             ("labels_per_image", statistics.per_image_table(counts, plan.dataset)),
-            ("sources", statistics.source_table(counts, plan.dataset)),
+            ("verdict_sources", statistics.source_table(counts, plan.dataset)),
         ):
             path = layout.statistics_table(plan.root, table, plan.dataset)
             stores.remove_partial_file(path)
@@ -163,9 +163,9 @@ def _confirm_plan(
     fingerprint: str,
 ) -> ConfirmPlan:
     """The plan of all shards."""
-    machine = csv_ranges.plan(files[0], COLUMNS, columns=settings.columns)
-    human = csv_ranges.plan(files[1], COLUMNS, (SOURCE,), settings.columns)
-    images = csv_ranges.plan([settings.images], COLUMNS[:1], columns=COLUMNS[:1]) if settings.images else None
+    machine = csv_ranges.plan_ranges(files[0], COLUMNS, columns=settings.columns)
+    human = csv_ranges.plan_ranges(files[1], COLUMNS, (SOURCE,), settings.columns)
+    images = csv_ranges.plan_ranges([settings.images], COLUMNS[:1], columns=COLUMNS[:1]) if settings.images else None
     shards = shard_count(settings, read_bytes(machine), read_bytes(human))
     narrowing = Narrowing(labels, images, settings.min_confidence)
     rules = VerdictRules(settings.on_conflict, settings.one_label, settings.label_sets)
@@ -273,13 +273,13 @@ def _write_label_manifest(plan: ConfirmPlan, annotator: str, split: str, counts:
 
 def _table_files(plan: ConfirmPlan, whole: dict[str, Any]) -> tuple[TableFiles, ...]:
     """Of all tables that have no manifest of their own."""
-    paths = {name: layout.statistics_table(plan.root, folder, plan.dataset) for name, folder in _STATISTICS.items()}
+    paths = {name: layout.statistics_table(plan.root, name, plan.dataset) for name in _STATISTICS}
     paths["confirm_read"] = layout.confirm_reading(plan.root, plan.dataset)
     rejects = [
         plan.rejects(side).table_files(plan.root, "rejects_confirm", sum(whole[side]["malformed"].values()), "rejected")
         for side in (MACHINE, HUMAN)
     ]
-    lone = [products.lone_table_file(plan.root, name, path) for name, path in paths.items()]
+    lone = [products.single_table_file(plan.root, name, path) for name, path in paths.items()]
     return (*lone, *rejects, plan.counts().table_files(plan.root, "confirm_joined"))
 
 

@@ -15,7 +15,7 @@ from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.manifests import ScoresManifest
 from schemas.settings.report import ReportSettings
-from storage import comparisons, model_cards, products
+from storage import model_cards, products
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from tests.support.pages import Outline, decode_pixels, page_of, section, shown_ids
@@ -138,7 +138,7 @@ def test_labels_and_marks_are_those_of_the_comparison(small: SmallRoot, asked: l
         assert names == [row["label_a"], row["label_b"]]
         assert [float(sure) for *_, sure in said] == [row["confidence_a"], row["confidence_b"]]
         for side, (_, mark, *_) in zip("ab", said, strict=True):
-            known = row["truth"] is not None
+            known = row["reference"] is not None
             assert ("correct: " in mark, "wrong: " in mark) == (
                 known and row[f"correct_{side}"],
                 known and not row[f"correct_{side}"],
@@ -210,9 +210,9 @@ def test_the_surest_disagreements_are_ranked_the_same_in_parts(small: SmallRoot)
     expected = [row["image_id"] for row in rank_disagreements(small.rows)]
     key = ("cnn1", "cnn2", SPLIT)
     for limit in (1, 5, 24):
-        assert comparisons.disagreements(small.root, DATASET, key, limit) == expected[:limit]
-    assert comparisons.disagreements(small.root, DATASET, key, 1000)[:24] == expected
-    assert list(comparisons.find(small.root, DATASET)) == [key]
+        assert products.list_disagreements(small.root, DATASET, key, limit) == expected[:limit]
+    assert products.list_disagreements(small.root, DATASET, key, 1000)[:24] == expected
+    assert list(products.find_comparisons(small.root, DATASET)) == [key]
     change_manifest(layout.pairs(small.root, DATASET, *key), fingerprint="another")
     with pytest.raises(IncompleteError, match="but its product is another"):
-        comparisons.disagreements(small.root, DATASET, key, 5)
+        products.list_disagreements(small.root, DATASET, key, 5)

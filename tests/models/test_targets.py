@@ -107,7 +107,7 @@ def test_a_dataset_whose_splits_were_drawn_still_has_a_share_to_hold_out(tmp_pat
     every = [f"photo-{number}" for number in range(6000)]
     ids = [one for one, split in zip(every, hashing.split_of(every, {"train": 0.5, "test": 0.5}), strict=True)]
     train = np.array(ids)[hashing.split_of(every, {"train": 0.5, "test": 0.5}) == "train"].tolist()
-    out = hashing.held_out(train, share)
+    out = hashing.is_held_out(train, share)
     deviation = (share * (1 - share) / len(train)) ** 0.5
     assert abs(out.mean() - share) < 4 * deviation
     shard = hashing.shard_of(hashing.image_hashes(train), 8)
@@ -127,6 +127,6 @@ def test_folds_part_the_images_whatever_else_was_drawn(tmp_path: Path) -> None:
     assert sum(map(len, unseen)) == 110
     many = np.array([f"photo-{number}" for number in range(6000)])
     train = many[hashing.split_of(many.tolist(), {"train": 0.5, "test": 0.5}) == "train"]
-    train = train[~hashing.held_out(train.tolist(), 0.2)]
+    train = train[~hashing.is_held_out(train.tolist(), 0.2)]
     sizes = np.bincount(hashing.fold_of(train.tolist(), 4), minlength=4) / len(train)
     assert np.abs(sizes - 0.25).max() < 0.04

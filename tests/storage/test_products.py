@@ -204,7 +204,7 @@ def test_finer_shards_are_parts_of_a_coarse_one(tmp_path: Path, coarse: int, ima
 
 def test_a_part_cannot_be_coarser(tmp_path: Path) -> None:
     folder = ShardFolder(str(tmp_path), 8, "now")
-    with pytest.raises(InputError, match=f"{tmp_path} has 8 shards, and cannot be read as 4"):
+    with pytest.raises(InputError, match=f"{tmp_path} has 8 shards and cannot be read as 4"):
         folder.read_part(0, 4)
 
 
