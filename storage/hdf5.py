@@ -75,11 +75,7 @@ def explain_errors(path: str, what: str) -> Iterator[None]:
 def open_dataset(path: str, file: h5py.File, key: str, known: bool = False) -> h5py.Dataset | None:
     """A dataset whose values lie in the file itself; None if there is no dataset of that name.
 
-    Args:
-        path: of the file.
-        file: the open file.
-        key: the dataset's name.
-        known: whether its chunks were checked before.
+    Its chunks are not checked if it is `known`, that is, was opened before.
 
     Raises:
         InputError: it lies in another file, or states a larger size than it can have; the message names it.
@@ -183,11 +179,7 @@ def dataset_names(path: str, file: h5py.File) -> list[str]:
 
 
 def check_whole(path: str, file: h5py.File) -> None:
-    """Check every dataset of a file that a library reads in its own way.
-
-    Raises:
-        InputError: an object lies elsewhere, is a link, is nested too deep, or states an impossible size.
-    """
+    """Raise InputError if an object of a file lies elsewhere, is a link, is nested too deep, or is impossibly large."""
     required = 0
     with explain_errors(path, "it"):
         for name, target in iterate_objects(path, file, links=False):
@@ -237,12 +229,9 @@ def probe(path: str, shown: str) -> None:
 
 
 def probe_datasets(path: str, keys: Sequence[str]) -> None:
-    """Check some datasets of a file as `open_dataset` does, and read their first and last rows.
+    """Check some datasets of a file as `open_dataset` does, and read their first and last rows; InputError if not.
 
     A name that does not exist is no error here.
-
-    Raises:
-        InputError: the file is damaged, or a dataset lies elsewhere or is too large.
     """
     if stores.stat(path):  # whoever opens it reports best that it is missing
         sandbox.run_module(__name__, [path, path, *keys], path, probe_seconds(path))
