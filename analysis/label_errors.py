@@ -11,9 +11,9 @@ network that was trained without it. Scores of all images are in memory at once:
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import MULTICLASS
+from schemas.manifests import MULTICLASS, LabelsManifest
 from schemas.settings.label_errors import LabelErrorSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -37,7 +38,7 @@ _READERS = 8
 
 @dataclass(frozen=True)
 class ErrorPlan:
-    """A table of label errors to be written, and what it is made from."""
+    """A table of label errors to be written, what it is made from, and in the end what was counted."""
 
     settings: LabelErrorSettings
     path: str
@@ -45,6 +46,7 @@ class ErrorPlan:
     scores: ShardFolder
     labels: ShardFolder
     fingerprint: str
+    counts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_done(self) -> bool:
@@ -61,10 +63,10 @@ def plan_label_errors(settings: LabelErrorSettings, root: str) -> ErrorPlan:
     """
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
-    if images.manifest["task"] != MULTICLASS:
+    if images.manifest.task != MULTICLASS:
         raise InputError(
             f"label errors are ranked in datasets of one label per image, but {settings.dataset!r} is of task "
-            f"{images.manifest['task']!r}: compare its label sets with concord agree and concord queue instead"
+            f"{images.manifest.task!r}: compare its label sets with concord agree and concord queue instead"
         )
     _check_out_of_fold(settings, root)
     scores, labels = (
@@ -84,8 +86,8 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     card = model_cards.find_card(layout.model(root, dataset, name)) or {}
     network = card.get("settings", {}).get("network", "NETWORK")
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
-    manifest = products.find_manifest(layout.labels(root, dataset, name, split)) or {}
-    if manifest.get("folds_of") == split:
+    manifest = products.find_manifest(layout.labels(root, dataset, name, split), LabelsManifest)
+    if manifest is not None and manifest.folds_of == split:
         return
     folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
     if folded:
@@ -206,3 +208,36 @@ def _cleanlab() -> tuple[Any, Any]:
             "label-errors needs cleanlab, which is not installed: pip install 'concord[quality]'"
         ) from error
     return filtering, ranking
+
+
+class LabelErrorDriver(Driver[LabelErrorSettings]):
+    """Writes the table."""
+
+    def reads(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """Both label sets, and the model's card."""
+        names = (settings.annotator, settings.labels)
+        labels = [layout.labels(root, settings.dataset, name, settings.split) for name in names]
+        return [*labels, layout.model(root, settings.dataset, settings.annotator)]
+
+    def writes(self, settings: LabelErrorSettings, root: str) -> Iterable[str]:
+        """The table."""
+        return (layout.label_errors(root, settings.dataset, settings.annotator, settings.split),)
+
+    def plan(self, settings: LabelErrorSettings, context: Context) -> Plan:
+        """Whether the table is there, made from just these label sets."""
+        work = plan_label_errors(settings, context.root)
+        state = State.DONE if work.is_done and not context.force else State.TO_DO
+        product = Product(f"{settings.dataset}/{settings.annotator}/{settings.split}", state)
+        return Plan(settings, (product,), work)
+
+    def make(self, work: ErrorPlan, context: Context) -> dict[str, int]:
+        """Write the table."""
+        work.counts.update(write_label_errors(work))
+        return {}
+
+    def commit(self, work: ErrorPlan, product: Product) -> dict[str, Any]:
+        """What was counted."""
+        return work.counts
+
+
+DRIVER = LabelErrorDriver()

@@ -25,9 +25,9 @@ first rows are kept, so that memory does not grow with the number of images.
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analysis import exports
 from schemas import layout, tables
 from schemas.errors import IncompleteError
 from schemas.manifests import MULTICLASS, MULTILABEL
 from schemas.settings.queue import QueueSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from schemas.tables import LABEL_ERROR, MACHINES_DIFFER, MACHINES_UNSURE, QUEUE, REASONS
 from storage import parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -231,7 +233,7 @@ def _rows(
         "label": answers.texts.take(question) if multilabel else pa.nulls(len(chosen), pa.string()),
         "answers": pa.array(answered, QUEUE.field("answers").type),
         "majority": pa.array([_majority(one) for one in answered], pa.string()),
-        "truth": reference.take(pa.array(chosen)),
+        "reference": reference.take(pa.array(chosen)),
     }
     return pa.table(columns, schema=QUEUE)
 
@@ -290,16 +292,16 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     images.images_in(settings.split)
     names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
     sets = {name: products.label_set(root, settings.dataset, name, settings.split) for name in names}
-    _check_images(images, settings.split, sets)
+    _check_images(images, settings.split, names)
     machines = {name: sets[name] for name in settings.annotators}
     humans = sets.get(settings.reference)
-    errors = _find_error_tables(settings, root, machines, humans) if images.manifest["task"] == MULTICLASS else ()
+    errors = _find_error_tables(settings, root, machines, humans) if images.manifest.task == MULTICLASS else ()
     made_of = {"labels": [labels.fingerprint for labels in sets.values()], "names": names, "images": images.fingerprint}
     error_tables = [parquet.read_tags(path)[0] for path in errors]
     rules = {"split": settings.split, "unsure_below": settings.unsure_below, "limit": settings.limit}
     return QueuePlan(
         path=layout.queue(root, settings.dataset, settings.split),
-        rules=Rules(images.manifest["task"], settings.split, settings.unsure_below, settings.limit),
+        rules=Rules(images.manifest.task, settings.split, settings.unsure_below, settings.limit),
         machines=machines,
         humans=humans,
         errors=errors,
@@ -308,11 +310,10 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     )
 
 
-def _check_images(images: ImageSet, split: str, sets: dict[str, ShardFolder]) -> None:
+def _check_images(images: ImageSet, split: str, names: Iterable[str]) -> None:
     """Make sure that no label set is known to be of another conversion of the dataset."""
-    for name, labels in sets.items():
-        fingerprint = products.require_manifest(labels.folder, "label set", "run concord label").get("images")
-        if fingerprint not in (None, images.fingerprint):
+    for name in names:
+        if products.label_manifest(images.root, images.dataset, name, split).images != images.fingerprint:
             raise IncompleteError(
                 f"the labels of {name!r} for split {split!r} of {images.dataset!r} were made from another conversion "
                 "of the dataset: run concord label again"
@@ -366,3 +367,53 @@ def _read_candidates(paths: tuple[str, ...]) -> pa.Table | None:
         return None
     parts = [parquet.read(path).filter(pc.field("is_candidate")) for path in paths]
     return pa.concat_tables([rows.select(["image_id", "label_quality"]) for rows in parts])
+
+
+@dataclass(frozen=True)
+class QueueWork:
+    """What is still to be written: a function by product, and what it counted."""
+
+    writers: dict[str, Callable[[], dict[str, Any]]]
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class QueueDriver(Driver[QueueSettings]):
+    """Writes the table and, for a review tool, its export."""
+
+    def reads(self, settings: QueueSettings, root: str) -> Iterable[str]:
+        """The label sets, and the tables of label errors."""
+        names = [*settings.annotators, *([settings.reference] if settings.reference else [])]
+        errors = [layout.label_errors(root, settings.dataset, name, settings.split) for name in settings.annotators]
+        return [*(layout.labels(root, settings.dataset, name, settings.split) for name in names), *errors]
+
+    def writes(self, settings: QueueSettings, root: str) -> Iterable[str]:
+        """The table, and the export."""
+        table = layout.queue(root, settings.dataset, settings.split)
+        return (table, exports.export_folder(settings, root)) if settings.export else (table,)
+
+    def plan(self, settings: QueueSettings, context: Context) -> Plan:
+        """Whether the table and the export are there, of just these label sets."""
+        queue, root = plan_queue(settings, context.root), context.root
+        name = f"{settings.dataset}/{settings.split}"
+        done = {name: queue.is_done}
+        writers: dict[str, Callable[[], dict[str, Any]]] = {name: lambda: write_queue(queue)}
+        if settings.export:
+            export = f"{name}/{settings.export}"
+            done[export] = exports.is_current(settings, root, queue.fingerprint)
+            writers[export] = lambda: exports.write_export(settings, root, queue.fingerprint)
+        states = {one: State.DONE if done[one] and not context.force else State.TO_DO for one in done}
+        missing = {one: writers[one] for one, state in states.items() if state is State.TO_DO}
+        return Plan(settings, tuple(Product(one, state) for one, state in states.items()), QueueWork(missing))
+
+    def make(self, work: QueueWork, context: Context) -> dict[str, int]:
+        """Write what is missing."""
+        for name, write in work.writers.items():
+            work.counts[name] = write()
+        return {}
+
+    def commit(self, work: QueueWork, product: Product) -> dict[str, Any]:
+        """What was counted."""
+        return work.counts[product.name]
+
+
+DRIVER = QueueDriver()

@@ -4,7 +4,6 @@ A shard is read, queried with DuckDB and let go, so that memory does not grow wi
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 from metrics import classification
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import MULTILABEL
+from schemas.manifests import MULTILABEL, ConfirmationManifest, LabelsManifest, PairsManifest, ScoresManifest
 from schemas.settings.report import ReportSettings
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -31,9 +30,8 @@ DISAGREEMENTS = 24  # of each comparison that are shown
 SIDES = ("machine", "human")  # of a confirmation
 
 _READERS = 8  # shards in memory at once, at most
-_CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
-_SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
-_METHOD = re.compile(r"of its 95 % interval \((.+)\)$")
+_CELLS = "SELECT label_a, label_b, reference, count(*) AS n FROM shard GROUP BY ALL"
+_SUMMED = "SELECT label_a, label_b, reference, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,17 @@ class Pair:
     a: str
     b: str
     split: str
-    manifest: Row
+    manifest: PairsManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the label sets it was made from; its aggregated tables carry the same."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def reference(self) -> str:
         """How to call the annotator that the others are judged by."""
-        return str(self.manifest.get("truth") or "the reference")
+        return self.manifest.reference or "the reference"
 
     @property
     def reference_labels(self) -> str:
@@ -66,17 +64,22 @@ class Pair:
     def shards(self) -> ShardFolder:
         """Its rows."""
         folder = layout.pairs(self.root, self.dataset, self.a, self.b, self.split)
-        return ShardFolder(folder, self.manifest["shards"], self.fingerprint)
+        return ShardFolder(folder, self.manifest.shards, self.fingerprint)
 
     @property
     def is_multilabel(self) -> bool:
         """Whether images have several labels; then there is one row per image and label."""
-        return self.manifest.get("task") == MULTILABEL
+        return self.manifest.task == MULTILABEL
 
     def summary(self) -> Row:
-        """Its figures over all labels, as the summary table holds them."""
-        rows: list[Row] = self.table("summary").to_pylist()
-        return next(row for row in rows if row["scope"] == tables.ALL)
+        """Its figures over all labels: the row of the summary, and the measures that the summary does not hold."""
+        row: Row = self.table("summary").to_pylist()[0]
+        return {one["measure"]: one["value"] for one in self.measures(tables.ALL)} | row
+
+    def measures(self, scope: str) -> list[Row]:
+        """Its measures over all labels, or of each label: one row each."""
+        rows: list[Row] = self.table("measures").filter(pc.field("scope") == scope).to_pylist()
+        return rows
 
     def confusion(self) -> list[Row]:
         """How often a gave one label and b another: one row per combination that occurs."""
@@ -114,7 +117,7 @@ class Digest:
     """What the rows of a comparison come to.
 
     Attributes:
-        cells: how often each combination of `label_a`, `label_b` and `truth` occurs (`n`), in that order.
+        cells: how often each combination of `label_a`, `label_b` and `reference` occurs (`n`), in that order.
         disagreements: the rows on which both were most confident of different labels, the most confident first.
     """
 
@@ -138,7 +141,7 @@ class LabelSet:
 
     annotator: str
     split: str
-    manifest: Row
+    manifest: LabelsManifest
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class ExplanationSet:
 
     annotator: str
     split: str
-    manifest: Row
+    manifest: ScoresManifest
     is_stale: bool
 
 
@@ -161,23 +164,22 @@ class Confirmation:
 
     root: str
     dataset: str
-    manifest: Row
+    manifest: ConfirmationManifest
 
     @property
     def fingerprint(self) -> str:
         """Of the files and settings it was made from; all of its tables carry the same."""
-        return str(self.manifest["fingerprint"])
+        return self.manifest.fingerprint
 
     @property
     def counts(self) -> Row:
         """Where every row went."""
-        counts: Row = self.manifest["counts"]
-        return counts
+        return self.manifest.counts
 
     @cached_property
     def labels(self) -> pa.Table:
         """Counts and precision of the machine, of every scope."""
-        return self._table("labels")
+        return self._table("machine_precision")
 
     @property
     def overall(self) -> Row:
@@ -199,7 +201,7 @@ class Confirmation:
 
     def sources(self) -> list[Row]:
         """What each source of human verdicts says."""
-        rows: list[Row] = self._table("sources").to_pylist()
+        rows: list[Row] = self._table("verdict_sources").to_pylist()
         return rows
 
     def rejects(self, side: str) -> pa.Table:
@@ -255,7 +257,7 @@ class GroupAgreement:
     """The agreement of three or more annotators of one split.
 
     Attributes:
-        figures: their row of the table `annotators`, over all labels.
+        figures: their measures over all labels and the ends of the intervals, by name.
         methods: how the interval of each figure was made.
         fingerprint: of the label sets.
     """
@@ -288,7 +290,7 @@ class Sources:
         return products.image_set(self.root, self.dataset, self.settings.version)
 
     @cached_property
-    def _manifests(self) -> dict[tuple[str, str, str], Row | None]:
+    def _manifests(self) -> dict[tuple[str, str, str], PairsManifest | None]:
         """Of the comparisons that no study is made of."""
         every = products.find_comparisons(self.root, self.dataset)
         return {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in self.studies)}
@@ -345,7 +347,7 @@ class Sources:
         """The finished label sets."""
         sets = []
         for annotator, split in stores.partitions(layout.labels(self.root, self.dataset, "", ""), 2):
-            manifest = products.find_manifest(layout.labels(self.root, self.dataset, annotator, split))
+            manifest = products.find_manifest(layout.labels(self.root, self.dataset, annotator, split), LabelsManifest)
             if manifest is not None:
                 sets.append(LabelSet(annotator, split, manifest))
         return tuple(sets)
@@ -355,11 +357,12 @@ class Sources:
         """The finished sets of heat maps."""
         sets = []
         for annotator, split in stores.partitions(layout.explanations(self.root, self.dataset, "", ""), 2):
-            manifest = products.find_manifest(layout.explanations(self.root, self.dataset, annotator, split))
+            folder = layout.explanations(self.root, self.dataset, annotator, split)
+            manifest = products.find_manifest(folder, ScoresManifest)
             if manifest is not None:
                 card = model_cards.find_card(layout.model(self.root, self.dataset, annotator)) or {}
-                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256"))
-                is_stale = (manifest["images"], manifest["weights"]) != current
+                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256") or "")
+                is_stale = (manifest.images, manifest.weights) != current
                 sets.append(ExplanationSet(annotator, split, manifest, is_stale))
         return tuple(sets)
 
@@ -368,7 +371,7 @@ class Sources:
         """Class names, in the dataset's order; none where they are not known."""
         if self.images is not None:
             return self.images.classes
-        return [] if self.confirmation is None else list(self.confirmation.manifest["classes"])
+        return [] if self.confirmation is None else self.confirmation.manifest.classes
 
     @cached_property
     def fingerprint(self) -> str:
@@ -383,10 +386,10 @@ class Sources:
             models=[(card["name"], card["fingerprint"]) for card in self.models],
             studies=[(study.name, study.fingerprint) for study in self.studies],
             explanations=[
-                (one.annotator, one.split, one.manifest["fingerprint"], one.is_stale) for one in self.explanations
+                (one.annotator, one.split, one.manifest.fingerprint, one.is_stale) for one in self.explanations
             ],
             groups=[(one.split, one.annotators, one.fingerprint) for one in self.groups],
-            labels=[(one.annotator, one.split, one.manifest["fingerprint"]) for one in self.label_sets],
+            labels=[(one.annotator, one.split, one.manifest.fingerprint) for one in self.label_sets],
         )
 
 
@@ -407,7 +410,7 @@ def find_sources(settings: ReportSettings, root: str) -> Sources:
 
 def find_confirmation(root: str, dataset: str) -> Confirmation | None:
     """The finished confirmation of a dataset, if there is one."""
-    manifest = products.find_manifest(layout.confirmation(root, dataset))
+    manifest = products.find_manifest(layout.confirmation(root, dataset), ConfirmationManifest)
     return None if manifest is None else Confirmation(root, dataset, manifest)
 
 
@@ -426,7 +429,7 @@ def find_studies(root: str, dataset: str) -> tuple[Study, ...]:
     )
 
 
-def find_groups(root: str, dataset: str, manifests: Sequence[Mapping[str, Any]]) -> tuple[GroupAgreement, ...]:
+def find_groups(root: str, dataset: str, manifests: Sequence[PairsManifest]) -> tuple[GroupAgreement, ...]:
     """For each split the table of most annotators, all of which are compared two by two.
 
     A table of another state of the labels is excluded.
@@ -439,12 +442,17 @@ def find_groups(root: str, dataset: str, manifests: Sequence[Mapping[str, Any]])
     Raises:
         IncompleteError: a table is damaged.
     """
-    pairs = {(one["split"], frozenset((one["a"], one["b"]))): one.get("labels", {}) for one in manifests}
+    pairs = {(one.split, frozenset((one.annotator_a, one.annotator_b))): one.labels for one in manifests}
     groups: dict[str, GroupAgreement] = {}
-    folder = stores.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
+    folder = stores.parent(layout.agreement_table(root, "measures", dataset, (), ""))
     for file in sorted(stores.list_files(folder)):
         if file.startswith(f"{dataset}-") and file.endswith(".parquet"):
-            one, labels = _read_group(stores.join(folder, file))
+            path = stores.join(folder, file)
+            fingerprint, report = parquet.read_tags(path)
+            labels = json.loads(report or "{}")
+            if fingerprint and not labels:  # the measures of two annotators
+                continue
+            one = _read_group(path, fingerprint)
             most = groups.get(one.split)
             larger = most is None or len(most.annotators) < len(one.annotators)
             if larger and _is_current(one, labels, pairs):
@@ -452,13 +460,14 @@ def find_groups(root: str, dataset: str, manifests: Sequence[Mapping[str, Any]])
     return tuple(groups.values())
 
 
-def _read_group(path: str) -> tuple[GroupAgreement, dict[str, str]]:
-    """A table, and the fingerprint of each label set that it was made from, where it states them."""
-    table, (fingerprint, report) = parquet.read(path), parquet.read_tags(path)
-    row = next(row for row in table.to_pylist() if row["scope"] == tables.ALL)
-    annotators = tuple(row["annotators"].split(","))
-    group = GroupAgreement(row["split"], annotators, row, interval_methods(table.schema), fingerprint)
-    return group, json.loads(report or "{}")
+def _read_group(path: str, fingerprint: str) -> GroupAgreement:
+    """The measures of a table that are over all labels."""
+    rows = [row for row in parquet.read(path).to_pylist() if row["scope"] == tables.ALL]
+    figures = {row["measure"]: row["value"] for row in rows}
+    for end in ("low", "high"):
+        figures |= {f"{row['measure']}_{end}": row[end] for row in rows}
+    methods = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    return GroupAgreement(rows[0]["split"], tuple(rows[0]["annotator_a"].split(",")), figures, methods, fingerprint)
 
 
 def _is_current(
@@ -473,19 +482,9 @@ def _is_current(
     return True
 
 
-def interval_methods(schema: pa.Schema) -> dict[str, str]:
-    """How the 95 % interval of each figure of a table was made, as its columns say."""
-    methods = {}
-    for field in schema:
-        match = _METHOD.search((field.metadata or {}).get(b"description", b"").decode())
-        if match and field.name.endswith("_low"):
-            methods[field.name.removesuffix("_low")] = match[1]
-    return methods
-
-
 def digest(pair: Pair, limit: int) -> Digest:
     """Count the rows of a comparison, and pick its `limit` most confident disagreements; nothing where it kept none."""
-    if not pair.manifest.get("pairs", True):
+    if not pair.manifest.has_pairs:
         return Digest((), ())
 
     def digest_shard(shard: int) -> tuple[pa.Table, pa.Table]:
@@ -510,7 +509,7 @@ def count_against_reference(
     for entry in compared:
         for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
             if not entry.pair.is_multilabel:
-                counts = classification.against_truth(entry.digest.cells, side)
+                counts = classification.against_reference(entry.digest.cells, side)
                 key = entry.pair.split, annotator
                 if counts and (key not in best or counts.total() > best[key][1].total()):
                     best[key] = entry.pair.reference, counts

@@ -12,6 +12,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,6 +21,7 @@ import pyarrow as pa
 from benchmarks.common import FOLDER
 from benchmarks.processes import GIB, Run, run
 from schemas import layout, tables
+from schemas.manifests import NO_IMAGES, LabelsManifest
 from storage import hashing, products
 from storage.products import ShardFolder, ShardReport
 
@@ -65,7 +67,12 @@ def drawn(images: int, unshared: float) -> Path:
             folder.write(shard, part, ShardReport(part.num_rows, part.num_rows))
             rows[name] += part.num_rows
     for name, folder in zip(SIDES, folders, strict=True):
-        folder.complete(annotator=name, split="test", images="i" * 16, rows=rows[name])
+        facts: dict[str, Any] = {"annotator": name, "split": "test", "images": NO_IMAGES, "shards": SHARDS}
+        tag = folder.fingerprint
+        manifest = LabelsManifest(
+            stage="import", product=f"drawn/{name}/test", fingerprint=tag, rows=rows[name], **facts
+        )
+        products.write_manifest(folder.folder, manifest)
     (root / "done").touch()
     return root
 

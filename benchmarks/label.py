@@ -35,7 +35,7 @@ def prepared(count: int) -> ImageSet:
         from models.heads import Head
         from models.networks import cnn2
 
-        task, shape = images.manifest["task"], images.image_shape
+        task, shape = images.manifest.task, images.image_shape
         card = {"fingerprint": "untrained", "classes": images.classes, "task": task, "image_shape": list(shape)}
         saved_models.save(cnn2.build(shape, Head(task, len(images.classes))), str(folder), card)
     return images
@@ -71,7 +71,7 @@ def bare_loop(images: ImageSet, folder: Path) -> None:
     compute = tf.function(
         lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, 32, 32, 1), tf.uint8)]
     )
-    answers = Answers(images.manifest["task"], tuple(images.classes))
+    answers = Answers(images.manifest.task, tuple(images.classes))
     spec = {"image": tf.io.FixedLenFeature([], tf.string), "image/id": tf.io.FixedLenFeature([], tf.string)}
 
     def parsed(payload: Any) -> Any:

@@ -185,6 +185,20 @@ class ScoresManifest(Manifest):
     explained_by: str = ""
 
 
+class ReportManifest(Manifest):
+    """A page of the report.
+
+    Attributes:
+        headlines: the findings, a line each.
+        written: when, in ISO 8601.
+    """
+
+    dataset: str
+    title: str
+    headlines: list[str]
+    written: str
+
+
 def total_rejected(counts: Mapping[str, Any]) -> int:
     """The number of rejected records, of counts that name them by reason."""
     return sum(counts.get("rejected", {}).values())

@@ -19,7 +19,7 @@ from pipelines import runner
 from schemas import layout
 from schemas.errors import InputError
 from tests.support import chain_run, other_runners
-from tests.test_places import rows, small_runs
+from tests.support.sample_runs import table_rows, write_small_runs
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(1200)]
 COUNTED = (".elements", ".in", ".out", ".rejected")
@@ -63,7 +63,7 @@ def flags(request: pytest.FixtureRequest) -> list[str]:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Path]:
     """The sample's run files, made small, and the root of their chains, run in one process."""
     folder = tmp_path_factory.mktemp("samples")
-    run_files = [Path(path) for path in small_runs(folder)]
+    run_files = [Path(path) for path in write_small_runs(folder)]
     return run_files, finished(folder, run_files, ["--direct_num_workers=2"])
 
 
@@ -107,7 +107,7 @@ def test_both_sample_chains_give_the_same_rows_and_counters(
 ) -> None:
     run_files, expected = samples
     root = finished(tmp_path, run_files, flags)
-    found, wanted = rows(str(root)), rows(str(expected))
+    found, wanted = table_rows(str(root)), table_rows(str(expected))
     assert set(found) == set(wanted)
     for path, table in wanted.items():
         assert found[path] == table, path
@@ -188,7 +188,7 @@ def test_a_task_manager_is_lost_while_labels_are_confirmed(
     stage, arguments = STAGES["confirm"], ["confirm", "--dataset", "scenes", *given]
     assert chain_run.start_verb(roots[0], *arguments, *stage.asked).wait(timeout=120) == 0
     lose_one_in_the_middle(cluster, roots[1], stage, arguments)
-    expected, found = rows(str(roots[0])), rows(str(roots[1]))
+    expected, found = table_rows(str(roots[0])), table_rows(str(roots[1]))
     assert len(expected) > 64
     assert found == expected
 

@@ -234,7 +234,8 @@ def test_json_and_csv_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("shards", [0, -1, 1 << 40, "8", None, True, 1.5])
 def test_manifests_are_looked_at(tmp_path: Path, shards: Any) -> None:
     folder = layout.labels(str(tmp_path), "d", "a", "train")
-    products.write_manifest(folder, {"fingerprint": "f", "shards": shards})
+    facts = {"stage": "import", "product": "d/a/train", "fingerprint": "f", "annotator": "a", "split": "train"}
+    small_files.write_json(f"{folder}/_concord.json", {**facts, "images": "i", "rows": 0, "shards": shards})
     with pytest.raises(StorageError, match="shards"):
         products.label_set(str(tmp_path), "d", "a", "train")
 

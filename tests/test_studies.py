@@ -22,14 +22,14 @@ def test_there_are_studies() -> None:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_can_be_run_as_it_says(path: Path) -> None:
     found = load_run_file(str(path), "out", "data")
-    assert found.convert
-    plugins.check(sources, "source", found.convert.source)
-    for training in found.train:
+    [convert] = found["convert"]
+    plugins.check(sources, "source", convert.source)
+    for training in found.get("train", ()):
         plugins.check(networks, "network", training.network)
         assert not training.sweep or len(sweeps.members(training)) == 3
-    if found.generations:
-        for heir in students.everyone(found.generations):
-            plugins.check(networks, "network", students.training(found.generations, heir).network)
+    for study in found.get("generations", ()):
+        for student in students.everyone(study):
+            plugins.check(networks, "network", students.training(study, student).network)
     said = path.read_text()
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said

@@ -18,6 +18,7 @@ from typing import Any
 from analysis import thumbnails
 from analysis.tables import Row
 from schemas import layout, plugins
+from schemas.manifests import Manifest
 from schemas.rejects import Reason
 from schemas.settings.queue import QueueSettings
 from storage import parquet, products, stores
@@ -49,7 +50,7 @@ class Queue:
 
     def display_name(self, label: str) -> str:
         """The display name of a label."""
-        return str(self.images.manifest.get("display_names", {}).get(label, label))
+        return self.images.manifest.display_names.get(label, label)
 
 
 def export_folder(settings: QueueSettings, root: str) -> str:
@@ -59,7 +60,7 @@ def export_folder(settings: QueueSettings, root: str) -> str:
 
 def fingerprint(settings: QueueSettings, queue: str) -> str:
     """Of an export of a queue with this fingerprint."""
-    return products.fingerprint("queue_export", queue=queue, tool=settings.export, image_url=settings.image_url)
+    return products.fingerprint("queue", queue=queue, tool=settings.export, image_url=settings.image_url)
 
 
 def is_current(settings: QueueSettings, root: str, queue: str) -> bool:
@@ -93,7 +94,9 @@ def write_export(settings: QueueSettings, root: str, queue: str) -> dict[str, An
         first = next(image_id for image_id in lost.values() if files[image_id] == reason)
         _log.info("queue: excluded from the export: %d rows (%s), such as image %r", count, reason, first)
     counts = {"in": len(rows), "out": len(kept), "rejected": dict(sorted(rejected.items()))}
-    products.write_manifest(folder, {"fingerprint": fingerprint(settings, queue), "counts": counts})
+    product = f"{settings.dataset}/{settings.split}/{settings.export}"
+    tag = fingerprint(settings, queue)
+    products.write_manifest(folder, Manifest(stage="queue", product=product, fingerprint=tag, counts=counts))
     return counts
 
 

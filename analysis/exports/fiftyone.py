@@ -27,12 +27,12 @@ from schemas.manifests import MULTILABEL
 from storage import stores
 
 IMAGE_FOLDER = "data"
-_ATTRIBUTES = ("rank", "image_id", "split", "question", "majority", "truth")  # an attribute may not be called label
+_ATTRIBUTES = ("rank", "image_id", "split", "question", "majority", "reference")  # an attribute may not be called label
 
 
 def write(queue: Queue) -> None:
     """Write a file of labels for the queue, and one for each machine."""
-    multilabel = queue.images.manifest["task"] == MULTILABEL
+    multilabel = queue.images.manifest.task == MULTILABEL
     reasons: dict[str, list[Row]] = {}
     machines: dict[str, dict[str, list[Row]]] = {name: {} for name in queue.settings.annotators}
     for row in queue.rows:

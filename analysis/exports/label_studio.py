@@ -42,9 +42,9 @@ def build_config(queue: Queue) -> str:
     """The labelling interface, as XML."""
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name=_OBJECT, value="$image", zoom="true")
-    multilabel = queue.images.manifest["task"] == MULTILABEL
+    multilabel = queue.images.manifest.task == MULTILABEL
     ElementTree.SubElement(view, "Header", value="Does the image show: $question?" if multilabel else "$reason")
-    if queue.images.manifest["task"] == SEQUENCE:
+    if queue.images.manifest.task == SEQUENCE:
         ElementTree.SubElement(view, "TextArea", name=_CONTROL, toName=_OBJECT, maxSubmissions="1", editable="true")
     else:
         choices = ElementTree.SubElement(view, "Choices", name=_CONTROL, toName=_OBJECT, choice="single")
@@ -63,7 +63,7 @@ def _classes(queue: Queue) -> list[str]:
 
 def build_task(queue: Queue, row: Row) -> dict[str, Any]:
     """A row of the queue as a task."""
-    known = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "truth")}
+    known = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "reference")}
     question = {"label": row["label"], "question": queue.display_name(row["label"])} if row["label"] is not None else {}
     name = queue.image_files[row["image_id"]]
     predictions = [_prediction(queue, row, one) for one in row["answers"]]
@@ -79,7 +79,7 @@ def _address(queue: Queue, name: str) -> str:
 
 def _prediction(queue: Queue, row: Row, answer: Row) -> dict[str, Any]:
     """The label of a machine; without a score where its confidence is not known."""
-    kind, value = _value(queue.images.manifest["task"], answer["label"])
+    kind, value = _value(queue.images.manifest.task, answer["label"])
     region = {
         "id": f"{row['rank']}-{answer['annotator']}",
         "from_name": _CONTROL,

@@ -97,7 +97,7 @@ def list_first_compared(images: ImageSet, pairs: Sequence[Pair], limit: int) -> 
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
             for row in group_by_image(of_chosen) if pair.is_multilabel else of_chosen:
                 image = first[row["image_id"]]
-                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
+                image["truth"] = row["reference"] if image["truth"] is None else image["truth"]
                 image["labels"] |= _labels_of(pair, row)
         if len(first) == limit:
             break
@@ -117,7 +117,7 @@ def group_by_image(rows: Iterable[Row]) -> list[Row]:
     return [
         {
             "image_id": image_id,
-            "truth": _join_labels(group, "truth") if any(row["correct_a"] is not None for row in group) else None,
+            "reference": _join_labels(group, "reference") if any(row["correct_a"] is not None for row in group) else None,
             **{f"label_{side}": _join_labels(group, f"label_{side}") for side in "ab"},
             **{f"confidence_{side}": None for side in "ab"},
         }
@@ -142,7 +142,7 @@ def sample_reviewed(sources: Sources, limit: int) -> dict[str, list[Row]]:
         if sources.images is None or not missing:
             break
         folder = layout.labels(sources.root, sources.dataset, entry.annotator, split)
-        labels = ShardFolder(folder, entry.manifest["shards"], entry.manifest["fingerprint"])
+        labels = ShardFolder(folder, entry.manifest.shards, entry.manifest.fingerprint)
         images = list(_first_reviewed(sources.images, split, labels, missing))
         if images:
             samples[split] = [{"image_id": one, "labels": _sort_labels(rows, names)} for one, rows in images]
@@ -151,7 +151,7 @@ def sample_reviewed(sources: Sources, limit: int) -> dict[str, list[Row]]:
 
 def _reviewed_label_sets(sources: Sources) -> dict[str, LabelSet]:
     """The label set that holds what humans confirmed, by split, in the order of the images' splits."""
-    splits = sources.images.manifest["splits"] if sources.images else ()
+    splits = sources.images.manifest.splits if sources.images else ()
     for annotator in _PREFERRED:
         sets = {entry.split: entry for entry in sources.label_sets if entry.annotator == annotator}
         if sets:
@@ -205,7 +205,7 @@ def _build_disagreements(sources: Sources, loaded: Thumbnails) -> Iterator[Row]:
             images = [
                 {
                     "image_id": row["image_id"],
-                    "truth": row["truth"],
+                    "truth": row["reference"],
                     "labels": _labels_of(pair, row),
                     "thumbnail": loaded[pair.split, row["image_id"]] if sources.images else "",
                 }
@@ -226,7 +226,7 @@ def _build_explanations(sources: Sources) -> Row | None:
         rows = [row for row in entry.digest.disagreements if _are_explained(maps, row["image_id"])]
         shown |= {(pair.split, row["image_id"]) for row in rows}
         if rows:
-            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["truth"]) for row in rows]
+            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["reference"]) for row in rows]
             entries.append({"pair": pair, "images": images})
     chosen = [
         {"split": split, "images": images}
@@ -248,10 +248,10 @@ def read_heat_maps(sources: Sources) -> dict[tuple[str, str], dict[str, Row]]:
     for one in sources.explanations:
         if not one.is_stale:
             folder = layout.explanations(sources.root, sources.dataset, one.annotator, one.split)
-            shards = ShardFolder(folder, one.manifest["shards"], one.manifest["fingerprint"])
-            rows = read_shards(shards, "run concord explain again", one.manifest["parts"]).to_pylist()
+            shards = ShardFolder(folder, one.manifest.shards, one.manifest.fingerprint)
+            rows = read_shards(shards, "run concord explain again", one.manifest.parts).to_pylist()
             maps = {row["image_id"]: _with_data_uris(row) for row in rows}
-            chosen = [image_id for image_id in one.manifest["asked"] if image_id in maps]
+            chosen = [image_id for image_id in one.manifest.requested if image_id in maps]
             heat_maps[one.annotator, one.split] = {image_id: maps[image_id] for image_id in chosen}
     return heat_maps
 

@@ -14,7 +14,7 @@ It may have `list_headlines(sources)` (with `LEAD = True` also on top of the pag
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from types import ModuleType
@@ -26,7 +26,9 @@ from analysis import report
 from analysis.report.formatting import FILTERS
 from analysis.tables import Row, Sources, find_sources
 from schemas import layout, plugins
+from schemas.manifests import ReportManifest
 from schemas.settings.report import ReportSettings
+from schemas.stage import Context, Driver, Plan, Product, State
 from storage import products, stores
 
 PAGE_FILE, SUMMARY_FILE = "index.html", "summary.md"
@@ -47,10 +49,13 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
     Raises:
         IncompleteError: something that it is made from is missing; the message says what to run.
     """
-    sources = find_sources(settings, root)
+    return _write_page(find_sources(settings, root))
+
+
+def _write_page(sources: Sources) -> dict[str, Any]:
     page, totals = render_page(sources)
     encoded = page.encode()
-    folder = layout.report(root, settings.dataset)
+    folder = layout.report(sources.root, sources.dataset)
     stores.remove(stores.join(folder, products.MANIFEST))  # a page half replaced must not pass for the old one
     stores.remove_partial_files(folder)
     headlines = list(_headlines(sources))
@@ -63,11 +68,18 @@ def write_report(settings: ReportSettings, root: str) -> dict[str, Any]:
         **totals,
         "bytes": len(encoded),
     }
-    identity = {"dataset": settings.dataset, "fingerprint": sources.fingerprint}
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    shown = {"title": title_of(sources), "headline": headlines, "made": made, "counts": counts}
-    products.write_manifest(folder, {**identity, **shown})
-    write_index(root)
+    manifest = ReportManifest(
+        stage="report",
+        product=sources.dataset,
+        fingerprint=sources.fingerprint,
+        counts=counts,
+        dataset=sources.dataset,
+        title=title_of(sources),
+        headlines=headlines,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    products.write_manifest(folder, manifest)
+    write_index(sources.root)
     return counts
 
 
@@ -77,13 +89,14 @@ def is_current(settings: ReportSettings, root: str) -> bool:
     Raises:
         IncompleteError: something that it is made from is missing.
     """
-    folder = layout.report(root, settings.dataset)
-    if stores.stat(stores.join(folder, PAGE_FILE)) is None:
+    return _is_current(find_sources(settings, root))
+
+
+def _is_current(sources: Sources) -> bool:
+    folder, path = layout.report(sources.root, sources.dataset), _index_path(sources.root)
+    if stores.stat(stores.join(folder, PAGE_FILE)) is None or not products.is_current(folder, sources.fingerprint):
         return False
-    if not products.is_current(folder, find_sources(settings, root).fingerprint):
-        return False
-    path = _index_path(root)
-    return stores.stat(path) is not None and bytes(stores.read_bytes(path)) == _render_index(root)
+    return stores.stat(path) is not None and bytes(stores.read_bytes(path)) == _render_index(sources.root)
 
 
 def list_headlines(root: str, dataset: str) -> list[str]:
@@ -153,13 +166,11 @@ def _render_index(root: str) -> bytes:
 
 def _index_entries(root: str) -> list[Row]:
     """What the manifests of the finished pages say, by name."""
-    entries = []
+    entries: list[Row] = []
     for dataset in stores.list_folders(layout.report(root)):
-        manifest = products.find_manifest(layout.report(root, dataset))
+        manifest = products.find_manifest(layout.report(root, dataset), ReportManifest)
         if manifest is not None:
-            counts = {**dict.fromkeys(_INDEX_COUNTS, 0), **manifest.get("counts", {})}
-            known = {"title": dataset, "headline": [], "made": "", **manifest}
-            entries.append({**known, "dataset": dataset, "counts": counts})
+            entries.append({**manifest.model_dump(), "counts": dict.fromkeys(_INDEX_COUNTS, 0) | manifest.counts})
     return entries
 
 
@@ -186,3 +197,44 @@ def read_template_file(name: str) -> Markup:
 def sha256(script: str) -> str:
     """What a page's security policy names a script by: the only one that a browser then runs."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+class ReportDriver(Driver[ReportSettings]):
+    """Writes the page, its summary and the index page."""
+
+    def reads(self, settings: ReportSettings, root: str) -> Iterable[str]:
+        """Whatever there is of the dataset."""
+        dataset = settings.dataset
+        return [
+            layout.images(root, dataset, settings.version),
+            layout.confirmation(root, dataset),
+            layout.generations(root),
+            layout.parent(layout.model(root, dataset, "x")),
+            layout.parent(layout.parent(layout.explanations(root, dataset, "x", "y"))),
+            layout.comparisons(root, dataset),
+        ]
+
+    def writes(self, settings: ReportSettings, root: str) -> Iterable[str]:
+        """The folder of the page."""
+        return (layout.report(root, settings.dataset),)
+
+    def plan(self, settings: ReportSettings, context: Context) -> Plan:
+        """Whether the page is there, made from just what it would be made from now."""
+        sources = find_sources(settings, context.root)
+        if _is_current(sources) and not context.force:
+            manifest = products.find_manifest(layout.report(context.root, settings.dataset), ReportManifest)
+            return Plan(settings, (Product(settings.dataset, State.DONE, manifest.counts if manifest else {}),))
+        return Plan(settings, (Product(settings.dataset, State.TO_DO),), sources)
+
+    def make(self, work: Sources, context: Context) -> dict[str, int]:
+        """Write it."""
+        _write_page(work)
+        return {}
+
+    def commit(self, work: Sources, product: Product) -> dict[str, Any]:
+        """What the page shows."""
+        folder = layout.report(work.root, work.dataset)
+        return products.require_manifest(folder, ReportManifest, "report", "run concord report").counts
+
+
+DRIVER = ReportDriver()

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from analysis.tables import SIDES, Row, Sources, query, read_shards
 from schemas import layout
-from schemas.manifests import IMPORT
+from schemas.manifests import LabelsManifest, ScoresManifest
 from schemas.rejects import REJECT_HINTS
 from storage.products import ShardFolder
 
@@ -61,25 +61,25 @@ def _read_rejects(sources: Sources) -> Iterator[tuple[str, str, str, pa.Table]]:
     """Stage, annotator, split and rows of all that was rejected."""
     root, dataset, images = sources.root, sources.dataset, sources.images
     if images is not None:
-        for split, counts in images.manifest["splits"].items():
+        for split, counts in images.manifest.splits.items():
             if counts["rejected"]:
                 shards = ShardFolder(layout.convert_rejects(root, dataset, split), images.shards, images.fingerprint)
                 yield "convert", "", split, read_shards(shards, "run concord convert again")
     for one in sources.label_sets:
-        if one.manifest.get("counts", {}).get("rejected"):
-            stage = IMPORT if one.manifest.get("stage") == IMPORT else "label"
-            folder_of = layout.import_rejects if stage == IMPORT else layout.label_rejects
+        if one.manifest.counts.get("rejected"):
+            stage = one.manifest.stage
+            folder_of = layout.import_rejects if stage == "import" else layout.label_rejects
             shards = _shards_of(folder_of(root, dataset, one.annotator, one.split), one.manifest)
             yield stage, one.annotator, one.split, read_shards(shards, f"run concord {stage} again")
     for explained in sources.explanations:
-        if explained.manifest["counts"]["rejected"] and not explained.is_stale:
+        if explained.manifest.counts.get("rejected") and not explained.is_stale:
             annotator, split, manifest = explained.annotator, explained.split, explained.manifest
             shards = _shards_of(layout.explain_rejects(root, dataset, annotator, split), manifest)
-            yield "explain", annotator, split, read_shards(shards, "run concord explain again", manifest["parts"])
+            yield "explain", annotator, split, read_shards(shards, "run concord explain again", manifest.parts)
     if sources.confirmation is not None:
         for side in SIDES:
             yield "confirm", side, "", sources.confirmation.rejects(side)
 
 
-def _shards_of(folder: str, manifest: Row) -> ShardFolder:
-    return ShardFolder(folder, manifest["shards"], manifest["fingerprint"])
+def _shards_of(folder: str, manifest: LabelsManifest | ScoresManifest) -> ShardFolder:
+    return ShardFolder(folder, manifest.shards, manifest.fingerprint)

@@ -42,7 +42,7 @@ _OUTCOMES: tuple[_Outcome, ...] = (
     ("confirmed", "confirmed", SECOND),
     ("rejected", "rejected", FIRST),
     ("without_verdict", "not reviewed", REST),
-    ("left_out", "excluded", FAINT),
+    ("excluded", "excluded", FAINT),
 )
 _WHISKER = {"fmt": "o", "color": SECOND, "ecolor": SECOND, "elinewidth": 1.4, "capsize": 2.5, "markersize": 4}
 
@@ -67,7 +67,7 @@ def build_section(sources: Sources) -> Row | None:
     return {
         "dataset": confirmation.dataset,
         "counts": confirmation.counts,
-        "settings": confirmation.manifest.get("settings", {}),
+        "settings": confirmation.manifest.settings,
         "overall": overall,
         "deciles": sum_above(deciles),
         "outcomes": list_outcomes(confirmation.counts),
@@ -219,7 +219,7 @@ def list_verdicts(counts: Row) -> list[tuple[str, str, int]]:
 
 def describe_row(row: Row) -> str:
     """The counts and the precision of a row, exactly, in words."""
-    outcomes = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _OUTCOMES if row[key] or key != "left_out")
+    outcomes = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _OUTCOMES if row[key] or key != "excluded")
     return f"{plural(row['machine_rows'], 'machine label')}: {outcomes}; {describe_precision(row)}"
 
 

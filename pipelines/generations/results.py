@@ -17,8 +17,17 @@ from storage import products
 
 Row = dict[str, Any]
 _KEYS = ("kind", "generation", "cut")
-_COUNTS = ("taught", "by_people", "by_people_share", "spared", "validation", "taught_known", "taught_right", "n")
-_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "lost": (-1.0, 1.0)}  # and where they can lie
+_COUNTS = (
+    "taught",
+    "n_human_labels",
+    "human_label_share",
+    "labels_saved",
+    "validation",
+    "taught_known",
+    "taught_right",
+    "n",
+)
+_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # and where they can lie
 
 
 def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) -> pa.Table:
@@ -27,7 +36,7 @@ def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) ->
     Args:
         settings: of the study.
         root: where everything lies.
-        notes: why networks were left out, by name.
+        notes: why networks are excluded, by name.
 
     Raises:
         IncompleteError: a comparison or a label set is not there.
@@ -69,9 +78,9 @@ def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> 
     n_human = n_labels if student.learns_from_humans else 0
     row: Row = {
         "taught": n_labels,
-        "by_people": n_human,
-        "by_people_share": n_human / images,
-        "spared": n_labels - n_human,
+        "n_human_labels": n_human,
+        "human_label_share": n_human / images,
+        "labels_saved": n_labels - n_human,
     }
     row["validation"] = validation
     if not student.learns_from_humans:
@@ -117,7 +126,7 @@ def mean(rows: Sequence[Row]) -> Row:
     for name, limits in _FIGURES.items():
         row |= _named(name, intervals.mean_interval([one.get(name) for one in there], *limits))
     left = len(rows) - len(there)
-    return row | {"note": f"left out: {left} of {len(rows)} seeds" if left else None}
+    return row | {"note": f"excluded: {left} of {len(rows)} seeds" if left else None}
 
 
 def read_paired(root: str, dataset: str, a: str, b: str, split: str, least: float = 0.0) -> PairedCounts:

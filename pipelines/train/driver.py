@@ -60,6 +60,10 @@ class TrainDriver(Driver[TrainSettings]):
         """The model's folder."""
         return (layout.model(root, settings.dataset, settings.name),)
 
+    def check(self, settings: TrainSettings) -> None:
+        """Whether there is such a network."""
+        plugins.check(networks, "network", settings.network)
+
     def plan(self, settings: TrainSettings, context: Context) -> Plan:
         """What one model takes, and whether it is there.
 
@@ -135,7 +139,7 @@ def plan_training(settings: TrainSettings, root: str) -> Training:
 
 
 def _job(settings: TrainSettings, root: str) -> TrainJob:
-    plugins.check(networks, "network", settings.network)
+    DRIVER.check(settings)
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
     learned = [(settings.labels, split) for split in _learned(settings, images)]

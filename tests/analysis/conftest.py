@@ -8,6 +8,8 @@ import pytest
 
 from schemas.settings.report import ReportSettings
 from tests.support import verdict_root
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot, build
 from tests.support.verdict_root import VerdictRoot
@@ -58,3 +60,13 @@ def own_verdicts(verdicts: VerdictRoot, tmp_path: Path) -> VerdictRoot:
 def verdict_page(verdicts: VerdictRoot) -> str:
     """The page of what people confirmed."""
     return page_of(verdicts.root, verdict_root.DATASET)
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A root in which three machines were compared. Read it only."""
+    root = str(tmp_path_factory.mktemp("three"))
+    for name, frame in SETS["test"].items():
+        write_label_set(root, "drawn", name, frame)
+    compare(root, *MACHINES)
+    return root

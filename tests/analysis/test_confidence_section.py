@@ -11,15 +11,13 @@ from analysis.report import confidence
 from analysis.report.classes import build_label_counts
 from analysis.report.formatting import UNDEFINED
 from analysis.tables import Pair
-from tests.analysis.test_agreement_section import compared, gathered
-from tests.pipelines.agree.test_agree_confidence import SETS, both
+from tests.support.comparisons import SETS, join_machines
+from tests.support.pages import find_comparisons
 from tests.support.small_root import CLASSES, DATASET, SmallRoot
-
-__all__ = ["compared"]
 
 
 def pair_of(root: str, a: str, b: str) -> Pair:
-    (found,) = (entry.pair for entry in gathered(root, "drawn") if (entry.pair.a, entry.pair.b) == (a, b))
+    (found,) = (entry.pair for entry in find_comparisons(root, "drawn") if (entry.pair.a, entry.pair.b) == (a, b))
     return found
 
 
@@ -30,7 +28,7 @@ def tenths(sure: "pd.Series[Any]") -> Any:
 def test_each_cell_counts_the_images_of_which_both_are_so_sure(compared: str) -> None:
     (entry,) = confidence.build_joint_confidence([pair_of(compared, "x", "y")])
     assert (entry["split"], len(entry["maps"]), len(entry["rows"])) == ("test", 1, 1)
-    pair = both("test")
+    pair = join_machines("test")
     agree = pair["label_a"] == pair["label_b"]
     for shown, chosen, name in zip(entry["maps"][0], (pair[agree], pair[~agree]), ("agree", "differ"), strict=True):
         counts = Counter(zip(tenths(chosen["confidence_a"]), tenths(chosen["confidence_b"]), strict=True))
@@ -61,12 +59,12 @@ def test_an_annotator_that_is_always_as_sure_is_left_out(compared: str, monkeypa
 
 
 def test_without_the_table_there_is_nothing_to_show(pristine: SmallRoot) -> None:
-    assert confidence.build_joint_confidence([entry.pair for entry in gathered(pristine.root, DATASET)]) == []
+    assert confidence.build_joint_confidence([entry.pair for entry in find_comparisons(pristine.root, DATASET)]) == []
 
 
 def test_labels_are_counted_beside_the_truth(pristine: SmallRoot) -> None:
-    (entry,) = build_label_counts(gathered(pristine.root, DATASET), CLASSES)
-    columns = {"human": "truth", "cnn1": "label_a", "cnn2": "label_b"}
+    (entry,) = build_label_counts(find_comparisons(pristine.root, DATASET), CLASSES)
+    columns = {"human": "reference", "cnn1": "label_a", "cnn2": "label_b"}
     assert entry["names"] == list(columns)
     expected = [Counter(row[column] for row in pristine.rows if row[column]) for column in columns.values()]
     assert entry["rows"] == [(name, [counts[name] for counts in expected]) for name in CLASSES]
@@ -77,7 +75,7 @@ def test_labels_are_counted_beside_the_truth(pristine: SmallRoot) -> None:
 
 
 def test_each_annotator_is_counted_where_most_of_its_labels_are(compared: str) -> None:
-    (entry,) = build_label_counts(gathered(compared, "drawn"), ())
+    (entry,) = build_label_counts(find_comparisons(compared, "drawn"), ())
     assert entry["names"] == ["human", "x", "y", "z"]
     frames = SETS["test"]
     x = max((frames["x"].merge(frames[other], on="image_id") for other in "yz"), key=len)
@@ -86,11 +84,11 @@ def test_each_annotator_is_counted_where_most_of_its_labels_are(compared: str) -
 
 
 def test_of_very_many_labels_the_most_frequent_are_shown(pristine: SmallRoot) -> None:
-    (entry,) = gathered(pristine.root, DATASET)
+    (entry,) = find_comparisons(pristine.root, DATASET)
     many = [{"label_a": f"{n:03d}", "label_b": "000", "n": n + 1} for n in range(100)]
     entry.confusion[:] = many
     (found,) = build_label_counts([entry], ())
-    assert found["of"] == 100 + len({row["truth"] for row in pristine.rows} - {None})
+    assert found["of"] == 100 + len({row["reference"] for row in pristine.rows} - {None})
     assert len(found["rows"]) == 40
     assert found["rows"][0][0] == "000"
     assert [label for label, _ in found["rows"]][1:3] == ["099", "098"]

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from analysis import query
-from concord.docs import every_table
+from storage.tables import TABLES
 from tests.support.query_root import NAMES, drawn_labels
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cookbook.md").read_text()
@@ -37,7 +37,7 @@ def known(query_root: str) -> dict[str, Any]:
 
 def by_sql(root: str, sql: str) -> Rows:
     out = io.StringIO()
-    query.run(root, sql, every_table(), out, "json")
+    query.run(root, sql, TABLES, out, "json")
     rows: Rows = json.loads(out.getvalue())
     return rows
 
@@ -88,7 +88,7 @@ def test_answers_are_those_of_a_plain_loop(query_root: str) -> None:
         kept = [case for case in both if case[0][0] == case[1][0] and min(case[0][1], case[1][1]) >= least]
         judged = [said == truth[0] for (said, _), _, truth in kept if truth]
         assert row["images"] == len(kept)
-        assert (row["share"], row["accuracy"]) == pytest.approx((len(kept) / len(both), sum(judged) / len(judged)))
+        assert (row["coverage"], row["accuracy"]) == pytest.approx((len(kept) / len(both), sum(judged) / len(judged)))
     [sql] = blocks(SECTIONS[6], "sql")
     said = {image: {labels[name][image][0] for name in labels if image in labels[name]} for image in labels["human"]}
     assert [row["image_id"] for row in by_sql(query_root, sql)] == sorted(i for i in said if len(said[i]) == 3)

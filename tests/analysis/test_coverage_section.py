@@ -8,9 +8,10 @@ from analysis.report.confidence import build_calibration
 from analysis.report.coverage import build_entries, find_best, headline, read
 from analysis.tables import Pair
 from schemas import layout
+from schemas.manifests import PairsManifest
 from storage import products
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +20,12 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     root = str(tmp_path_factory.mktemp("covered"))
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(root, name, frame, split=split)
+            write_label_set(root, "drawn", name, frame, split=split)
     compare(root, *MACHINES)
     names = [("x", "y"), ("x", "z"), ("y", "z")]
     folders = {pair: layout.pairs(root, "drawn", *pair, "test") for pair in names}
     return [
-        Pair(root, "drawn", *pair, "test", products.require_manifest(folder, "", ""))
+        Pair(root, "drawn", *pair, "test", products.require_manifest(folder, PairsManifest, "", ""))
         for pair, folder in folders.items()
     ]
 
@@ -32,10 +33,10 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
 def test_the_page_shows_the_pair_of_the_headline(pairs: list[Pair]) -> None:
     ((pair, kind),) = find_best(pairs)
     shares = {
-        (one.a, one.b): row["share"]
+        (one.a, one.b): row["coverage"]
         for one in pairs
         for row in read(one)
-        if (row["rule"], row["target"]) == ("agree_and_sure", 0.98)
+        if (row["rule"], row["target"]) == ("agree_and_confident", 0.98)
     }
     assert shares[pair.a, pair.b] == max(shares.values()) > min(shares.values())
     (entry,) = build_entries(pairs)
@@ -60,7 +61,7 @@ def test_the_page_shows_how_far_confidence_can_be_trusted(pairs: list[Pair]) -> 
 
 def test_without_thresholds_there_is_nothing_to_show(tmp_path: Path) -> None:
     for name, frame in SETS["test"].items():
-        write_set(str(tmp_path), name, frame)
+        write_label_set(str(tmp_path), "drawn", name, frame)
     compare(str(tmp_path), "x", "y")
-    manifest = products.require_manifest(layout.pairs(str(tmp_path), "drawn", "x", "y", "test"), "", "")
+    manifest = products.require_manifest(layout.pairs(str(tmp_path), "drawn", "x", "y", "test"), PairsManifest, "", "")
     assert build_entries([Pair(str(tmp_path), "drawn", "x", "y", "test", manifest)]) == []

@@ -13,14 +13,23 @@ from PIL import Image
 from analysis.report.page import is_current, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
+from schemas.manifests import ScoresManifest
 from schemas.settings.report import ReportSettings
 from storage import model_cards, products
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
-from tests.analysis.test_report_page import ranked, shown_ids
-from tests.analysis.test_thumbnails import pixels
-from tests.support.pages import Outline, page_of, section
-from tests.support.small_root import DAMAGED, DATASET, SHARDS, SPLIT, Row, SmallRoot, change_manifest
+from tests.support.pages import Outline, decode_pixels, page_of, section, shown_ids
+from tests.support.small_root import (
+    DAMAGED,
+    DATASET,
+    IMAGES_FINGERPRINT,
+    SHARDS,
+    SPLIT,
+    Row,
+    SmallRoot,
+    change_manifest,
+    rank_disagreements,
+)
 
 COLOURS = {"cnn1": (200, 20, 40), "cnn2": (10, 60, 220)}
 
@@ -33,7 +42,7 @@ def png(colour: tuple[int, ...], size: tuple[int, int] = (128, 96)) -> bytes:
 
 def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...] = (), **facts: Any) -> ShardFolder:
     """Explanations as the stage would leave them; each image has a grey of its own, each annotator a colour."""
-    rest = (SHARDS, f"looks-{annotator}")
+    rest = (SHARDS, f"explain-{annotator}")
     output = ShardFolder(layout.explanations(root, DATASET, annotator, SPLIT), *rest)
     rejects = ShardFolder(layout.explain_rejects(root, DATASET, annotator, SPLIT), *rest)
     parts = shard_of(image_hashes(ids), SHARDS).tolist()
@@ -54,8 +63,17 @@ def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...]
         turned = [{"image_id": name, **away} for name in rejected if parts[ids.index(name)] == shard]
         rejects.write(shard, pa.Table.from_pylist(turned, schema=tables.REJECTS), ShardReport())
     counts = {"rejected": {"image_undecodable": len(rejected)} if rejected else {}}
-    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": "images0", "weights": None}
-    output.complete(**{**known, "parts": sorted(set(parts)), "counts": counts, **facts})
+    known = {"name": annotator, "split": SPLIT, "requested": ids, "images": IMAGES_FINGERPRINT, "rows": len(ids)}
+    manifest = ScoresManifest(
+        stage="explain",
+        product=f"{DATASET}/{annotator}/{SPLIT}",
+        fingerprint=output.fingerprint,
+        counts=counts,
+        shards=SHARDS,
+        parts=sorted(set(parts)),
+        **{**known, **facts},
+    )
+    products.write_manifest(output.folder, manifest)
     return output
 
 
@@ -70,7 +88,7 @@ def items(page: str) -> list[str]:
 @pytest.fixture
 def asked(small: SmallRoot) -> list[Row]:
     """The rows of four disagreements."""
-    rows = ranked(small.rows)[:4]
+    rows = rank_disagreements(small.rows)[:4]
     ids = [row["image_id"] for row in rows]
     assert DAMAGED in ids
     explain(small.root, "cnn1", ids)
@@ -82,27 +100,27 @@ def test_each_disagreement_stands_with_both_heats_in_order(small: SmallRoot, ask
     page = page_of(small.root, DATASET)
     assert shown_ids(page, "explanations") == [row["image_id"] for row in asked]
     for item, row in zip(items(page), asked, strict=True):
-        picture, *heats = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        picture, *heats = [decode_pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
         assert (picture == grey(row["image_id"])).all()
         for heat, annotator in zip(heats, COLOURS, strict=True):
             np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS[annotator], atol=3)
 
 
 def test_one_that_cannot_tell_has_an_empty_place(small: SmallRoot) -> None:
-    ids = [row["image_id"] for row in ranked(small.rows)[:2]]
+    ids = [row["image_id"] for row in rank_disagreements(small.rows)[:2]]
     explain(small.root, "cnn2", ids)
     page = page_of(small.root, DATASET)
     assert shown_ids(page, "explanations") == ids
     for item in items(page):
         assert item.count("no heat map") == 1
-        picture, heat = [pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
+        picture, heat = [decode_pixels(uri) for uri in re.findall(r'<img src="([^"]+)"', item)]
         assert picture.ndim == 2
         np.testing.assert_allclose(heat.mean(axis=(0, 1)), COLOURS["cnn2"], atol=3)
         assert item.index("no heat map") < item.index("data:image/jpeg")  # a stands first
 
 
 def test_what_only_one_was_asked_about_is_no_comparison(small: SmallRoot) -> None:
-    first, second = (row["image_id"] for row in ranked(small.rows)[:2])
+    first, second = (row["image_id"] for row in rank_disagreements(small.rows)[:2])
     explain(small.root, "cnn1", [first, second])
     explain(small.root, "cnn2", [second])
     page = page_of(small.root, DATASET)
@@ -120,7 +138,7 @@ def test_labels_and_marks_are_those_of_the_comparison(small: SmallRoot, asked: l
         assert names == [row["label_a"], row["label_b"]]
         assert [float(sure) for *_, sure in said] == [row["confidence_a"], row["confidence_b"]]
         for side, (_, mark, *_) in zip("ab", said, strict=True):
-            known = row["truth"] is not None
+            known = row["reference"] is not None
             assert ("correct: " in mark, "wrong: " in mark) == (
                 known and row[f"correct_{side}"],
                 known and not row[f"correct_{side}"],
@@ -149,12 +167,12 @@ def test_the_page_follows_the_explanations(small: SmallRoot, settings: ReportSet
     assert not is_current(settings, small.root)
     write_report(settings, small.root)
     assert is_current(settings, small.root)
-    assert "heat maps of cnn1, test looks-cnn1" in Outline(
+    assert "heat maps of cnn1, test explain-cnn1" in Outline(
         Path(small.root, "report", DATASET, "index.html").read_text()
     ).text("provenance")
     change_manifest(folder, fingerprint="another")
     assert not is_current(settings, small.root)
-    with pytest.raises(IncompleteError, match=r"has fingerprint looks-cnn1, but its product is another"):
+    with pytest.raises(IncompleteError, match=r"has fingerprint explain-cnn1, but its product is another"):
         write_report(settings, small.root)
 
 
@@ -189,12 +207,12 @@ def test_a_missing_shard_names_the_cure(small: SmallRoot, settings: ReportSettin
 
 
 def test_the_surest_disagreements_are_ranked_the_same_in_parts(small: SmallRoot) -> None:
-    expected = [row["image_id"] for row in ranked(small.rows)]
+    expected = [row["image_id"] for row in rank_disagreements(small.rows)]
     key = ("cnn1", "cnn2", SPLIT)
     for limit in (1, 5, 24):
         assert products.list_disagreements(small.root, DATASET, key, limit) == expected[:limit]
     assert products.list_disagreements(small.root, DATASET, key, 1000)[:24] == expected
     assert list(products.find_comparisons(small.root, DATASET)) == [key]
-    products.write_manifest(layout.pairs(small.root, DATASET, *key), {"fingerprint": "another", "shards": SHARDS})
+    change_manifest(layout.pairs(small.root, DATASET, *key), fingerprint="another")
     with pytest.raises(IncompleteError, match="but its product is another"):
         products.list_disagreements(small.root, DATASET, key, 5)

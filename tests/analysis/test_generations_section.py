@@ -2,9 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from analysis.report import generations
@@ -12,80 +10,45 @@ from analysis.report.page import is_current, list_headlines, write_report
 from analysis.tables import Study, find_studies
 from schemas import layout
 from schemas.settings.report import ReportSettings
-from schemas.tables import GENERATIONS
-from storage import parquet, stores
+from storage import stores
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot
-
-
-def row(
-    kind: str, generation: int | None, cut: float | None, seed: int | None, accuracy: float | None
-) -> dict[str, Any]:
-    line = "" if cut is None else f"_c{round(100 * cut):02d}"
-    named = {"generation": f"x_g{generation}{line}_s{seed}"}.get(kind, f"x_all_s{seed}")
-    known = {"taught": 120.0, "by_people": 0.0, "accuracy": accuracy, "accuracy_low": 0.3, "accuracy_high": 0.9}
-    found = dict.fromkeys(GENERATIONS.names) | {
-        "dataset": DATASET,
-        "name": "x",
-        "network": "cnn2",
-        "seeds": 1,
-    }
-    found |= {
-        "kind": kind,
-        "generation": generation,
-        "cut": cut,
-        "seed": seed,
-        "note": None if accuracy else "left out: <b>",
-    }
-    found |= {} if seed is None else {"annotator": named, "label_set": f"{named}_of_its_teacher"}
-    return found | (known if accuracy else {})
-
-
-def study(seeds: tuple[int, ...]) -> list[dict[str, Any]]:
-    cells: list[tuple[str, int | None, float | None, float | None]] = [
-        ("everything", None, None, 0.8),
-        ("generation", 0, None, 0.7),
-    ]
-    cells += [("generation", 1, 0.0, 0.65), ("generation", 1, 0.9, None)]
-    return [row(kind, number, cut, seed, right) for kind, number, cut, right in cells for seed in (*seeds, None)]
-
-
-def write(root: str, rows: list[dict[str, Any]]) -> None:
-    path = layout.generations_table(root, DATASET, "x")
-    parquet.write(path, pa.Table.from_pylist(rows, schema=GENERATIONS), "f" * 16)
+from tests.support.study_table import study_rows, write_study
 
 
 def test_one_seed_is_shown_with_its_own_interval_and_several_by_their_mean() -> None:
-    rows = study((1,))
+    rows = study_rows((1,))
     for one in rows:
         if one["seed"] is None:
             one["accuracy_low"] = one["accuracy_high"] = None
     [shown] = [one for one in generations.average_over_seeds(Study("x", "f", tuple(rows))) if one["generation"] == 0]
     assert (shown["seed"], shown["accuracy_low"]) == (1, 0.3)
     [shown] = [
-        one for one in generations.average_over_seeds(Study("x", "f", tuple(study((1, 2))))) if one["generation"] == 0
+        one
+        for one in generations.average_over_seeds(Study("x", "f", tuple(study_rows((1, 2)))))
+        if one["generation"] == 0
     ]
     assert shown["seed"] is None
 
 
 def test_the_plot_says_what_it_shows_and_parts_lines_without_colour() -> None:
-    svg = str(generations.plot_accuracy(Study("x", "f", tuple(study((1, 2))))))
+    svg = str(generations.plot_accuracy(Study("x", "f", tuple(study_rows((1, 2))))))
     assert "<title>x: accuracy of each generation against human labels</title>" in svg
     [told] = re.findall("<desc>(.*?)</desc>", svg)
     assert "human labels, all images: 0.800 (0.300\N{EN DASH}0.900) from 120 labels" in told
     assert "generation 1, threshold 0: 0.650" in told
     assert "generation 1, threshold 0.9: left out: &lt;b&gt;" in told
-    assert svg == str(generations.plot_accuracy(Study("x", "f", tuple(study((1, 2))))))
+    assert svg == str(generations.plot_accuracy(Study("x", "f", tuple(study_rows((1, 2))))))
     assert len({marker for _, marker, _ in generations._LINES}) == len({line for *_, line in generations._LINES}) == 4
 
 
 def test_the_headline_tells_of_the_last_generation() -> None:
-    found = generations.headline(Study("x", "f", tuple(study((1, 2)))))
+    found = generations.headline(Study("x", "f", tuple(study_rows((1, 2)))))
     assert found == "x, generation 1: accuracy 0.650 (threshold 0); trained on all human labels 0.800"
 
 
 def test_a_study_compares_its_own_and_what_it_teaches() -> None:
-    found = Study("x", "f", tuple(study((1, 2))))
+    found = Study("x", "f", tuple(study_rows((1, 2))))
     assert found.compares("x_g1_c00_s1", "x_all_s1")
     assert found.compares("x_g1_c00_s1_of_its_teacher", "human")
     assert not found.compares("x_g1_c00_s1", "human")
@@ -95,9 +58,9 @@ def test_a_study_compares_its_own_and_what_it_teaches() -> None:
 def test_the_page_has_the_section_and_leaves_out_what_it_is_made_of(small: SmallRoot, settings: ReportSettings) -> None:
     write_report(settings, small.root)
     assert 'id="generations"' not in page_of(small.root, DATASET)
-    rows = study((1, 2))
+    rows = study_rows((1, 2))
     rows[0]["annotator"], rows[3]["annotator"] = "cnn1", "cnn2"  # as if the root's two models were heirs
-    write(small.root, rows)
+    write_study(small.root, rows)
     assert not is_current(settings, small.root)
     page = page_of(small.root, DATASET)
     assert 'id="generations"' in page
@@ -111,7 +74,7 @@ def test_the_page_has_the_section_and_leaves_out_what_it_is_made_of(small: Small
 
 
 def test_a_study_of_another_dataset_and_a_name_that_is_longer_are_told_apart(tmp_path: Path) -> None:
-    write(str(tmp_path), study((1,)))
+    write_study(str(tmp_path), study_rows((1,)))
     assert [one.name for one in find_studies(str(tmp_path), DATASET)] == ["x"]
     assert find_studies(str(tmp_path), DATASET[:-1]) == ()
     assert find_studies(str(tmp_path / "nothing"), DATASET) == ()
@@ -121,7 +84,7 @@ def test_a_study_of_another_dataset_and_a_name_that_is_longer_are_told_apart(tmp
 
 
 def test_a_mean_over_fewer_seeds_says_so() -> None:
-    rows = study((1, 2))
+    rows = study_rows((1, 2))
     next(one for one in rows if one["seed"] is None and one["cut"] == 0.0)["note"] = "left out: 1 of 2 seeds"
     [shown] = [generations.build_entry(Study("x", "f" * 16, tuple(rows)))]
     called = [one["title"] for one in shown["rows"] if one["accuracy"] is not None]

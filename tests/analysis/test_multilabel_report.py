@@ -11,7 +11,8 @@ from analysis.report.images import group_by_image
 from schemas.manifests import MULTILABEL
 from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
-from tests.pipelines.agree.test_agree_tasks import CLASSES, IDS, home, write_set
+from tests.support.comparisons import CLASSES, IDS, write_image_ids
+from tests.support.label_sets import write_label_set
 from tests.support.pages import Outline, page_of
 from tests.support.stages import agree
 
@@ -28,10 +29,12 @@ def given() -> Given:
 @pytest.fixture(scope="module")
 def outline(given: Given, tmp_path_factory: pytest.TempPathFactory) -> Outline:
     root = str(tmp_path_factory.mktemp("several"))
-    home(root, MULTILABEL)
+    write_image_ids(root, MULTILABEL)
     for name, rows in given.items():
         frame = pd.DataFrame(sorted(rows), columns=["image_id", "label"])
-        write_set(root, name, frame.assign(confidence=np.float32(0.5)), task=MULTILABEL, seen_all=True)
+        write_label_set(
+            root, "d", name, frame.assign(confidence=np.float32(0.5)), task=MULTILABEL, covers_all_images=True
+        )
     agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     manifest = Path(root, "images", "d", "1.0.0", "_concord.json")
     manifest.unlink()
@@ -69,10 +72,10 @@ def test_what_is_of_one_label_is_not_said_of_several(outline: Outline) -> None:
 def test_an_image_shows_all_labels_that_it_was_given() -> None:
     told = {"confidence_a": 0.5, "confidence_b": 0.5}
     rows = [
-        {"image_id": "1", "label_a": "dog", "label_b": None, "truth": "dog", "correct_a": True, **told},
-        {"image_id": "1", "label_a": "cat", "label_b": None, "truth": "cat", "correct_a": True, **told},
-        {"image_id": "2", "label_a": "cat", "label_b": "cat", "truth": None, "correct_a": None, **told},
-        {"image_id": "3", "label_a": None, "label_b": "cat", "truth": None, "correct_a": True, **told},
+        {"image_id": "1", "label_a": "dog", "label_b": None, "reference": "dog", "correct_a": True, **told},
+        {"image_id": "1", "label_a": "cat", "label_b": None, "reference": "cat", "correct_a": True, **told},
+        {"image_id": "2", "label_a": "cat", "label_b": "cat", "reference": None, "correct_a": None, **told},
+        {"image_id": "3", "label_a": None, "label_b": "cat", "reference": None, "correct_a": True, **told},
     ]
-    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in group_by_image(rows)}
+    found = {row["image_id"]: (row["label_a"], row["label_b"], row["reference"]) for row in group_by_image(rows)}
     assert found == {"1": ("cat, dog", "none", "cat, dog"), "2": ("cat", "cat", None), "3": ("none", "cat", "none")}

@@ -87,8 +87,8 @@ def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Pat
             one["model_version"]: (one["result"][0]["value"]["choices"], one["score"]) for one in task["predictions"]
         }
         assert said == {one["annotator"]: ([one["label"]], one["confidence"]) for one in row["answers"]}
-        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "truth")} == {
-            key: row[key] for key in ("rank", "reason", "score", "majority", "truth")
+        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "reference")} == {
+            key: row[key] for key in ("rank", "reason", "score", "majority", "reference")
         }
     config = ElementTree.parse(folder / "label_config.xml").getroot()
     (image,), (choices,) = config.findall("Image"), config.findall("Choices")
@@ -123,7 +123,7 @@ def test_label_studio_lets_people_write_numbers(tmp_path: Path) -> None:
 
 def test_label_studio_asks_yes_or_no_of_several_labels(tmp_path: Path) -> None:
     images = build(tmp_path, "multilabel")
-    manifest = {**images.manifest, "display_names": {"cat": "Cat (pet)"}}
+    manifest = images.manifest.model_copy(update={"display_names": {"cat": "Cat (pet)"}})
     products.write_manifest(layout.images(str(tmp_path), "small", "1.0.0"), manifest)
     folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())
@@ -231,7 +231,7 @@ def queued(small: SmallRoot, *ids: str) -> str:
             "label": None,
             "answers": [{"annotator": "cnn1", "label": "plain", "confidence": 0.5}],
             "majority": "plain",
-            "truth": None,
+            "reference": None,
         }
         for rank, image_id in enumerate(ids, start=1)
     ]

@@ -121,7 +121,7 @@ def test_label_errors_of_these_label_sets_come_in(tmp_path: Path, caplog: pytest
     assert found["image_id"].tolist() == expected["image_id"].tolist()
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     errors = found[found["reason"] == "label_error"]
-    assert set(errors["image_id"]) == set(wrong) and errors["truth"].notna().all()
+    assert set(errors["image_id"]) == set(wrong) and errors["reference"].notna().all()
     without, _ = made(tmp_path, reference="")
     assert "label_error" not in set(without["reason"])
 
@@ -152,7 +152,8 @@ def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
         queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))
     with pytest.raises(InputError, match=r"has no split 'train'"):
         queue.plan_queue(asked(split="train"), str(tmp_path))
-    other = ImageSet(images.root, images.dataset, images.version, {**images.manifest, "fingerprint": "another"})
+    another = images.manifest.model_copy(update={"fingerprint": "another"})
+    other = ImageSet(images.root, images.dataset, images.version, another)
     write_labels(other, "test", [{"image_id": IDS[0], "label": "cat"}], "w")
     with pytest.raises(IncompleteError, match=r"labels of 'w' .* were made from another conversion .* label again"):
         queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))

@@ -14,13 +14,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from analysis.report.formatting import UNDEFINED
 from analysis.report.page import read_template_file
-from tests.analysis.test_generations_section import study
-from tests.analysis.test_generations_section import write as write_study
-from tests.pipelines.agree.test_agree import compare, write_set
-from tests.pipelines.agree.test_agree_confidence import MACHINES, SETS
 from tests.support import verdict_root
+from tests.support.comparisons import MACHINES, SETS, compare
+from tests.support.label_sets import write_label_set
 from tests.support.pages import page_of
 from tests.support.small_root import DATASET, SmallRoot
+from tests.support.study_table import study_rows, write_study
 from tests.support.verdict_root import VerdictRoot
 
 CHROMIUM = next(
@@ -97,9 +96,9 @@ def files(
     machines, taught = (str(tmp_path_factory.mktemp(name)) for name in ("machines", "taught"))
     for split, frames in SETS.items():
         for name, frame in frames.items():
-            write_set(machines, name, frame, split=split)
+            write_label_set(machines, "drawn", name, frame, split=split)
     compare(machines, *MACHINES)
-    write_study(taught, study((1, 2)))
+    write_study(taught, study_rows((1, 2)))
     made = {"small": (pristine.root, DATASET), "verdicts": (verdicts.root, verdict_root.DATASET)}
     found = {**made, "compared": (machines, "drawn"), "taught": (taught, DATASET)}
     for root, dataset in found.values():

@@ -19,7 +19,7 @@ from schemas.settings.report import ReportSettings
 from storage import model_cards, stores
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
-from tests.support.pages import Outline, only_script, page_of, section
+from tests.support.pages import Outline, only_script, page_of, section, shown_ids
 from tests.support.small_root import (
     CLASSES,
     DAMAGED,
@@ -33,6 +33,7 @@ from tests.support.small_root import (
     build,
     change_manifest,
     pair_row,
+    rank_disagreements,
     write_pairs,
 )
 
@@ -40,16 +41,6 @@ from tests.support.small_root import (
 @pytest.fixture(scope="module")
 def outline(page: str) -> Outline:
     return Outline(page)
-
-
-def ranked(rows: list[Row]) -> list[Row]:
-    """The most confident disagreements, the plain way."""
-    different = [row for row in rows if row["label_a"] != row["label_b"]]
-    return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]
-
-
-def shown_ids(page: str, name: str) -> list[str]:
-    return [found.replace("&amp;", "&") for found in re.findall(r'<p class="id">([^<]*)</p>', section(page, name))]
 
 
 def test_page_needs_nothing_from_outside(page: str, outline: Outline) -> None:
@@ -83,8 +74,8 @@ def test_labels_are_text_never_markup(page: str, outline: Outline) -> None:
 
 def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Outline) -> None:
     same = sum(row["label_a"] == row["label_b"] for row in pristine.rows)
-    known = [row for row in pristine.rows if row["truth"] is not None]
-    right = sum(row["label_b"] == row["truth"] for row in known)
+    known = [row for row in pristine.rows if row["reference"] is not None]
+    right = sum(row["label_b"] == row["reference"] for row in known)
     text = outline.text("agreement")
     assert f"cnn1 and cnn2 give the same label to {100 * same / 59:.1f} % of 59 test images" in text
     assert f"Against the human labels (known for {len(known)} of these images)" in text
@@ -92,8 +83,8 @@ def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Ou
 
 
 def test_figures_of_the_headline_follow_from_the_rows(pristine: SmallRoot, outline: Outline) -> None:
-    agreed = [row for row in pristine.rows if row["label_a"] == row["label_b"] and row["truth"] is not None]
-    right = sum(row["label_a"] == row["truth"] for row in agreed)
+    agreed = [row for row in pristine.rows if row["label_a"] == row["label_b"] and row["reference"] is not None]
+    right = sum(row["label_a"] == row["reference"] for row in agreed)
     assert 0 < right < len(agreed)
     assert f"{right} of {len(agreed)}" in outline.text("agreement")
 
@@ -113,8 +104,10 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
     from sklearn.metrics import accuracy_score, cohen_kappa_score
 
     a, b = ([row[f"label_{side}"] for row in pristine.rows] for side in "ab")
-    known = [row for row in pristine.rows if row["truth"] is not None]
-    right = [accuracy_score([row["truth"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"]
+    known = [row for row in pristine.rows if row["reference"] is not None]
+    right = [
+        accuracy_score([row["reference"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"
+    ]
     kappa = cohen_kappa_score(a, b)
     assert list_headlines(pristine.root, DATASET) == [
         f"cnn1 and cnn2 agree on {100 * accuracy_score(a, b):.1f} % of 59 test images "
@@ -125,7 +118,7 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
 
 
 def test_most_confident_disagreements_in_their_order(pristine: SmallRoot, page: str) -> None:
-    expected = [row["image_id"] for row in ranked(pristine.rows)]
+    expected = [row["image_id"] for row in rank_disagreements(pristine.rows)]
     assert len(expected) == 24
     assert expected[0] == DAMAGED
     assert shown_ids(page, "disagreements") == expected
@@ -138,8 +131,8 @@ def test_contact_sheet_shows_the_first_images_that_are_in_a_comparison(pristine:
 
 def test_marks_follow_from_the_truth(pristine: SmallRoot, page: str) -> None:
     shown = [row for row in pristine.rows if row["image_id"] in shown_ids(page, "sample")]
-    known = [row for row in shown if row["truth"] is not None]
-    wrong = sum(row[f"label_{side}"] != row["truth"] for row in known for side in "ab")
+    known = [row for row in shown if row["reference"] is not None]
+    wrong = sum(row[f"label_{side}"] != row["reference"] for row in known for side in "ab")
     marked = section(page, "sample")
     assert marked.count("wrong: ") == marked.count("✗</span>") == wrong
     assert marked.count("correct: ") == 2 * len(known) - wrong
@@ -192,7 +185,7 @@ def test_report_is_current_until_something_changes(small: SmallRoot, settings: R
     assert not is_current(ReportSettings(dataset=DATASET, models=("cnn1",)), small.root)
     change_manifest(pairs, fingerprint="another")
     assert not is_current(settings, small.root)
-    change_manifest(pairs, fingerprint="pairs-cnn1-cnn2")
+    change_manifest(pairs, fingerprint="agree-cnn1-cnn2")
     assert is_current(settings, small.root)
     card = model_cards.require_card(model)
     model_cards.write_card(model, {**card, "fingerprint": "another"})
@@ -207,7 +200,7 @@ def test_comparison_that_is_not_whole_is_named_and_left_out(small: SmallRoot, se
         pair_row(small.order[0], ("plain", 1.0), ("plain", 1.0), None),
         pair_row(small.order[1], ("never", 1), ("plain", 1), None),
     ]
-    write_pairs(small.root, "cnn1", "zebra", rows, {})
+    write_pairs(small.root, "cnn1", "zebra", rows)
     stores.remove(stores.join(layout.pairs(small.root, DATASET, "cnn1", "zebra", SPLIT), "_concord.json"))
     assert write_report(settings, small.root)["pairs"] == 1
     text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("agreement")
@@ -218,20 +211,20 @@ def test_several_comparisons_show_all_labels_and_the_truth_of_an_image(
     small: SmallRoot, settings: ReportSettings
 ) -> None:
     rows = [pair_row(row["image_id"], (row["label_a"], 0.5), ("plain", 0.5), None) for row in small.rows]
-    write_pairs(small.root, "cnn1", "zebra", rows, {"truth": "human"})  # read last, without any truth
-    write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in rows], {"truth": "human"})  # read first
+    write_pairs(small.root, "cnn1", "zebra", rows, "human")  # read last, without any truth
+    write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in rows], "human")  # read first
     assert write_report(settings, small.root)["pairs"] == 3
     assert len(list_headlines(small.root, DATASET)) == 3
     sheet = section(Path(small.root, "report", DATASET, "index.html").read_text(), "sample")
     assert re.findall(r"<dt>(\w+)</dt>", sheet.partition("</li>")[0]) == ["human", "aardvark", "cnn1", "cnn2", "zebra"]
     shown = [row for row in small.rows if row["image_id"] != UNLABELLED][:48]
-    assert sheet.count("not known</dd>") == sum(row["truth"] is None for row in shown)
+    assert sheet.count("not known</dd>") == sum(row["reference"] is None for row in shown)
 
 
 def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallRoot, settings: ReportSettings) -> None:
-    known = [row for row in small.rows if row["truth"] is not None]
-    write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in known[:5]], {"truth": "human"})
-    write_pairs(small.root, "cnn1", "zebra", known[:9], {"truth": "human"})
+    known = [row for row in small.rows if row["reference"] is not None]
+    write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in known[:5]], "human")
+    write_pairs(small.root, "cnn1", "zebra", known[:9], "human")
     write_report(settings, small.root)
     text = Outline(Path(small.root, "report", DATASET, "index.html").read_text()).text("accuracy")
     supports = re.findall(r"(\w+), test Accuracy [\d.]+ % on (\d+) images", text)
@@ -241,7 +234,7 @@ def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallR
 def swapped(row: Row) -> Row:
     """The row of the same image with a and b changing places."""
     return pair_row(
-        row["image_id"], (row["label_b"], row["confidence_b"]), (row["label_a"], row["confidence_a"]), row["truth"]
+        row["image_id"], (row["label_b"], row["confidence_b"]), (row["label_a"], row["confidence_a"]), row["reference"]
     )
 
 
@@ -281,9 +274,9 @@ def test_without_images_or_models_the_cure_is_named(small: SmallRoot, settings: 
 def test_mixtures_are_refused(small: SmallRoot, settings: ReportSettings) -> None:
     pairs = layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT)
     change_manifest(pairs, fingerprint="another")
-    with pytest.raises(IncompleteError, match=r"has fingerprint pairs-cnn1-cnn2, but its product is another"):
+    with pytest.raises(IncompleteError, match=r"has fingerprint agree-cnn1-cnn2, but its product is another"):
         write_report(settings, small.root)
-    change_manifest(pairs, fingerprint="pairs-cnn1-cnn2", shards=8)
+    change_manifest(pairs, fingerprint="agree-cnn1-cnn2", shards=8)
     with pytest.raises(IncompleteError, match=r"part-00000-of-00008.parquet is missing: run concord agree first"):
         write_report(settings, small.root)
 
@@ -295,7 +288,7 @@ def test_pairs_may_have_fewer_shards_than_their_images_or_more(
     folder = layout.pairs(small.root, DATASET, "cnn1", "cnn2", SPLIT)
     for shard in range(SHARDS):
         stores.remove(stores.join(folder, layout.parquet_shard(shard, SHARDS)))
-    divided = ShardFolder(folder, shards, "pairs-cnn1-cnn2")
+    divided = ShardFolder(folder, shards, "agree-cnn1-cnn2")
     places = shard_of(image_hashes([row["image_id"] for row in small.rows]), shards)
     for shard in range(shards):
         rows = [row for row, place in zip(small.rows, places, strict=True) if place == shard]

@@ -14,9 +14,8 @@ from schemas import layout
 from schemas.settings.report import ReportSettings
 from storage import products
 from storage.hashing import image_hashes
-from tests.analysis.test_thumbnails import pixels
 from tests.support import verdict_root
-from tests.support.pages import page_of, section
+from tests.support.pages import decode_pixels, page_of, section
 from tests.support.verdict_root import DAMAGED, DATASET, GONE, NAMES, PNG, SIZES, UNSEEN, VerdictRoot
 
 SETTINGS = ReportSettings(dataset=DATASET)
@@ -75,7 +74,7 @@ def test_each_photograph_is_its_own(verdicts: VerdictRoot, verdict_page: str) ->
         if image == verdicts.order[DAMAGED]:
             assert "cannot be shown" in card
             continue
-        found = pixels(re.findall(r'src="([^"]+)"', card)[0])
+        found = decode_pixels(re.findall(r'src="([^"]+)"', card)[0])
         middle = found[found.shape[0] // 2, found.shape[1] // 2]
         np.testing.assert_allclose(middle, verdicts.colours[image][: middle.size], atol=6)
         width, height = SIZES.get(verdicts.order.index(image), (320, 240))

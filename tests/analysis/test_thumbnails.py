@@ -1,6 +1,5 @@
 """Thumbnails hold the stored pixels, and a bad image spoils nothing but itself."""
 
-import base64
 import io
 from pathlib import Path
 
@@ -12,14 +11,8 @@ from analysis import thumbnails
 from schemas import layout
 from schemas.errors import IncompleteError
 from storage import products, stores
+from tests.support.pages import decode_pixels
 from tests.support.small_root import BIG, DAMAGED, DATASET, PHOTO, SPLIT, VERSION, SmallRoot
-
-
-def pixels(uri: str | None) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    assert uri is not None
-    kind, _, data = uri.partition(",")
-    assert kind in {"data:image/png;base64", "data:image/jpeg;base64"}
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -37,16 +30,16 @@ def test_every_image_has_its_own_stored_pixels(pristine: SmallRoot) -> None:
     assert set(found) == set(pristine.order)
     for image_id in set(pristine.order) - {DAMAGED, BIG}:
         stored = np.asarray(Image.open(io.BytesIO(pristine.encoded[image_id])))
-        np.testing.assert_array_equal(pixels(found[image_id]), stored)
+        np.testing.assert_array_equal(decode_pixels(found[image_id]), stored)
 
 
 def test_a_photograph_becomes_a_png_of_the_same_pixels(pristine: SmallRoot) -> None:
     assert pristine.encoded[PHOTO].startswith(b"\xff\xd8")
-    assert pixels(load(pristine, PHOTO)[PHOTO]).shape == (30, 40, 3)
+    assert decode_pixels(load(pristine, PHOTO)[PHOTO]).shape == (30, 40, 3)
 
 
 def test_large_images_are_scaled_down_in_proportion(pristine: SmallRoot) -> None:
-    assert pixels(load(pristine, BIG)[BIG]).shape == (48, 96, 3)
+    assert decode_pixels(load(pristine, BIG)[BIG]).shape == (48, 96, 3)
 
 
 def test_damaged_record_has_no_thumbnail(pristine: SmallRoot) -> None:
@@ -66,7 +59,7 @@ def test_undecodable_and_truncated_images_are_refused() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_photographs_of_any_size_keep_their_proportions(size: tuple[int, int], kind: str) -> None:
     uri = thumbnails.to_data_uri(encoded(Image.new("RGB", size, (30, 90, 200)), kind), 192)
-    found = pixels(uri)
+    found = decode_pixels(uri)
     scale = min(192 / max(size), 1)
     expected = [max(size[1] * scale, 1), max(size[0] * scale, 1)]
     np.testing.assert_allclose(found.shape[:2], expected, atol=0.51)
@@ -78,14 +71,14 @@ def test_what_is_not_scaled_keeps_its_pixels() -> None:
     exact = np.random.default_rng(1).integers(0, 255, (96, 40, 3), dtype=np.uint8)
     uri = thumbnails.to_data_uri(encoded(Image.fromarray(exact)))
     assert uri.startswith("data:image/png;")
-    np.testing.assert_array_equal(pixels(uri), exact)
+    np.testing.assert_array_equal(decode_pixels(uri), exact)
     larger = np.random.default_rng(1).integers(0, 255, (97, 40, 3), dtype=np.uint8)
     assert thumbnails.to_data_uri(encoded(Image.fromarray(larger))).startswith("data:image/jpeg;")
-    assert pixels(thumbnails.to_data_uri(encoded(Image.fromarray(larger)), 97)).shape == (97, 40, 3)
+    assert decode_pixels(thumbnails.to_data_uri(encoded(Image.fromarray(larger)), 97)).shape == (97, 40, 3)
 
 
 def test_transparency_survives_scaling() -> None:
-    found = pixels(thumbnails.to_data_uri(encoded(Image.new("RGBA", (300, 100), (1, 2, 3, 77)))))
+    found = decode_pixels(thumbnails.to_data_uri(encoded(Image.new("RGBA", (300, 100), (1, 2, 3, 77)))))
     assert found.shape == (32, 96, 4)
     assert (found[..., 3] == 77).all()
 
@@ -107,7 +100,7 @@ def test_truncated_photograph_cannot_be_shown() -> None:
 def test_every_mode_can_be_shown(mode: str) -> None:
     image = Image.new("RGB", (120, 60), (200, 10, 30)).convert(mode)
     kind = "TIFF" if mode == "CMYK" else "PNG"
-    found = pixels(thumbnails.to_data_uri(encoded(image, kind)))
+    found = decode_pixels(thumbnails.to_data_uri(encoded(image, kind)))
     assert found.shape[:2] == (48, 96)
 
 

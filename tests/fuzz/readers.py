@@ -108,9 +108,10 @@ def _label_table(path: Path) -> None:
 
 
 def _run_file(path: Path) -> None:
+    from pipelines.stages import STAGES
     from schemas import run_files
 
-    run_files.parse_toml(str(path), path.read_bytes(), "out", "data")
+    run_files.parse_toml(str(path), path.read_bytes(), STAGES, "out", "data")
 
 
 def _image(path: Path) -> None:
@@ -123,7 +124,7 @@ def _image(path: Path) -> None:
 def _thumbnail(path: Path) -> None:
     from analysis import thumbnails
 
-    thumbnails.picture(path.read_bytes(), 8)
+    thumbnails.to_data_uri(path.read_bytes(), 8)
 
 
 def _manifest(path: Path) -> None:
@@ -146,13 +147,16 @@ def _manifest(path: Path) -> None:
 def _label_shard(path: Path) -> None:
     """As a shard of a finished label set."""
     from schemas import layout
+    from schemas.manifests import LabelsManifest
     from storage import parquet, products
     from storage.products import ShardFolder
 
     folder = ShardFolder(layout.labels(str(path.parent / "root"), "d", "s", "train"), 1, "f" * 16)
     Path(folder.folder).mkdir(parents=True, exist_ok=True)
     Path(folder.path(0)).write_bytes(path.read_bytes())
-    folder.complete()
+    facts: dict[str, Any] = {"annotator": "s", "split": "train", "images": "i", "shards": 1, "rows": 0}
+    manifest = LabelsManifest(stage="import", product="d/s/train", fingerprint=folder.fingerprint, **facts)
+    products.write_manifest(folder.folder, manifest)
     found = products.label_set(str(path.parent / "root"), "d", "s", "train")
     found.done()
     parquet.read_schema(found.path(0))

@@ -13,6 +13,7 @@ from models.transfer import Transfer
 from schemas.errors import InputError
 from schemas.settings.train import TrainSettings
 from storage.products import ImageSet
+from tests.support.manifests import images_manifest
 
 HEAD = Head("multiclass", 4)
 
@@ -22,7 +23,8 @@ def settings(**changed: Any) -> TrainSettings:
 
 
 def images(*shape: int | None) -> ImageSet:
-    return ImageSet("root", "small", "1.0.0", {"image_shape": list(shape), "classes": ["a", "b"]})
+    manifest = images_manifest("small", "f", image_shape=shape, classes=["a", "b"])
+    return ImageSet("root", "small", "1.0.0", manifest)
 
 
 @pytest.mark.parametrize(

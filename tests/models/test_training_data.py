@@ -13,6 +13,7 @@ from models.inputs import Batches
 from models.objectives import Objective
 from models.tensorflow_setup import keras
 from schemas.errors import IncompleteError, InputError
+from schemas.manifests import ScoresManifest
 from storage import products
 from storage.products import ImageSet, ShardFolder, ShardReport
 from tests.support import small_dataset, training
@@ -124,13 +125,15 @@ def feature_of(image_id: str) -> list[float]:
 
 def features(images: ImageSet, folder: Path, split: str, dropped: set[str]) -> ShardFolder:
     """Features of the images of a split, without some, and in another order than the index."""
-    written = ShardFolder(str(folder / split), images.shards, "e" * 16)
+    written = ShardFolder(str(folder / split), images.shards, "features-eeeeeeeeeeeeeeee")
     kind = pa.list_(pa.float32(), 3)
     for shard in range(images.shards):
         ids = [one for one in images.index(split).read(shard)["image_id"].to_pylist()[::-1] if one not in dropped]
         table = pa.table({"image_id": pa.array(ids, pa.string()), "features": pa.array(map(feature_of, ids), kind)})
         written.write(shard, table, ShardReport())
-    written.complete()
+    facts: dict[str, Any] = {"name": "f", "split": split, "images": images.fingerprint, "shards": 8, "rows": 0}
+    manifest = ScoresManifest(stage="features", product="f", fingerprint=written.fingerprint, **facts)
+    products.write_manifest(written.folder, manifest)
     return products.shard_folder(written.folder)
 
 

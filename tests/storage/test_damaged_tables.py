@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from schemas import tables
 from schemas.errors import IncompleteError
-from storage import parquet, stores
+from schemas.manifests import Manifest
+from storage import parquet, products, stores
 from storage.products import ShardFolder, ShardReport
 
 FINGERPRINT = "f" * 16
@@ -92,7 +93,7 @@ def test_a_shard_whose_counts_cannot_be_read_is_not_done(tmp_path: Path) -> None
     for shard, report in enumerate(('{"in": 3', '{"in": 40, "out": 40, "rejected": {}, "bytes": 0}')):
         parquet.write(folder.path(shard), TABLE, FINGERPRINT, report)
     assert list(folder.done()) == [1]
-    folder.complete()
+    products.write_manifest(folder.folder, Manifest(stage="x", product="x", fingerprint=FINGERPRINT))
     assert not folder.is_whole()
     folder.write(0, TABLE, ShardReport(40, 40))
     assert folder.is_whole()

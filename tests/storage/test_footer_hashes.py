@@ -9,8 +9,11 @@ import xxhash
 
 from schemas import tables
 from schemas.errors import IncompleteError
-from storage import parquet
-from storage.products import ShardFolder, ShardReport, find_manifest
+from schemas.manifests import Manifest, TableFiles
+from storage import parquet, stores
+from storage.products import ShardFolder, ShardReport, find_manifest, write_manifest
+
+NAMES = ("part-00000-of-00004.parquet", "part-00001-of-00004.parquet")
 
 
 def labels(*names: str) -> pa.Table:
@@ -48,19 +51,24 @@ def test_a_seal_needs_only_the_end_of_a_file(place: str, column: bytes) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 100, b"\xff\xff\xff\x7fPAR1", b"x" * 50 + b"\x60\0\0\0PAR1"])
-def test_what_has_no_footer_has_no_seal(tmp_path: Path, content: bytes) -> None:
+def test_what_has_no_footer_has_no_hash(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(content)
     with pytest.raises(IncompleteError, match=f"{path} is damaged"):
         parquet.footer_hashes([str(path)])
 
 
-def test_a_manifest_keeps_the_seals_of_its_shards(place: str) -> None:
-    folder = ShardFolder(place, 2, "f")
+def test_a_manifest_keeps_the_footer_hashes_of_its_shards(place: str) -> None:
+    folder = ShardFolder(f"{place}/labels/x", 4, "f")
     for shard in range(2):
         folder.write(shard, labels("x"), ShardReport(1, 1))
-    folder.complete({"rejects": {"part": "s"}}, rows=2)
-    manifest = find_manifest(place)
+    tables = folder.table_files(place, "labels", 2, "out")
+    write_manifest(place, Manifest(stage="import", product="x", fingerprint="f", tables=(tables,)))
+    manifest = find_manifest(place, Manifest)
     assert manifest is not None
-    assert manifest["seals"] == {"shards": folder.seals(), "rejects": {"part": "s"}}
-    assert len(set(folder.seals().values())) == 2  # alike but for their names
+    assert manifest.tables == (
+        TableFiles(table="labels", folder="labels/x", files=tables.files, rows=2, counted="out"),
+    )
+    expected = {name: parquet.footer_hash(memoryview(stores.read_bytes(f"{folder.folder}/{name}"))) for name in NAMES}
+    assert manifest.tables[0].files == expected  # of the shards that are there
+    assert len(set(expected.values())) == 2  # alike but for their names

@@ -9,10 +9,12 @@ import pytest
 
 from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
+from schemas.manifests import LabelsManifest, Manifest
 from storage import products, stores
 from storage.hashing import image_hashes as hash_of
 from storage.hashing import shard_of
 from storage.products import MANIFEST, ShardFolder, ShardReport
+from tests.support.manifests import images_manifest
 
 REPORT = ShardReport(5, 3, {"label_missing": 2}, 700)
 
@@ -127,6 +129,12 @@ def test_a_mixture_of_fingerprints_is_refused(tmp_path: Path) -> None:
         ShardFolder(str(tmp_path), 8, "now").read(0)
 
 
+def complete(folder: ShardFolder) -> Manifest:
+    manifest = Manifest(stage="draw", product="x", fingerprint=folder.fingerprint)
+    products.write_manifest(folder.folder, manifest)
+    return manifest
+
+
 def test_prepare_keeps_just_what_is_finished(tmp_path: Path) -> None:
     now = ShardFolder(str(tmp_path), 8, "now")
     for shard in (0, 7):
@@ -135,7 +143,7 @@ def test_prepare_keeps_just_what_is_finished(tmp_path: Path) -> None:
     ShardFolder(str(tmp_path), 8, "before").write(1, rows(), REPORT)
     ShardFolder(str(tmp_path), 4, "now").write(2, rows(), REPORT)
     (tmp_path / ".part-00005-of-00008.parquet.1f.partial").write_bytes(b"half")
-    now.complete(rows=6)
+    complete(now)
     assert now.prepare() == {0: REPORT, 7: REPORT}
     assert sorted(os.listdir(tmp_path)) == ["part-00000-of-00008.parquet", "part-00007-of-00008.parquet"]
     assert os.stat(now.path(0)).st_mtime_ns == 1
@@ -145,7 +153,7 @@ def test_prepare_removes_the_manifest_first(tmp_path: Path, monkeypatch: pytest.
     """Killed midway, it must not leave a product that says it is complete but is not."""
     folder = ShardFolder(str(tmp_path), 8, "now")
     ShardFolder(str(tmp_path), 8, "before").write(0, rows(), REPORT)
-    folder.complete()
+    complete(folder)
     removed: list[str] = []
     monkeypatch.setattr(stores, "remove", lambda path: removed.append(path.rpartition("/")[2]))
     folder.prepare()
@@ -159,15 +167,10 @@ def test_prepare_of_nothing(place: str) -> None:
 
 def test_complete_declares_the_product(place: str) -> None:
     folder = ShardFolder(place, 8, "now")
-    assert products.find_manifest(place) is None
+    assert products.find_manifest(place, Manifest) is None
     assert not products.is_current(place, "now")
-    folder.complete(rows=5)
-    assert products.find_manifest(place) == {
-        "fingerprint": "now",
-        "shards": 8,
-        "rows": 5,
-        "seals": {"shards": {}},
-    }
+    written = complete(folder)
+    assert products.find_manifest(place, Manifest) == written
     assert products.is_current(place, "now")
     assert not products.is_current(place, "before")
     assert folder.committed() == 0  # a manifest is no shard
@@ -210,7 +213,7 @@ def test_a_part_cannot_be_coarser(tmp_path: Path) -> None:
 
 def test_a_product_that_is_not_there_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match=f"no complete model in {tmp_path}: train it"):
-        products.require_manifest(str(tmp_path), "model", "train it")
+        products.require_manifest(str(tmp_path), Manifest, "model", "train it")
     with pytest.raises(IncompleteError, match=r"no complete dataset 'svhn' in .*/svhn/1.0.0: run concord convert"):
         products.image_set(str(tmp_path), "svhn", "1.0.0")
     with pytest.raises(IncompleteError, match="no complete label set of 'cnn2' for split 'test' of 'svhn'"):
@@ -220,16 +223,23 @@ def test_a_product_that_is_not_there_names_the_remedy(tmp_path: Path) -> None:
 def test_a_label_set_knows_its_shards(place: str) -> None:
     folder = ShardFolder(layout.labels(place, "svhn", "human", "test"), 16, "now")
     folder.write(9, rows(), REPORT)
-    folder.complete()
+    facts: dict[str, Any] = {
+        "stage": "convert",
+        "product": "svhn/human/test",
+        "annotator": "human",
+        "split": "test",
+        "images": "i",
+    }
+    products.write_manifest(folder.folder, LabelsManifest(fingerprint="now", shards=16, rows=3, **facts))
     found = products.label_set(place, "svhn", "human", "test")
     assert (found.shards, found.fingerprint) == (16, "now")
     assert found.read(9).num_rows == 3
 
 
 def test_an_image_set_speaks_from_its_manifest(place: str) -> None:
-    facts = {"fingerprint": "now", "shards": 8, "classes": ["a", "b"], "image_shape": [32, 16, 3]}
     splits = {"train": {"in": 9, "out": 7}, "test": {"in": 1, "out": 1}}
-    products.write_manifest(layout.images(place, "svhn", "1.0.0"), {**facts, "splits": splits})
+    manifest = images_manifest("svhn", "now", classes=["a", "b"], image_shape=(32, 16, 3), splits=splits)
+    products.write_manifest(layout.images(place, "svhn", "1.0.0"), manifest)
     images = products.image_set(place, "svhn", "1.0.0")
     assert (images.fingerprint, images.shards, images.classes) == ("now", 8, ["a", "b"])
     assert images.image_shape == (32, 16, 3)

@@ -309,12 +309,12 @@ def test_a_real_file_size_limit(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = (
         "import resource, sys\n"
-        "from storage import stores as storage\n"
+        "from storage import stores\n"
         "from schemas.errors import StorageError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
-        "storage.write_bytes(sys.argv[1] + '.fits', bytes(65536))\n"
+        "stores.write_bytes(sys.argv[1] + '.fits', bytes(65536))\n"
         "try:\n"
-        "    storage.write_bytes(sys.argv[1], bytes(65537))\n"
+        "    stores.write_bytes(sys.argv[1], bytes(65537))\n"
         "except StorageError as error:\n"
         "    print(error)\n"
     )

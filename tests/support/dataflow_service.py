@@ -1,7 +1,7 @@
 """A Dataflow service on loopback: takes jobs, runs what was staged for them, and answers as Google's does.
 
 Google's starts machines, and containers of the job's image on them. Here a job runs in a process that can write only to
-the object store and a scratch folder, and has nothing of Concord but the staged package (`tests/support/dataflow_worker.py`).
+the object store and a scratch folder, and has nothing of Concord but the staged package (`dataflow_worker.py` beside).
 """
 
 import hashlib
@@ -114,9 +114,9 @@ class Service:
     def _unpacked(self, staged: str) -> Path:
         """The package of a job, unpacked: the last of its extra packages."""
         fetch = (
-            "import sys; from schemas import storage; folder = sys.argv[1]; "
-            "names = storage.read_bytes(folder + '/extra_packages.txt').decode().split(); "
-            "sys.stdout.buffer.write(storage.read_bytes(folder + '/' + names[-1]))"
+            "import sys; from storage import stores; folder = sys.argv[1]; "
+            "names = stores.read_bytes(folder + '/extra_packages.txt').decode().split(); "
+            "sys.stdout.buffer.write(stores.read_bytes(folder + '/' + names[-1]))"
         )
         environment = {**os.environ, **self.environment, "PYTHONPATH": str(read_only.ROOT)}
         found = subprocess.run([sys.executable, "-c", fetch, staged], env=environment, capture_output=True, check=True)

@@ -1,7 +1,8 @@
 """The workers of the tests' Dataflow: a process that has nothing of Concord but what was staged, and runs staged jobs.
 
-It is run as a file of its own (`python -P tests/support/dataflow_worker.py PACKAGE_FOLDER`), so that the clone is not within
-its reach. A line of its input names a staged pipeline in the object store; a line of its output says how it went.
+It is run as a file of its own (`python -P tests/support/dataflow_worker.py PACKAGE_FOLDER`), so that the clone is
+not within its reach. A line of its input names a staged pipeline in the object store; a line of its output says how
+it went.
 """
 
 import importlib

@@ -1,7 +1,8 @@
 """Something between a client and an object store, in a process of its own, that fails when it is told to.
 
-`python -m tests.support.faulty_store ADDRESS`: it passes on what it is asked to the server at ADDRESS, except while faults are
-due. What goes wrong is told by a request for `/_faults/KIND/COUNT/AFTER`, which answers how many requests there were.
+`python -m tests.support.faulty_store ADDRESS`: it passes on what it is asked to the server at ADDRESS, except while
+faults are due. What goes wrong is stated by a request for `/_faults/KIND/COUNT/AFTER`, which answers how many requests
+there were.
 """
 
 import http.server

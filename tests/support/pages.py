@@ -2,13 +2,20 @@
 
 import base64
 import hashlib
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from analysis import tables
 from analysis.report.page import write_report
+from analysis.tables import Comparison
 from schemas.settings.report import ReportSettings
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -97,3 +104,21 @@ def page_of(root: str, dataset: str) -> str:
 def section(page: str, name: str) -> str:
     """The markup of a section."""
     return page.partition(f'<section id="{name}"')[2].partition("</section>")[0]
+
+
+def shown_ids(page: str, name: str) -> list[str]:
+    """The ids of the images that a section shows."""
+    return [found.replace("&amp;", "&") for found in re.findall(r'<p class="id">([^<]*)</p>', section(page, name))]
+
+
+def decode_pixels(uri: str | None) -> npt.NDArray[np.uint8]:
+    """The pixels of an image that stands in a page."""
+    assert uri is not None
+    kind, _, data = uri.partition(",")
+    assert kind in {"data:image/png;base64", "data:image/jpeg;base64"}
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def find_comparisons(root: str, dataset: str) -> tuple[Comparison, ...]:
+    """The comparisons of a dataset, as the report finds them."""
+    return tables.find_sources(ReportSettings(dataset=dataset), root).comparisons

@@ -11,8 +11,8 @@ from schemas import layout, tables
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
-from storage import hashing
 from storage.products import ShardFolder, ShardReport
+from tests.support.label_sets import write_label_set
 from tests.support.stages import agree, confirm
 
 SHARDS = 4
@@ -25,7 +25,8 @@ def build(folder: Path) -> str:
     """Write the label sets and the CSV files, compare and confirm them; returns the root."""
     root = str(folder / "root")
     for annotator, rows in drawn_labels().items():
-        write_labels(root, annotator, rows)
+        columns = [{"image_id": name, "label": said, "confidence": sure} for name, (said, sure) in rows.items()]
+        write_label_set(root, "svhn", annotator, columns, shards=SHARDS)
     agree(AgreeSettings(dataset="svhn", annotators=("cnn1", "cnn2", "human"), reference="human"), Context(root))
     _confirm(root, folder)
     unreadable = [{"image_id": "test-x", "source": "s", "position": "1", "reason": "image_undecodable", "detail": "?"}]
@@ -49,20 +50,6 @@ def drawn_labels(count: int = 300) -> dict[str, dict[str, tuple[str, float]]]:
         if rng.random() < 0.8:
             found["human"][image] = str(label), 1.0
     return found
-
-
-def write_labels(root: str, annotator: str, labels: dict[str, tuple[str, float]]) -> None:
-    """Write a label set as a stage would: each image in its shard, in the order of its hash."""
-    folder = ShardFolder(layout.labels(root, "svhn", annotator, "test"), SHARDS, annotator)
-    images = np.array(list(labels))
-    hashes = hashing.image_hashes(images.tolist())
-    order, shard = np.argsort(hashes), hashing.shard_of(hashes, SHARDS)
-    for number in range(SHARDS):
-        ids = images[order][shard[order] == number].tolist()
-        said, sure = ([labels[image][place] for image in ids] for place in range(2))
-        rows = tables.label_rows({"image_id": ids, "label": said, "confidence": pa.array(sure, pa.float32())})
-        folder.write(number, rows, ShardReport(len(ids), len(ids)))
-    folder.complete(annotator=annotator, split="test", images="i", rows=len(images))
 
 
 def _confirm(root: str, folder: Path) -> None:

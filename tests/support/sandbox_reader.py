@@ -1,4 +1,4 @@
-"""A reader that does to its process what a damaged file makes a library do: `python -m tests.support.sandbox_reader`."""
+"""A reader that does to its process what a damaged file makes a library do (python -m tests.support.sandbox_reader)."""
 
 import os
 import signal

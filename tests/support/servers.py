@@ -1,7 +1,7 @@
 """Object stores on loopback for the tests: an S3 server (moto), a Google Cloud Storage server (gcp-storage-emulator).
 
-Google's runs in a process of its own, `python -m tests.support.servers`: Arrow's client and a server in threads of one process
-wait for each other.
+Google's runs in a process of its own, `python -m tests.support.servers`: Arrow's client and a server in threads of one
+process wait for each other.
 """
 
 import functools

@@ -13,9 +13,11 @@ import pyarrow as pa
 from schemas import layout, tables
 from storage import hashing, products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder, ShardReport
+from tests.support.label_sets import write_label_set
+from tests.support.manifests import images_manifest
 
 Pixels = npt.NDArray[np.uint8]
-FINGERPRINT = "5a5a5a5a5a5a5a5a"
+FINGERPRINT = "convert-5a5a5a5a5a5a5a5a"
 
 
 def png(pixels: Pixels) -> bytes:
@@ -40,16 +42,15 @@ def write_images(
     """A dataset: for each split, its images by their id."""
     shapes = {pixels.shape for images in splits.values() for pixels in images.values()}
     sides = [next(iter({shape[axis] for shape in shapes})) if len(shapes) == 1 else None for axis in range(2)]
-    manifest = {
-        "fingerprint": FINGERPRINT,
-        "dataset": dataset,
-        "version": "1.0.0",
-        "task": task,
-        "classes": list(classes),
-        "image_shape": [*sides, max(shape[2] for shape in shapes)],
-        "shards": shards,
-        "splits": {split: {"in": len(one), "out": len(one), "rejected": {}} for split, one in splits.items()},
-    }
+    manifest = images_manifest(
+        dataset,
+        FINGERPRINT,
+        task=task,
+        classes=list(classes),
+        image_shape=(sides[0], sides[1], max(shape[2] for shape in shapes)),
+        shards=shards,
+        splits={split: {"in": len(one), "out": len(one), "rejected": {}} for split, one in splits.items()},
+    )
     images = ImageSet(str(root), dataset, "1.0.0", manifest)
     for split, found in splits.items():
         ids = list(found)
@@ -81,21 +82,20 @@ def write_labels(
     annotator: str = "human",
     shards: int = 0,
     fingerprint: str = FINGERPRINT,
+    **facts: Any,
 ) -> ShardFolder:
-    """A finished label set; rows need `image_id` and `label`, and are sure of it where they say nothing else."""
-    folder = ShardFolder(
-        layout.labels(images.root, images.dataset, annotator, split), shards or images.shards, fingerprint
+    """A finished label set of a dataset's images, with as many shards; see `write_label_set`."""
+    return write_label_set(
+        images.root,
+        images.dataset,
+        annotator,
+        rows,
+        split=split,
+        shards=shards or images.shards,
+        images=images.fingerprint,
+        fingerprint=fingerprint,
+        **facts,
     )
-    whole = [{"confidence": 1.0, **dict.fromkeys(tables.LABELS.names[3:]), **row} for row in rows]
-    for shard, order in enumerate(hashing.rows_by_shard(_hashes(whole), folder.shards)):
-        table = pa.Table.from_pylist([whole[row] for row in order], schema=tables.LABELS)
-        folder.write(shard, table, ShardReport(len(order), len(order)))
-    folder.complete(annotator=annotator, split=split, rows=len(whole), images=images.fingerprint)
-    return folder
-
-
-def _hashes(rows: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.uint64]:
-    return hashing.image_hashes([row["image_id"] for row in rows])
 
 
 def quadrants(lit: npt.NDArray[np.bool_], seed: int, side: int = 12) -> Pixels:

@@ -12,14 +12,17 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from schemas import layout, tables
-from storage import model_cards, parquet, products, stores, tfrecord
+from schemas.manifests import LabelsManifest
+from storage import model_cards, parquet, products, small_files, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
+from tests.support.manifests import images_manifest, pairs_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
 CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")
 SHARDS = 4
+IMAGES_FINGERPRINT = "convert-0f0f0f0f0f0f0f0f"
 IMAGES = 60
 DAMAGED, BIG, PHOTO, UNLABELLED = "000&", "001&", "002&", "037&"  # UNLABELLED: b has no label for it
 HISTORY = {
@@ -81,7 +84,7 @@ def _draw(ids: list[str]) -> dict[str, bytes]:
 
 def _write_images(made: SmallRoot) -> None:
     folder = layout.images(made.root, DATASET, VERSION)
-    index = ShardFolder(layout.index(made.root, DATASET, SPLIT), SHARDS, "images0")
+    index = ShardFolder(layout.index(made.root, DATASET, SPLIT), SHARDS, IMAGES_FINGERPRINT)
     for shard, ids in enumerate(by_shard(made.order)):
         content, places = b"", []
         for image_id in ids:
@@ -95,14 +98,19 @@ def _write_images(made: SmallRoot) -> None:
             places.append({"image_id": image_id, "shard": shard, "offset": offset, "length": len(payload), **size})
         stores.write_bytes(stores.join(folder, layout.tfrecord_shard(DATASET, SPLIT, shard, SHARDS)), content)
         index.write(shard, pa.Table.from_pylist(places, schema=tables.INDEX), ShardReport(len(ids), len(ids)))
-    rejected = ShardFolder(layout.convert_rejects(made.root, DATASET, SPLIT), SHARDS, "images0")
+    rejected = ShardFolder(layout.convert_rejects(made.root, DATASET, SPLIT), SHARDS, IMAGES_FINGERPRINT)
     turned_away = [_reject("bad<1>", "label <b>nan</b>"), _reject("bad<0>", "label nan")]
     for shard in range(SHARDS):
         rows = turned_away if shard == 2 else []
         rejected.write(shard, pa.Table.from_pylist(rows, schema=tables.REJECTS), ShardReport())
     counts = {"in": IMAGES + 2, "out": IMAGES, "rejected": {"label_missing": 2}}
-    facts = {"dataset": DATASET, "version": VERSION, "shards": SHARDS, "fingerprint": "images0", "counts": counts}
-    products.write_manifest(folder, {**facts, "classes": list(CLASSES), "splits": {SPLIT: counts}, "settings": {}})
+    tables_files = (
+        index.table_files(made.root, "index", IMAGES, "out"),
+        rejected.table_files(made.root, "rejects_convert", 2, "rejected"),
+    )
+    facts: dict[str, Any] = {"shards": SHARDS, "classes": list(CLASSES), "splits": {SPLIT: counts}, "counts": counts}
+    manifest = images_manifest(DATASET, IMAGES_FINGERPRINT, version=VERSION, tables=tables_files, **facts)
+    products.write_manifest(folder, manifest)
 
 
 def _reject(image_id: str, detail: str) -> Row:
@@ -119,12 +127,20 @@ def _write_pairs(made: SmallRoot, truth: bool) -> None:
         sure = (1.0, 1.0) if image_id == DAMAGED else (chance.randint(1, 8) / 8, chance.randint(1, 8) / 8)
         made.rows.append(pair_row(image_id, (a, sure[0]), (b, sure[1]), true))
     made.rows = [row for row in made.rows if row["image_id"] != UNLABELLED]
-    write_pairs(made.root, "cnn1", "cnn2", made.rows, {"truth": "human"} if truth else {})
+    write_pairs(made.root, "cnn1", "cnn2", made.rows, "human" if truth else "")
     for annotator in ("cnn1", "cnn2"):
-        rejected = {"record_damaged": 1} if annotator == "cnn2" else {}
-        folder = ShardFolder(layout.labels(made.root, DATASET, annotator, SPLIT), SHARDS, f"labels-{annotator}")
-        folder.complete(annotator=annotator, split=SPLIT, images="images0", rows=59, counts={"rejected": rejected})
-    turned_away = ShardFolder(layout.label_rejects(made.root, DATASET, "cnn2", SPLIT), SHARDS, "labels-cnn2")
+        counts = {"in": 60, "out": 59, "rejected": {"record_damaged": 1}} if annotator == "cnn2" else {}
+        facts: dict[str, Any] = {"annotator": annotator, "split": SPLIT, "images": IMAGES_FINGERPRINT, "shards": SHARDS}
+        labels = LabelsManifest(  # a manifest alone: nothing here reads the rows
+            stage="label",
+            product=f"{DATASET}/{annotator}/{SPLIT}",
+            fingerprint=f"label-{annotator}",
+            counts=counts,
+            rows=59,
+            **facts,
+        )
+        products.write_manifest(layout.labels(made.root, DATASET, annotator, SPLIT), labels)
+    turned_away = ShardFolder(layout.label_rejects(made.root, DATASET, "cnn2", SPLIT), SHARDS, "label-cnn2")
     for shard, ids in enumerate(by_shard(made.order)):
         row = {
             "image_id": UNLABELLED,
@@ -146,22 +162,26 @@ def pair_row(image_id: str, a: tuple[str, float], b: tuple[str, float], truth: s
     )
     said = {"label_a": a[0], "confidence_a": a[1], "label_b": b[0], "confidence_b": b[1], "agree": a[0] == b[0]}
     said |= {"confidence_calibrated_a": None, "confidence_calibrated_b": None}
-    return {"image_id": image_id, **said, "truth": truth, **right}
+    return {"image_id": image_id, **said, "reference": truth, **right}
 
 
-def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
+def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "") -> None:
     """A comparison with its tables, their figures worked out from the rows themselves."""
-    folder = ShardFolder(layout.pairs(root, DATASET, a, b, SPLIT), SHARDS, f"pairs-{a}-{b}")
+    folder = ShardFolder(layout.pairs(root, DATASET, a, b, SPLIT), SHARDS, f"agree-{a}-{b}")
     known_ids = {row["image_id"]: row for row in rows}
     for shard, ids in enumerate(by_shard(list(known_ids))):
         table = pa.Table.from_pylist([known_ids[image_id] for image_id in ids], schema=tables.PAIRS)
         folder.write(shard, table, ShardReport(len(ids), len(ids)))
-    keys = {"dataset": DATASET, "split": SPLIT, "a": a, "b": b}
-    path = layout.agreement_table(root, "summary", DATASET, (a, b), SPLIT)
-    kinds = [("n_truth", pa.int64()), *((name, pa.float64()) for name in ("accuracy_a", "accuracy_b"))]
-    kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa", "kappa_low", "kappa_high", "ac1")]
-    schema = tables.summary([pa.field(name, kind) for name, kind in kinds])
-    parquet.write(path, pa.Table.from_pylist([{**keys, **figures(rows)}], schema=schema), folder.fingerprint)
+    keys = {"dataset": DATASET, "split": SPLIT, "annotator_a": a, "annotator_b": b}
+    summary, of_all = figures(rows), {**keys, "scope": "all"}
+    long = [
+        {**of_all, "measure": name, "value": value} for name, value in summary.items() if not isinstance(value, str)
+    ]
+    for name, table in (
+        ("summary", pa.Table.from_pylist([{**keys, **summary}], schema=tables.SUMMARY)),
+        ("measures", pa.Table.from_pylist(long, schema=tables.MEASURES)),
+    ):
+        parquet.write(layout.agreement_table(root, name, DATASET, (a, b), SPLIT), table, folder.fingerprint)
     cells: dict[tuple[str, str], int] = {}
     for row in rows:
         cells[row["label_a"], row["label_b"]] = cells.get((row["label_a"], row["label_b"]), 0) + 1
@@ -169,13 +189,16 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], facts: Row) -> None:
     counted = [{**keys, "label_a": left, "label_b": right, "n": n, **unsure} for (left, right), n in cells.items()]
     path = layout.agreement_table(root, "confusion", DATASET, (a, b), SPLIT)
     parquet.write(path, pa.Table.from_pylist(counted, schema=tables.CONFUSION), folder.fingerprint)
-    folder.complete(a=a, b=b, split=SPLIT, dataset=DATASET, rows=len(rows), counts={"unpaired": {"only_a": 1}}, **facts)
+    facts = {"reference": reference, "shards": SHARDS, "rows": len(rows), "counts": {"unpaired": {"only_a": 1}}}
+    files = folder.table_files(root, "pairs", len(rows), "out")
+    manifest = pairs_manifest(DATASET, a, b, SPLIT, folder.fingerprint, tables=(files,), **facts)
+    products.write_manifest(folder.folder, manifest)
 
 
 def figures(rows: list[Row]) -> Row:
     """The summary of some pairs, by scikit-learn."""
-    known = [row for row in rows if row["truth"] is not None]
-    truth = [row["truth"] for row in known]
+    known = [row for row in rows if row["reference"] is not None]
+    truth = [row["reference"] for row in known]
     scores = {
         f"accuracy_{side}": accuracy_score(truth, [row[f"label_{side}"] for row in known]) for side in "ab" if known
     }
@@ -183,9 +206,10 @@ def figures(rows: list[Row]) -> Row:
     observed = accuracy_score(a, b)
     kappa = cohen_kappa_score(a, b)
     n_agree = sum(row["agree"] for row in rows)
-    counts = {"scope": "all", "label": None, "n": len(rows), "n_agree": n_agree, "n_truth": len(known)}
-    chance = {"observed": observed, "expected": (observed - kappa) / (1 - kappa), "kappa": kappa}
-    return {**counts, **scores, **chance, "kappa_low": kappa - 0.1, "kappa_high": kappa + 0.1, "ac1": 0.123}
+    counts = {"task": "multiclass", "n": len(rows), "n_agree": n_agree, "n_compared": len(rows)}
+    chance = {"observed_agreement": observed, "chance_agreement": (observed - kappa) / (1 - kappa), "gwet_ac1": 0.123}
+    kappas = {"cohen_kappa": kappa, "cohen_kappa_low": kappa - 0.1, "cohen_kappa_high": kappa + 0.1}
+    return {**counts, "n_reference": len(known), **scores, **chance, **kappas}
 
 
 def _write_model(root: str, name: str) -> None:
@@ -199,5 +223,10 @@ def _write_model(root: str, name: str) -> None:
 def change_manifest(folder: str, **facts: Any) -> None:
     """Change some facts of a product's manifest."""
     path = stores.join(folder, products.MANIFEST)
-    manifest = json.loads(stores.read_bytes(path))
-    products.write_manifest(folder, {**manifest, **facts})
+    small_files.write_json(path, {**json.loads(stores.read_bytes(path)), **facts})
+
+
+def rank_disagreements(rows: list[Row]) -> list[Row]:
+    """The most confident disagreements, the plain way."""
+    different = [row for row in rows if row["label_a"] != row["label_b"]]
+    return sorted(different, key=lambda row: (-min(row["confidence_a"], row["confidence_b"]), row["image_id"]))[:24]

@@ -13,12 +13,14 @@ import pyarrow as pa
 from PIL import Image
 
 from schemas import layout, tables
+from schemas.manifests import ConfirmationManifest
 from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context
 from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
+from tests.support.manifests import images_manifest
 from tests.support.stages import confirm
 
 DATASET, UNSEEN, VERSION = "animals", "unseen", "1.0.0"
@@ -117,11 +119,11 @@ def _write(path: Path, rows: Iterable[tuple[str, ...]]) -> str:
 
 def add_photographs(made: VerdictRoot, shards: int, dataset: str = DATASET) -> None:
     """Write photographs of the images that have a verdict, as `concord convert` would leave them."""
-    manifest = products.find_manifest(layout.confirmation(made.root, dataset))
+    manifest = products.find_manifest(layout.confirmation(made.root, dataset), ConfirmationManifest)
     assert manifest is not None
     chance, counts = random.Random(5), {}
     made.colours, made.order = {}, []
-    for split in sorted(manifest["splits"]):
+    for split in sorted(manifest.splits):
         folder = products.label_set(made.root, dataset, "confirmed", split)
         ids = list(
             dict.fromkeys(name for at in range(folder.shards) for name in folder.read(at)["image_id"].to_pylist())
@@ -135,9 +137,9 @@ def add_photographs(made: VerdictRoot, shards: int, dataset: str = DATASET) -> N
         kept = [name for name in ids if made.order.index(name) != GONE]
         _write_shards(made, split, kept, (dataset, shards))
         counts[split] = {"in": len(ids), "out": len(kept), "rejected": {}}
-    identity = {"dataset": dataset, "version": VERSION, "task": "multilabel", "fingerprint": "photographs"}
-    facts = {"classes": manifest["classes"], "image_shape": [None, None, 3], "shards": shards, "settings": {}}
-    products.write_manifest(layout.images(made.root, dataset, VERSION), {**identity, **facts, "splits": counts})
+    facts: dict[str, Any] = {"task": "multilabel", "classes": manifest.classes, "image_shape": (None, None, 3)}
+    images = images_manifest(dataset, "photographs", version=VERSION, shards=shards, splits=counts, **facts)
+    products.write_manifest(layout.images(made.root, dataset, VERSION), images)
 
 
 def _write_shards(made: VerdictRoot, split: str, ids: list[str], where: tuple[str, int]) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score, hamming_loss
@@ -15,47 +14,23 @@ from schemas.errors import InputError
 from schemas.manifests import MULTILABEL, SEQUENCE
 from schemas.settings.agree import AgreeSettings
 from schemas.stage import Context
-from storage import hashing, products
-from storage.products import ShardFolder, ShardReport
+from storage import products
+from storage.products import ShardFolder
+from tests.support.comparisons import CLASSES, IDS, write_image_ids
+from tests.support.label_sets import write_label_set, write_shards
+from tests.support.measure_rows import by_scope
 from tests.support.stages import agree
 
-SHARDS, CLASSES, IMAGES = 8, ("cat", "dog", "egg"), 300
-HOME = "h" * 16
-IDS = [f"i{number:04d}" for number in range(IMAGES)]
-
-
-def write_rows(folder: ShardFolder, frame: pd.DataFrame, schema: pa.Schema, **facts: Any) -> None:
-    """A product's shards, each image in its own, in hash order."""
-    hashes = hashing.image_hashes(frame["image_id"].tolist())
-    ordered = frame.assign(hash=hashes, shard=hashing.shard_of(hashes, SHARDS)).sort_values("hash", kind="stable")
-    for shard in range(SHARDS):
-        part = ordered[ordered["shard"] == shard]
-        columns = {
-            field.name: pa.array(part[field.name], field.type)
-            if field.name in part
-            else pa.nulls(len(part), field.type)
-            for field in schema
-        }
-        folder.write(shard, pa.table(columns, schema=schema.remove_metadata()), ShardReport(len(part), len(part)))
-    folder.complete(**facts)
-
-
-def write_set(root: str, name: str, frame: pd.DataFrame, **facts: Any) -> None:
-    folder = ShardFolder(layout.labels(root, "d", name, "test"), SHARDS, f"{name:f<16}")
-    write_rows(folder, frame, tables.LABELS, annotator=name, split="test", images=HOME, rows=len(frame), **facts)
-
-
-def home(root: str, task: str) -> None:
-    """The manifest of a dataset's images, and its index."""
-    folder = layout.images(root, "d", "1.0.0")
-    products.write_manifest(folder, {"fingerprint": HOME, "shards": SHARDS, "task": task, "classes": CLASSES})
-    index = pa.schema([tables.INDEX.field("image_id")])
-    write_rows(ShardFolder(layout.index(root, "d", "test"), SHARDS, HOME), pd.DataFrame({"image_id": IDS}), index)
+IMAGES = len(IDS)
 
 
 def rows(root: str, name: str) -> pd.DataFrame:
     found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "d", ("x", "y"), "test")).to_pandas()
     return found
+
+
+def measures(root: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    return by_scope(pq.read_table(layout.agreement_table(root, "measures", "d", ("x", "y"), "test")))
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +52,18 @@ def frame_of(given: Any, sure: float = 0.75) -> pd.DataFrame:
 def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """A root with two machines that saw every image (y all but one, which it rejected), and people's yes and no."""
     root = str(tmp_path_factory.mktemp("several"))
-    home(root, MULTILABEL)
-    write_set(root, "x", frame_of(sets["x"]), seen_all=True)
+    write_image_ids(root, MULTILABEL)
+    write_label_set(root, "d", "x", frame_of(sets["x"]), covers_all_images=True)
     seen = sets["y"] & (np.array(IDS) != IDS[7])[:, None]
-    write_set(root, "y", frame_of(seen), seen_all=True)
-    rejects = ShardFolder(layout.label_rejects(root, "d", "y", "test"), SHARDS, f"{'y':f<16}")
+    write_label_set(root, "d", "y", frame_of(seen), covers_all_images=True)
+    rejects = ShardFolder(
+        layout.label_rejects(root, "d", "y", "test"), 8, products.label_set(root, "d", "y", "test").fingerprint
+    )
     gone = pd.DataFrame([{"image_id": IDS[7], "source": "s", "position": "p", "reason": "r", "detail": "d"}])
-    write_rows(rejects, gone, tables.REJECTS)
+    write_shards(rejects, gone, tables.REJECTS)
     yes = frame_of(sets["truth"] & sets["known"]).assign(confidence=np.float32(1), verdict="confirmed")
     no = frame_of(~sets["truth"] & sets["known"]).assign(confidence=np.float32(0), verdict="rejected")
-    write_set(root, "human", pd.concat([yes, no]))
+    write_label_set(root, "d", "human", pd.concat([yes, no]))
     (result,) = agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
     assert result.counts == {"in": IMAGES, "out": IMAGES - 1, "unpaired": {"only_a": 1}}
     return root
@@ -95,16 +72,18 @@ def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[str, Any]) -> None:
     there = np.array(IDS) != IDS[7]
     x, y, truth, known = (sets[name][there] for name in ("x", "y", "truth", "known"))
-    summary: Any = rows(labelled, "summary").set_index(["scope", "label"])
-    whole = summary.loc["all"].iloc[0]
+    whole, classes = measures(labelled)
+    (summary,) = rows(labelled, "summary").to_dict("records")
+    assert (summary["task"], summary["n_compared"]) == (MULTILABEL, x.size)
+    assert (whole["n"], whole["n_agree"]) == (summary["n"], summary["n_agree"])
     assert (whole["n"], whole["n_agree"]) == (len(x), (x == y).all(axis=1).sum())
-    assert whole["observed"] == pytest.approx((x == y).mean())
+    assert summary["observed_agreement"] == pytest.approx((x == y).mean())
     assert whole["hamming_loss"] == pytest.approx(hamming_loss(x, y))
     for side, given in (("a", x), ("b", y)):
-        assert whole[f"f1_{side}"] == pytest.approx(f1_score(truth[known], given[known]))
+        assert whole[f"micro_f1_{side}"] == pytest.approx(f1_score(truth[known], given[known]))
     for number, label in enumerate(CLASSES):
-        row = summary.loc[("class", label)]
-        assert row["kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
+        row = classes[label]
+        assert row["one_vs_rest_cohen_kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
         of = known[:, number]
         assert row["f1_b"] == pytest.approx(f1_score(truth[of, number], y[of, number]))
     confusion: Any = rows(labelled, "confusion").fillna("-").set_index(["label_a", "label_b"])["n"]
@@ -118,20 +97,19 @@ def test_who_leaves_labels_open_is_the_truth_or_nothing(labelled: str) -> None:
 
 def test_numbers_agree_whole_and_place_by_place(tmp_path: Path) -> None:
     root, rng = str(tmp_path), np.random.default_rng(4)
-    home(root, SEQUENCE)
+    write_image_ids(root, SEQUENCE)
     truth = np.array(["".join(rng.choice(list("0123456789"), rng.integers(1, 6))) for _ in IDS])
     sets = {}
     for name in ("x", "y"):
         wrong = rng.random(IMAGES) < 0.3
         sets[name] = np.where(wrong, [text[:-1] + "0" if len(text) > 1 else "7" for text in truth], truth)
         frame = pd.DataFrame({"image_id": IDS, "label": sets[name], "confidence": np.float32(0.5)})
-        write_set(root, name, frame)
-    write_set(root, "human", pd.DataFrame({"image_id": IDS, "label": truth, "confidence": np.float32(1)}))
+        write_label_set(root, "d", name, frame)
+    write_label_set(root, "d", "human", pd.DataFrame({"image_id": IDS, "label": truth, "confidence": np.float32(1)}))
     agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
-    summary = rows(root, "summary")
-    assert summary["scope"].tolist() == ["all"], "a number is no class"
-    row = summary.iloc[0]
-    assert row["observed"] == pytest.approx((sets["x"] == sets["y"]).mean())
+    row, classes = measures(root)
+    assert classes == {}, "a number is no class"
+    assert row["observed_agreement"] == pytest.approx((sets["x"] == sets["y"]).mean())
     assert row["accuracy_a"] == pytest.approx((sets["x"] == truth).mean())
     first = [(a[0], b[0]) for a, b in zip(sets["x"], sets["y"], strict=True)]
     assert row["same_digit_1"] == pytest.approx(np.mean([a == b for a, b in first]))

@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from schemas import layout, tables
+from schemas.manifests import ConfirmationManifest
 from schemas.settings.confirm import ConfirmSettings
 from schemas.stage import Context, StageResult
 from storage import products
@@ -59,7 +60,7 @@ def check(result: StageResult, root: Path, settings: ConfirmSettings, **narrow: 
 
 def check_statistics(db: duckdb.DuckDBPyConnection, root: Path) -> None:
     folder = root / "statistics"
-    rows = duckdb.read_parquet(str(folder / "labels" / "d.parquet"))  # noqa: F841  (SQL names it)
+    rows = duckdb.read_parquet(str(folder / "machine_precision" / "d.parquet"))  # noqa: F841  (SQL names it)
     decile = "least(floor(value * 10 + 1e-6), 9)::INTEGER"
     expected = db.sql(f"SELECT label, {decile} AS decile, count(*) FROM machine_kept GROUP BY ALL ORDER BY ALL")
     query = "SELECT label, decile, machine_rows FROM rows WHERE scope = 'class_decile' ORDER BY ALL"
@@ -68,7 +69,7 @@ def check_statistics(db: duckdb.DuckDBPyConnection, root: Path) -> None:
     query = "SELECT label, confirmed, rejected FROM rows WHERE scope = 'class' AND verified > 0 ORDER BY label"
     assert duckdb.sql(query).fetchall() == [row for row in verdicts.fetchall() if row[1] is not None]
     sources = db.sql("SELECT source, sum(value)::BIGINT, sum(1 - value)::BIGINT FROM human_kept GROUP BY 1 ORDER BY 1")
-    read = duckdb.read_parquet(str(folder / "sources" / "d.parquet")).project("source, confirmed, rejected")
+    read = duckdb.read_parquet(str(folder / "verdict_sources" / "d.parquet")).project("source, confirmed, rejected")
     assert sorted(read.fetchall()) == sources.fetchall()
     per_image = db.sql(
         "SELECT n, count(*) FROM (SELECT count(*) AS n FROM joined WHERE verdict = 1 GROUP BY image) GROUP BY 1"
@@ -129,18 +130,18 @@ def test_the_manifests_say_what_is_there(files: tuple[str, str], tmp_path: Path)
     (tmp_path / "classes.csv").write_text('/m/01,Apple\n/m/02,Fig\n/m/03,"Bread, white"\n')
     settings = settings_for(files, classes=str(tmp_path / "classes.csv"), shards=0)
     result = confirm(settings, tmp_path)
-    manifest = products.find_manifest(layout.confirmation(str(tmp_path), "d"))
+    manifest = products.find_manifest(layout.confirmation(str(tmp_path), "d"), ConfirmationManifest)
     assert manifest is not None
-    assert (manifest["shards"], manifest["splits"], manifest["task"]) == (8, SPLITS, "multilabel")
-    assert manifest["classes"] == ["/m/01", "/m/02", "/m/03"]
-    assert manifest["display_names"] == {"/m/01": "Apple", "/m/02": "Fig", "/m/03": "Bread, white"}
-    assert manifest["counts"] == result.counts
+    assert (manifest.shards, manifest.splits, manifest.task) == (8, SPLITS, "multilabel")
+    assert manifest.classes == ["/m/01", "/m/02", "/m/03"]
+    assert manifest.display_names == {"/m/01": "Apple", "/m/02": "Fig", "/m/03": "Bread, white"}
+    assert manifest.counts == result.counts
     for annotator in ("confirmed", "machine", "human"):
         for split in SPLITS:
             folder = products.label_set(str(tmp_path), "d", annotator, split)
             reports = folder.done()
             assert reports.keys() == set(range(8))
-            assert folder.fingerprint == manifest["fingerprint"]
+            assert folder.fingerprint == manifest.fingerprint
             for shard, report in reports.items():
                 table = folder.read(shard)
                 assert (report.records_in, report.records_out) == (len(table), len(table))

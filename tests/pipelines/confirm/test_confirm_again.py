@@ -92,7 +92,7 @@ def of_shard(shard: int) -> set[str]:
 
 
 def test_what_is_there_is_what_was_asked_for(done: Path) -> None:
-    tables = {"labels", "labels_per_image", "sources"}
+    tables = {"machine_precision", "labels_per_image", "verdict_sources"}
     expected = {file for shard in range(4) for file in of_shard(shard)} | {READ}
     expected |= {f"statistics/{table}/d.parquet" for table in tables}
     expected |= {f"{LABELS}/annotator={one}/split={split}/_concord.json" for one in SETS for split in SPLITS}
@@ -153,10 +153,10 @@ def test_changed_inputs_remake(own: Path, files: tuple[str, str], tmp_path: Path
     settings = settings_for((str(machine), str(human)))
     assert not confirm(settings, own).made
     human.write_text(human.read_text().replace(",1\n", ",0\n"))
-    before = products.find_manifest(f"{own}/{LABELS}")
+    before = products.find_manifest(f"{own}/{LABELS}", products.AnyManifest)
     result = confirm(settings, own)
     assert before is not None
-    assert [result.counts[name] == before["counts"][name] for name in ("in", "matched", "confirmed")] == [
+    assert [result.counts[name] == before.counts[name] for name in ("in", "matched", "confirmed")] == [
         True,
         True,
         False,
@@ -272,7 +272,7 @@ def test_a_run_that_was_stopped_anywhere_goes_on(
         patch.setattr(stores, "write_parts", stop)
         with pytest.raises(StorageError, match="no space left there"):
             confirm(settings_for(files), tmp_path)
-    assert products.find_manifest(layout.confirmation(str(tmp_path), "d")) is None
+    assert products.find_manifest(layout.confirmation(str(tmp_path), "d"), products.AnyManifest) is None
     before = state(tmp_path)
     committed = {shard for shard in range(4) if f"{COUNTS}/part-{shard:05d}-of-00004.parquet" in before}
     result = confirm(settings_for(files), tmp_path)
@@ -315,7 +315,7 @@ def test_too_many_rejects_fail_and_name_the_first(files: tuple[str, str], tmp_pa
         reasons = "(confidence_outside 1, image_id_not_hex 1, label_missing 1, verdict_not_clear 1)"
         assert f"{reasons}, more than --max-reject-fraction 0.001" in text
         assert f"The first: {files[0]}, byte {place}: ImageID is '123' (an ImageID is 16 hexadecimal digits" in text
-        assert products.find_manifest(layout.confirmation(str(tmp_path), "d")) is None
+        assert products.find_manifest(layout.confirmation(str(tmp_path), "d"), products.AnyManifest) is None
     result = confirm(settings_for(files), tmp_path)
     assert (result.made, result.counters) == (True, {})
     assert [(name, reason) for name, _, reason in rejects(tmp_path)] == [

@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_what_it_should(
     text = str(error.value)
     assert text.startswith(message.format(path=path))
     assert text.splitlines() == [text]
-    assert products.find_manifest(layout.confirmation(str(tmp_path), "d")) is None
+    assert products.find_manifest(layout.confirmation(str(tmp_path), "d"), products.AnyManifest) is None
 
 
 def test_a_gzip_file_that_is_damaged_further_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

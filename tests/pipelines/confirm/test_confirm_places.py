@@ -75,7 +75,7 @@ def test_photographs_are_converted_wherever_the_root_is(
     assert f"{len(labelled)} in = {len(labelled)} out + 0 rejected" in ended.stderr
     images = products.image_set(f"{place}/root", "d", "1.0.0")
     found = {}
-    for split in images.manifest["splits"]:
+    for split in images.manifest.splits:
         for shard in range(images.shards):
             content = stores.read_bytes(images.tfrecord(split, shard))
             for row in images.index(split).read(shard).to_pylist():

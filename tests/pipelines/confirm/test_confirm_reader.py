@@ -45,7 +45,7 @@ def test_each_row_goes_to_its_shard(shards: int) -> None:
             assert (ids[row["order"]], row["label"]) == (f"{row['image']:016x}", f"/m/{row['order'] % 200 % 3}")
             found[f"{row['image']:016x}"] = shard
     assert found == expected
-    assert (reader.held, list(reader.by_shard())) == (0, [])
+    assert (reader.buffered, list(reader.by_shard())) == (0, [])
 
 
 def test_rows_of_shards_that_are_done_go_nowhere() -> None:

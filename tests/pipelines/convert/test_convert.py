@@ -152,7 +152,7 @@ def test_people_are_sure_of_every_label(converted: str, sample_h5: str, split: s
 def test_the_manifests_declare_what_is_there(converted: str) -> None:
     images = products.image_set(converted, "drawn", "1.0.0")
     assert (images.shards, images.image_shape, images.classes) == (8, (32, 32, 1), list("0123456789"))
-    assert images.manifest["counts"]["in"] == images.manifest["counts"]["out"] == 640
+    assert images.manifest.counts["in"] == images.manifest.counts["out"] == 640
     for split, count in COUNTS.items():
         assert images.images_in(split) == count
         assert images.index(split).done().keys() == set(range(8))
@@ -329,7 +329,7 @@ def test_a_killed_run_resumes_with_just_what_is_missing(own: Path, sample_h5: st
     result = convert(settings_for(sample_h5), own)
     after = state(own)
     assert result.made
-    assert result.counts == products.image_set(str(own), "drawn", "1.0.0").manifest["counts"]
+    assert result.counts == products.image_set(str(own), "drawn", "1.0.0").manifest.counts
     assert (result.counts["in"], result.counts["out"]) == (640, 640)
     assert contents(after) == contents(before)
     assert rewritten(before, after) == {file for name in lost for file in of_shard(name)}

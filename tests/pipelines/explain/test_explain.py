@@ -24,9 +24,9 @@ from models.networks import cnn1, cnn2, logistic
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner
 from pipelines.explain import driver, heat_maps
-from pipelines.explain.driver import asked_images
-from pipelines.explain.driver import plan as plan_explanations
+from pipelines.explain.driver import requested_images
 from pipelines.explain.transforms import ShardExplainer, most_probable_labels
+from pipelines.stages import STAGES
 from schemas import layout, run_files, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
 from schemas.settings.agree import AgreeSettings
@@ -114,7 +114,7 @@ def test_the_images_are_the_surest_disagreements_as_the_report_ranks_them(explai
     root, _ = explained
     expected = ranked(root, 7)
     for model in ("first", "second"):
-        assert manifest(root, model)["asked"] == expected
+        assert manifest(root, model)["requested"] == expected
         assert sorted(rows_of(folder(root, model)).image_id) == sorted(expected)
     (pair,) = analysis_tables.find_sources(ReportSettings(dataset="drawn"), root).pairs
     assert [row["image_id"] for row in analysis_tables.digest(pair, 7).disagreements] == expected
@@ -191,8 +191,7 @@ def test_what_explanations_follow_from_is_in_their_fingerprint(compared: str) ->
 
     def tag(ids: tuple[str, ...] = asked, weights: str = card["weights_sha256"], **changed: Any) -> str:
         settings = ExplainSettings(**{"dataset": "drawn", "models": ("first",), **changed})
-        made = plan_explanations(settings, Context(compared), images, {**card, "weights_sha256": weights}, ids)
-        return made.output.fingerprint
+        return driver.explanations(settings, images, {**card, "weights_sha256": weights}, ids).fingerprint
 
     others = [tag(asked[:2]), tag(asked[::-1]), tag(weights="others"), tag(batch_size=5), tag(split="train")]
     assert len({tag(), *others}) == 6
@@ -247,7 +246,7 @@ def test_images_of_a_split_without_a_comparison_can_be_chosen(own: str) -> None:
 def test_a_model_is_asked_about_its_own_comparisons_alone(own: str) -> None:
     settings = ExplainSettings(dataset="drawn", models=("first",), disagreements=5)
     agree(AgreeSettings(dataset="drawn", annotators=("first", "flat")), Context(own))
-    of_first, of_second, of_flat = (asked_images(settings, own, name) for name in ("first", "second", "flat"))
+    of_first, of_second, of_flat = (requested_images(settings, own, name) for name in ("first", "second", "flat"))
     assert of_second == tuple(ranked(own, 5))
     assert of_flat == tuple(products.list_disagreements(own, "drawn", ("first", "flat", "test"), 5))
     assert set(of_second) != set(of_flat)
@@ -315,7 +314,7 @@ def test_images_that_cannot_be_read_are_rejected_by_name(own: str) -> None:
     assert "Unknown image file format" in found.detail[asked[3]]
     assert set(rows_of(folder(own)).image_id) == set(asked) - {asked[0], asked[3]}
     (listed,) = analysis_tables.find_sources(ReportSettings(dataset="drawn"), own).explanations
-    assert listed.manifest["counts"] == result.counts
+    assert listed.manifest.counts == result.counts
     with pytest.raises(TooManyRejectsError, match=r"explain rejected 2 of 6 records .*--max-reject-fraction 0.2"):
         run(own, "first", disagreements=6, max_reject_fraction=0.2, force=True)
     assert not (folder(own) / products.MANIFEST).exists()
@@ -339,12 +338,8 @@ def test_scores_that_are_not_finite_are_rejected(own: str) -> None:
 
 
 def test_the_handler_pickles(compared: str) -> None:
-    settings = ExplainSettings(dataset="drawn", models=("first",), accelerator="")
-    images, card = (
-        products.image_set(compared, "drawn", "1.0.0"),
-        model_cards.require_card(f"{compared}/models/drawn/first"),
-    )
-    plan = plan_explanations(settings, Context(compared), images, card, tuple(ranked(compared, 3)))
+    settings = ExplainSettings(dataset="drawn", models=("first",), disagreements=3, accelerator="")
+    plan = driver.DRIVER.plan(settings, Context(compared)).work.plans["drawn/first/test"]
     handler = pickle.loads(pickle.dumps(ShardExplainer(plan)))
     (asked, *_) = plan.missing
     (found,) = handler.run_inference([asked], handler.load_model())
@@ -389,11 +384,10 @@ def test_a_run_file_asks_the_models_that_label() -> None:
         "label": {"model_file": "x.keras", "annotator": "theirs"},
         "explain": {"disagreements": 3},
     }
-    asked = run_files.parse(content).explain
-    assert asked is not None
+    [asked] = run_files.parse(content, STAGES)["explain"]
     assert (asked.dataset, asked.models, asked.disagreements) == ("drawn", ("cnn1", "two", "theirs"), 3)
-    alone = run_files.parse({"dataset": "drawn", "train": [{"network": "cnn1"}], "explain": {}}).explain
-    assert alone is not None and alone.models == ("cnn1",)
+    [alone] = run_files.parse({"dataset": "drawn", "train": [{"network": "cnn1"}], "explain": {}}, STAGES)["explain"]
+    assert alone.models == ("cnn1",)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,7 @@ from concord import messages
 from models import trainer
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.generations import driver, students
-from pipelines.generations import results as lineage_table
-from pipelines.generations.driver import Verbs
+from pipelines.generations import results, students
 from pipelines.train import transforms
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
@@ -26,8 +24,7 @@ from schemas.stage import Context, StageResult
 from schemas.tables import GENERATIONS
 from storage import hashing, model_cards, products
 from tests.support import small_dataset
-from tests.support.stages import agree, label
-from tests.support.stages import train as train_stage
+from tests.support.stages import generations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:Your input ran out of data")  # Keras' own
 CONTEXT = ("--direct_num_workers=1",)
@@ -55,12 +52,7 @@ def train_here(jobs: Sequence[TrainJob]) -> list[str]:
 
 
 def run(root: str, settings: GenerationsSettings, force: bool = False) -> list[StageResult]:
-    context, verbs = Context(root, CONTEXT, force), Verbs(train_stage, label, agree)
-    results: list[StageResult] = []
-    for step in driver.steps(settings, context, verbs):
-        found = step()
-        results += found if isinstance(found, list) else [found]
-    return results
+    return generations(settings, Context(root, CONTEXT, force))
 
 
 def rows(root: str, name: str = "line") -> pd.DataFrame:
@@ -101,6 +93,9 @@ def test_every_network_has_a_row_and_those_alike_a_mean(study: tuple[str, list[S
     assert means["accuracy"].dropna().tolist() == single["accuracy"].dropna().tolist()
     assert means["accuracy_low"].isna().all()
     assert len(means) == len(single)
+    stages = {result.stage for result in study[1]}
+    assert stages == {"pseudo_labels", "train", "label", "agree", "generations"}
+    assert [result.stage for result in study[1]].count("generations") == 1
 
 
 def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]]) -> None:
@@ -115,8 +110,8 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
         assert (row["n"], row["accuracy"]) == (48, pytest.approx(right / 48))
         assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(wilson(right, 48))
         if row["kind"] != "everything":
-            assert row["lost"] == pytest.approx(((best == people).sum() - right) / 48)
-            assert row["lost_low"] <= row["lost"] <= row["lost_high"]
+            assert row["accuracy_drop"] == pytest.approx(((best == people).sum() - right) / 48)
+            assert row["accuracy_drop_low"] <= row["accuracy_drop"] <= row["accuracy_drop_high"]
         if np.isnan(row["cut"]):
             taught = len(people_train) if row["kind"] == "everything" else (~pool).sum()
             counts = (taught, taught, taught / 160, 0, 64)
@@ -130,7 +125,7 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
             followed = (own == labels(root, row["teacher"], "test")["label"].loc[own.index]).sum()
             assert row["agreement"] == pytest.approx(followed / 48)
             assert (row["agreement_low"], row["agreement_high"]) == pytest.approx(wilson(followed, 48))
-        names = ("taught", "by_people", "by_people_share", "spared", "validation")
+        names = ("taught", "n_human_labels", "human_label_share", "labels_saved", "validation")
         assert tuple(row[name] for name in names) == pytest.approx(counts)
 
 
@@ -141,16 +136,16 @@ def test_a_cut_leaves_out_what_the_teacher_is_not_sure_of(study: tuple[str, list
     assert found["accuracy"].nunique() > 2
 
 
-def test_a_cut_that_leaves_no_label_is_left_out_with_a_row(study: tuple[str, list[StageResult]]) -> None:
+def test_a_cut_that_leaves_no_label_excludes_its_student_with_a_row(study: tuple[str, list[StageResult]]) -> None:
     root, results = study
     found = rows(root)
     found = found[found["cut"] == 0.999999]
     one = found[found["seed"].notna()].set_index("generation")["note"]
-    assert one[1] == "left out: line_g0_s4_pool has no label at least 0.999999 sure of split train"
-    assert one[2] == "left out: its teacher line_g1_c999999_s4 was left out"
-    assert found[["accuracy", "taught", "lost", "n"]].isna().all(axis=None)
+    assert one[1] == "excluded: line_g0_s4_pool has no label of confidence 0.999999 or more of split train"
+    assert one[2] == "excluded: its teacher line_g1_c999999_s4 was excluded"
+    assert found[["accuracy", "taught", "accuracy_drop", "n"]].isna().all(axis=None)
     assert found["seeds"].tolist() == [0, 0, 0, 0]
-    assert messages.taught(results[-1])[3].endswith("cut 0.999999: left out, no label is so sure")
+    assert messages.describe_study(results[-1])[3].endswith("cut 0.999999: excluded, no label is so confident")
     with pytest.raises(IncompleteError):
         products.label_set(root, "small", "line_g1_c999999_s4", "test")
 
@@ -161,54 +156,54 @@ def test_nothing_but_a_teachers_pool_is_learnt(study: tuple[str, list[StageResul
     pool = set(ids[hashing.is_in_pool(ids.tolist(), 0.7)])
     assert set(labels(root, "line_g1_c60_s4_pool", "train").index) == pool
     assert set(labels(root, "line_taught", "train").index) == set(ids) - pool
-    for heir in students.everyone(STUDY):
-        told = students.training(STUDY, heir)
-        if heir.cut == 0.999999:
+    for student in students.everyone(STUDY):
+        told = students.training(STUDY, student)
+        if student.cut == 0.999999:
             continue
-        card = model_cards.require_card(layout.model(root, "small", heir.annotator))
-        assert (card["training_labels"], card["settings"]["min_confidence"]) == (heir.label_set, heir.cut or 0.0)
-        assert told.epochs == (3 if heir.generation == 0 else 2)
+        card = model_cards.require_card(layout.model(root, "small", student.annotator))
+        assert (card["training_labels"], card["settings"]["min_confidence"]) == (student.label_set, student.cut or 0.0)
+        assert told.epochs == (3 if student.generation == 0 else 2)
 
 
 def test_a_mean_is_over_the_seeds_that_are_there_and_its_interval_students() -> None:
     accuracies = (0.7, 0.75, 0.72)
     keys = {"kind": "generation", "generation": 1, "cut": 0.5, "network": "cnn2", "note": None}
     known = [{**keys, "accuracy": one, "taught": 10 + number, "n": 8} for number, one in enumerate(accuracies)]
-    found = lineage_table.mean([*known, {**keys, "note": "left out: no label"}])
+    found = results.mean([*known, {**keys, "note": "excluded: no label"}])
     around = stats.ttest_1samp(accuracies, 0).confidence_interval(0.95)
     assert (found["seed"], found["seeds"], found["taught"], found["n"]) == (None, 3, 11, 8)
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((around.low, around.high))
     assert found["accuracy"] == pytest.approx(np.mean(accuracies))
-    assert found["note"] == "left out: 1 of 4 seeds"
+    assert found["note"] == "excluded: 1 of 4 seeds"
     assert (found["agreement"], found.get("teacher")) == (None, None)
-    wide = lineage_table.mean([{**keys, "accuracy": one} for one in (0.1, 0.9)])
+    wide = results.mean([{**keys, "accuracy": one} for one in (0.1, 0.9)])
     assert (wide["accuracy_low"], wide["accuracy_high"]) == (0, 1)
-    alone = lineage_table.mean([{**keys, "accuracy": 0.1}])
+    alone = results.mean([{**keys, "accuracy": 0.1}])
     assert (alone["accuracy"], alone["accuracy_low"], alone["accuracy_high"]) == (0.1, None, None)
 
 
-def test_each_line_of_heirs_keeps_to_its_seed_and_cut() -> None:
+def test_each_line_of_students_keeps_to_its_seed_and_cut() -> None:
     told = STUDY.changed(seeds=(1, 2), cuts=(0.0, 0.9), generations=3)
-    by_name = {heir.annotator: heir for heir in students.everyone(told)}
+    by_name = {student.annotator: student for student in students.everyone(told)}
     assert len(by_name) == 2 * (2 + 1 + 3 * 2)
     assert by_name["line_g3_c90_s2"].teacher == "line_g2_c90_s2"
     assert by_name["line_g1_c90_s2"].teacher == "line_g0_s2"
     assert by_name["line_g1_c90_s2"].label_set == "line_g0_s2_pool"
     assert students.training(told, by_name["line_g2_c90_s2"]).seed == 2
     alone = told.changed(teacher="", teacher_train={})
-    assert [heir.annotator for heir in students.references(alone)] == ["line_all_s1", "line_all_s2"]
+    assert [student.annotator for student in students.references(alone)] == ["line_all_s1", "line_all_s2"]
     assert students.training(alone, students.initial_teachers(alone)[0]).epochs == 2
 
 
 def test_it_tells_a_line_a_generation(study: tuple[str, list[StageResult]]) -> None:
-    told = messages.taught(study[1][-1])
-    starts = ["people, the taught share", "people, everything", "generation 0", "generation 1", "generation 2"]
+    told = messages.describe_study(study[1][-1])
+    starts = ["human labels, a share", "human labels, everything", "generation 0", "generation 1", "generation 2"]
     assert [line.partition(": ")[0] for line in told] == [f"small/line, {start}" for start in starts]
     assert told[3].count("labels of machines") == 2
     assert "cut 0.6 accuracy " in told[3]
 
 
-def test_a_second_run_makes_nothing_and_a_lost_label_set_its_own_heirs(
+def test_a_second_run_makes_nothing_and_a_lost_label_set_what_follows_from_it(
     study: tuple[str, list[StageResult]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = str(shutil.copytree(study[0], tmp_path / "root"))
@@ -219,7 +214,7 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_its_own_heirs(
     shutil.rmtree(layout.labels(root, "small", "line_g1_c60_s4_pool", "train"))
     monkeypatch.setattr(transforms, "train_models", lambda jobs: pytest.fail("a network was trained again"))
     made = [result.product for result in run(root, STUDY) if result.made]
-    assert made == ["small/line_g1_c60_s4_pool"]
+    assert made == ["small/line_g1_c60_s4_pool", "small/line"]
     pd.testing.assert_frame_equal(rows(root), before)
 
 
@@ -230,7 +225,10 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_its_own_heirs(
         ({"teacher": "ann9"}, "there is no network 'ann9'"),
         ({"validation": "held"}, "dataset 'small' has no split 'held' by which networks stop learning"),
         ({"test": "exam"}, "dataset 'small' has no split 'exam'; its splits are test, train, validation"),
-        ({"pool": 0.9999}, "people teach nothing, left out: line_taught has no label of split train: give a smaller"),
+        (
+            {"pool": 0.9999},
+            "nothing is taught to generation 0, excluded: line_taught has no label of split train: give a smaller",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_begun_says_why(tmp_path: Path, changed: dict[str, Any], message: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pipelines.import_labels import rows as import_rows
 from schemas import layout, manifests, tables
 from schemas.errors import InputError, TooManyRejectsError
+from schemas.manifests import LabelsManifest
 from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import hashing, products
@@ -31,8 +32,8 @@ def run(root: Path | str, *files: Path, workers: int = 1, force: bool = False, *
     return import_labels(settings, Context(str(root), (f"--direct_num_workers={workers}",), force))
 
 
-def manifest(root: Path | str, annotator: str = "vendor", split: str = "test", dataset: str = "d") -> dict[str, Any]:
-    found = products.find_manifest(layout.labels(str(root), dataset, annotator, split))
+def manifest(root: Path | str, annotator: str = "vendor", split: str = "test", dataset: str = "d") -> LabelsManifest:
+    found = products.find_manifest(layout.labels(str(root), dataset, annotator, split), LabelsManifest)
     assert found is not None
     return found
 
@@ -76,7 +77,7 @@ def kept(frame: pd.DataFrame, task: str) -> set[tuple[Any, ...]]:
 def check(root: Path | str, result: StageResult, expected: set[tuple[Any, ...]], rows: int) -> None:
     found = label_set(root)
     assert set(found.itertuples(index=False, name=None)) == expected
-    assert len(found) == len(expected) == result.counts["out"] == manifest(root)["rows"]
+    assert len(found) == len(expected) == result.counts["out"] == manifest(root).rows
     refused = rejects(root)
     assert result.counts["in"] == rows == len(found) + len(refused)
     assert result.counts["rejected"] == refused["reason"].value_counts().to_dict()
@@ -134,8 +135,8 @@ def test_every_kind_of_file(tmp_path: Path, kind: str, task: str, monkeypatch: p
     check(tmp_path, result, kept(frame, task), len(frame))
     assert result.counters["import.read.elements"] > (kind != "gzip") * 2
     facts = manifest(tmp_path)
-    assert (facts["task"], facts["classes"], facts["images"]) == (task, sorted(LABELS), manifests.NO_IMAGES)
-    assert (facts["annotator"], facts["split"], facts["shards"]) == ("vendor", "test", 8)
+    assert (facts.task, facts.classes, facts.images) == (task, sorted(LABELS), manifests.NO_IMAGES)
+    assert (facts.annotator, facts.split, facts.shards) == ("vendor", "test", 8)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -245,7 +246,7 @@ def test_numbers_have_one_to_five_digits(tmp_path: Path) -> None:
     result = run(tmp_path, tmp_path / "f", task="sequence")
     assert sorted(label_set(tmp_path)["label"]) == ["007", "12345", "135"]
     assert result.counts["rejected"] == {"label_missing": 1, "label_not_digits": 3}
-    assert manifest(tmp_path)["classes"] == list("0123456789")
+    assert manifest(tmp_path).classes == list("0123456789")
 
 
 def test_the_same_label_twice_is_rejected_once(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_too_many_rejects_fail_and_show_the_first(tmp_path: Path) -> None:
         run(tmp_path, tmp_path / "f", max_reject_fraction=0.01)
     assert "import rejected 2 of 100 records (image_repeated 1, label_missing 1)" in str(raised.value)
     assert f"The first: {tmp_path}/f, byte " in str(raised.value)
-    assert products.find_manifest(layout.labels(str(tmp_path), "d", "vendor", "test")) is None
+    assert products.find_manifest(layout.labels(str(tmp_path), "d", "vendor", "test"), LabelsManifest) is None
     assert run(tmp_path, tmp_path / "f", max_reject_fraction=0.02).counts["out"] == 98
 
 

@@ -11,16 +11,19 @@ import pytest
 
 from concord import cli
 from pipelines.chain import load_run_file
-from schemas import layout, run_files
+from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
+from tests.support.manifests import confirmation_manifest
 from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
+
+CONFIRMED = "confirm-cccccccccccccccc"
 
 
 def run(root: Path | str, file: Path, force: bool = False, **more: Any) -> StageResult:
@@ -139,8 +142,8 @@ def test_sets_of_a_dataset_follow_the_first(tmp_path: Path) -> None:
     run(tmp_path, file, annotator="a", shards=32, task="multilabel")
     run(tmp_path, file, annotator="b")
     run(tmp_path, file, annotator="b", split="validation", shards=32)
-    found = products.require_manifest(layout.labels(str(tmp_path), "d", "b", "test"), "", "")
-    assert (found["shards"], found["task"]) == (32, "multilabel")
+    found = products.label_manifest(str(tmp_path), "d", "b", "test")
+    assert (found.shards, found.task) == (32, "multilabel")
     for more, message in (
         ({"shards": 8}, "shards must be 32, by "),
         ({"task": "multiclass"}, "task must be multilabel"),
@@ -207,12 +210,12 @@ def test_images_that_come_later_make_it_anew(converted: str, tmp_path: Path) -> 
 
 
 def test_beside_what_confirm_wrote(tmp_path: Path) -> None:
-    facts = {"fingerprint": "c" * 16, "shards": 4, "task": "multilabel", "splits": {"test": 1.0}, "classes": ["x0"]}
-    home = layout.confirmation(str(tmp_path), "d")
-    products.write_manifest(home, {**facts, "label_sets": {"confirmed": ["x0"], "machine": ["x0", "x1"]}})
+    label_sets = {"confirmed": ["x0"], "machine": ["x0", "x1"]}
+    confirmation = confirmation_manifest("d", CONFIRMED, shards=4, classes=["x0"], label_sets=label_sets)
+    products.write_manifest(layout.confirmation(str(tmp_path), "d"), confirmation)
     result = run(tmp_path, rows(tmp_path / "f.csv"))
-    manifest = products.require_manifest(layout.labels(str(tmp_path), "d", "vendor", "test"), "", "")
-    assert (manifest["images"], manifest["shards"], manifest["classes"]) == ("c" * 16, 4, ["x0", "x1"])
+    manifest = products.label_manifest(str(tmp_path), "d", "vendor", "test")
+    assert (manifest.images, manifest.shards, manifest.classes) == (CONFIRMED, 4, ["x0", "x1"])
     assert result.counts == {"in": 200, "out": 80, "rejected": {"label_outside_classes": 120}}
     with pytest.raises(InputError, match="has no split 'train'; its splits are test"):
         run(tmp_path, rows(tmp_path / "f.csv"), split="train")
@@ -259,10 +262,7 @@ def test_a_run_file_with_several_imports(tmp_path: Path) -> None:
     rows(tmp_path / "b.csv", 150)
     (tmp_path / "run.toml").write_text(text)
     loaded = load_run_file(str(tmp_path / "run.toml"), str(tmp_path))
-    assert [one.annotator for one in loaded.imports] == ["a", "b"]
-    assert loaded.agree is not None
-    assert loaded.agree.annotators == ("a", "b")
+    assert [one.annotator for one in loaded["import"]] == ["a", "b"]
+    assert loaded["agree"][0].annotators == ("a", "b")
     cli.main(["run", str(tmp_path / "run.toml"), "--root", str(tmp_path)])
-    assert products.find_manifest(layout.pairs(str(tmp_path), "d", "a", "b", "test")) is not None
-    with pytest.raises(InputError, match=r"import is a list of label sets: write ..import.."):
-        run_files.parse({"import": {"dataset": "d"}})
+    assert products.find_manifest(layout.pairs(str(tmp_path), "d", "a", "b", "test"), products.AnyManifest) is not None

@@ -24,7 +24,7 @@ from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines.explain import heat_maps
 from pipelines.train import driver, ensembles
-from pipelines.train.driver import plan
+from pipelines.train.driver import plan_training
 from schemas import layout
 from schemas.errors import InputError
 from schemas.settings.explain import ExplainSettings
@@ -267,7 +267,7 @@ def test_a_fold_scorer_without_images_of_a_fold() -> None:
 
 
 def test_members_have_fingerprints_of_their_own(converted: str) -> None:
-    wanted = plan(SETTINGS, converted)
+    wanted = plan_training(SETTINGS, converted)
     assert len({job.fingerprint for job in wanted.jobs} | {wanted.fingerprint}) == FOLDS + 1
     assert [(job.member, job.fold) for job in wanted.jobs] == [("fold/0", 0), ("fold/1", 1)]
     assert ensembles.watched({"metrics": {"val_accuracy": 0.5}}) == 0.5

@@ -173,7 +173,7 @@ def test_a_failed_run_keeps_the_shards_it_finished(
     kept = times(root)
     assert sorted(kept) == sorted(done), "labelling and writing are not fused"
     assert len(kept) == 5
-    assert products.find_manifest(layout.labels(root, "drawn", "cnn1", "test")) is None
+    assert products.find_manifest(layout.labels(root, "drawn", "cnn1", "test"), products.AnyManifest) is None
     monkeypatch.setattr(scoring, "score_shard", whole)
     (result,) = run(root)
     assert result.counters["label.elements"] == 3
@@ -276,7 +276,7 @@ def test_images_that_cannot_be_decoded_are_rejected_by_name(root: str) -> None:
     with pytest.raises(TooManyRejectsError, match=r"label rejected 4 of 160 records \(image_undecodable 3, ") as caught:
         run(root, model_again(root), max_reject_fraction=0.02)
     assert re.search(r"test\.tfrecord-00005-of-00008, record 1: .*Unknown image file format", str(caught.value))
-    assert products.find_manifest(layout.labels(root, "drawn", "again", "test")) is None
+    assert products.find_manifest(layout.labels(root, "drawn", "again", "test"), products.AnyManifest) is None
 
 
 def model_again(root: str) -> str:
@@ -337,7 +337,7 @@ def test_a_shard_that_its_index_does_not_know_is_refused(root: str) -> None:
     index.write(3, pa.Table.from_pylist(rows, schema=tables.INDEX), ShardReport(len(rows), len(rows)))
     with pytest.raises(IncompleteError, match=r"tfrecord-00003-of-00008 holds other images than its index says"):
         run(root)
-    assert products.find_manifest(layout.labels(root, "drawn", "cnn1", "test")) is None
+    assert products.find_manifest(layout.labels(root, "drawn", "cnn1", "test"), products.AnyManifest) is None
 
 
 def test_an_index_of_another_conversion_is_refused(root: str) -> None:

@@ -5,18 +5,18 @@ import weakref
 
 import apache_beam as beam
 
-from pipelines.label.driver import plan_labels
+from pipelines.label.driver import DRIVER
 from pipelines.scoring import ScoreImages, ScorePlan, ShardScorer
 from schemas.settings.base import GPU_HINT
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context
-from storage import model_cards, products
 
 
 def planned(root: str, split: str) -> ScorePlan:
-    asking = LabelSettings(dataset="drawn", models=("cnn1",), splits=(split,), batch_size=8)
-    images = products.image_set(root, "drawn", "1.0.0")
-    return plan_labels(asking, Context(root), images, "cnn1", model_cards.fitting_card(images, "cnn1"))
+    settings = LabelSettings(dataset="drawn", models=("cnn1",), splits=(split,), batch_size=8)
+    [plan] = DRIVER.plan(settings, Context(root)).work.plans
+    assert isinstance(plan, ScorePlan)
+    return plan
 
 
 def test_the_handler_pickles_and_its_model_can_be_shared(trained: str) -> None:

@@ -25,9 +25,10 @@ from concord.verbs.run import load_chains
 from pipelines import runner
 from pipelines.chain import load_run_file
 from pipelines.runners import dataflow, worker_package
+from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import InputError
-from schemas.run_files import RunFile
+from schemas.run_files import Chain
 from schemas.settings.base import GPU_HINT, accelerator_hint
 from schemas.settings.explain import ExplainSettings
 from schemas.settings.features import FeatureSettings
@@ -51,8 +52,8 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return folders
 
 
-def chain(**content: Any) -> RunFile:
-    return run_files.parse({"dataset": "drawn", **content})
+def chain(**content: Any) -> Chain:
+    return run_files.parse({"dataset": "drawn", **content}, STAGES)
 
 
 @pytest.mark.parametrize("name", ["DataflowRunner", "dataflow", "dataflowrunner"])
@@ -135,27 +136,31 @@ LOCAL = [
 
 @pytest.mark.parametrize(("stage", "asked", "path"), LOCAL, ids=[f"{stage}-{path}" for stage, _, path in LOCAL])
 def test_local_input_is_refused_by_its_name(stage: str, asked: Any, path: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"cannot reach {path!r} ({stage.replace('import', 'imports')}.")):
+    with pytest.raises(InputError, match=re.escape(f"cannot reach {path!r} ({stage}.")):
         dataflow.check_places("gs://b/out", chain(**{stage: asked}))
 
 
 def test_what_the_driver_reads_may_be_local() -> None:
-    dataflow.check_places(
-        "s3://b/out",
-        chain(
-            draw={"output": "out/drawn.h5"},
-            confirm={"machine": "gs://b/m.csv", "human": "s3://b/h.csv", "classes": "classes.csv"},
-            train=[{"network": "vgg16", "weights": "imagenet"}, {"network": "cnn1"}],
-            label={"model_file": "theirs.keras", "annotator": "theirs"},
-            explain={"models": ["cnn1"]},
-            queue={"annotators": ["cnn1"], "export": "csv", "output": "queue"},
-        ),
+    mixed = chain(
+        draw={"output": "out/drawn.h5"},
+        confirm={"machine": "gs://b/m.csv", "human": "s3://b/h.csv", "classes": "classes.csv"},
+        train=[{"network": "vgg16", "weights": "imagenet"}, {"network": "cnn1"}],
+        label={"model_file": "theirs.keras", "annotator": "theirs"},
+        explain={"models": ["cnn1"]},
+        queue={"annotators": ["cnn1"], "export": "csv", "output": "queue"},
     )
+    expected = [("confirm.machine", "gs://b/m.csv"), ("confirm.human", "s3://b/h.csv")]
+    assert list(dataflow.worker_paths(mixed)) == expected
+    dataflow.check_places("s3://b/out", mixed)
 
 
-def test_both_samples_and_every_study_could_run_there() -> None:
-    for path in [*(ROOT / "samples").glob("*.toml"), *(ROOT / "studies").glob("*.toml")]:
-        dataflow.check_places("gs://b/out", load_run_file(str(path), "gs://b/out", "gs://b/data"))
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("samples/*.toml"), *ROOT.glob("studies/*.toml")], ids=lambda path: path.stem
+)
+def test_both_samples_and_every_study_could_run_there(path: Path) -> None:
+    found = load_run_file(str(path), "gs://b/out", "gs://b/data")
+    dataflow.check_places("gs://b/out", found)
+    assert all("://" in place for _, place in dataflow.worker_paths(found))
 
 
 HINTS = {
@@ -200,17 +205,14 @@ def test_one_flag_changes_what_every_network_of_a_chain_runs_on() -> None:
         agree={"annotators": ["a", "b"]},
         generations={"network": "cnn1", "train": {"epochs": 2}, "teacher": "ann1"},
     )
-    changed = run_files.hinted(whole, {"accelerator": "none", "min_ram": "8GB"})
-    for one in (*changed.train, changed.features, changed.label, changed.explain):
-        assert one is not None
+    changed = run_files.with_hints(whole, {"accelerator": "none", "min_ram": "8GB"})
+    for one in (one for name in ("train", "features", "label", "explain") for one in changed[name]):
         assert (one.accelerator, one.min_ram) == ("", "8GB")
-    study = changed.generations
-    assert study is not None
+    [study] = changed["generations"]
     assert study.train == {"epochs": 2, "accelerator": "none", "min_ram": "8GB"}
     assert study.teacher_train == {"accelerator": "none", "min_ram": "8GB"}
-    assert whole.generations is not None
-    assert study.identity() == whole.generations.identity()
-    assert run_files.hinted(whole, {}) is whole
+    assert study.identity() == whole["generations"][0].identity()
+    assert run_files.with_hints(whole, {}) == whole
 
 
 def asking(hint: str, flags: tuple[str, ...]) -> list[str]:
@@ -259,10 +261,10 @@ def test_an_interrupted_driver_cancels_its_job(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_command_line_takes_them_for_a_chain() -> None:
     flags = ChainFlags(root="gs://b/out", accelerator="nvidia-tesla-t4", min_ram="8GB")
-    trained = [one for chain in load_chains(flags).values() for one in chain["train"]]
+    trained = [one for chain in load_chains(flags).values() for one in chain.get("train", ())]
     assert {(one.accelerator, one.min_ram) for one in trained} == {(HINTS["nvidia-tesla-t4"], "8GB")}
     plain = load_chains(ChainFlags(root="gs://b/out"))
-    assert {one.accelerator for chain in plain.values() for one in chain["train"]} == {GPU_HINT}
+    assert {one.accelerator for chain in plain.values() for one in chain.get("train", ())} == {GPU_HINT}
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -77,7 +77,7 @@ def test_a_worker_becomes_beams_and_leaves_unknown_arguments_alone(
 
 STARTER = """
 import subprocess, sys, time
-code = "import os, threading, time; from pipelines import worker; "
+code = "import os, threading, time; from pipelines.runners import worker; "
 code += "threading.Thread(target=worker._end_with, args=(os.getppid(),)).start(); "
 code += "print('on', flush=True); time.sleep(60)"
 subprocess.run([sys.executable, "-c", code])

@@ -12,7 +12,7 @@ from models import saved_models, trainer
 from models.training_job import TrainJob
 from pipelines import runner
 from pipelines.train import transforms
-from pipelines.train.driver import plan
+from pipelines.train.driver import plan_training
 from schemas import layout
 from schemas.errors import ConcordError, InputError
 from schemas.settings.train import TrainSettings
@@ -195,9 +195,9 @@ def test_other_weights_to_begin_with_make_another_model(pretended: Path, weights
     file.write_bytes(b"weights")
     plain = SWEEP.changed(network="vgg16", sweep=())
     chosen = plain.changed(weights=str(file) if weights == "file" else weights)
-    prints = {plan(one, str(pretended)).fingerprint for one in (plain, chosen)}
+    prints = {plan_training(one, str(pretended)).fingerprint for one in (plain, chosen)}
     file.write_bytes(b"other weights")
-    prints.add(plan(chosen, str(pretended)).fingerprint)
+    prints.add(plan_training(chosen, str(pretended)).fingerprint)
     assert len(prints) == (3 if weights == "file" else 2)
 
 
@@ -207,10 +207,10 @@ def test_weights_in_a_file_are_found_from_any_working_directory(
     monkeypatch.chdir(pretended)
     Path("own.weights.h5").write_bytes(b"weights")
     chosen = SWEEP.changed(network="vgg16", sweep=({"weights": ["own.weights.h5", "imagenet", ""]},))
-    found = plan(chosen, str(pretended))
+    found = plan_training(chosen, str(pretended))
     assert {job.settings.weights for job in found.jobs} == {"", "imagenet", f"{pretended}/own.weights.h5"}
     whole = [{"weights": [f"{pretended}/own.weights.h5", "imagenet", ""]}]
-    named = plan(chosen.changed(sweep=tuple(whole)), str(pretended))
+    named = plan_training(chosen.changed(sweep=tuple(whole)), str(pretended))
     assert {job.fingerprint for job in named.jobs} == {job.fingerprint for job in found.jobs}
 
 

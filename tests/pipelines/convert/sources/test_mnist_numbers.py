@@ -278,8 +278,8 @@ def test_tfds_reads_what_was_drawn(tmp_path: Path) -> None:
     result = convert(root, inputs, image_size=(48, 56))
     assert (result.counts["in"], result.counts["out"], result.counts["rejected"]) == (900, 900, {})
     images = products.image_set(str(root), "numbers", "1.0.0")
-    assert (images.manifest["task"], images.image_shape, images.classes) == ("sequence", (48, 56, 1), [*"0123456789"])
-    assert images.manifest["digits"] == {"train": [0, 40], "test": [40, 50]}
+    assert (images.manifest.task, images.image_shape, images.classes) == ("sequence", (48, 56, 1), [*"0123456789"])
+    assert images.manifest.source_facts["digits"] == {"train": [0, 40], "test": [40, 50]}
     source = mnist_numbers.make(settings_for(inputs, image_size=(48, 56)))
     found = {**read_back(root, "train"), **read_back(root, "test")}
     assert len(found) == 900
@@ -290,7 +290,7 @@ def test_tfds_reads_what_was_drawn(tmp_path: Path) -> None:
             assert found[image_id][1] == number
     assert labels(root) == {image_id: number for image_id, (_, number) in found.items()}
     lengths = Counter(str(len(number)) for image_id, (_, number) in found.items() if image_id.startswith("train"))
-    assert images.manifest["splits"]["train"]["lengths"] == dict(sorted(lengths.items()))
+    assert images.manifest.splits["train"]["lengths"] == dict(sorted(lengths.items()))
     assert not convert(root, inputs, image_size=(48, 56)).made
     assert convert(root, inputs, image_size=(48, 56), seed=1).made
 
@@ -306,5 +306,5 @@ def test_the_digits_of_mnist(shared_data: Path, tmp_path: Path) -> None:
     result = convert(tmp_path, paths, numbers={"train": 300, "validation": 20, "test": 20})
     assert result.counts["out"] == 340
     manifest = products.image_set(str(tmp_path), "numbers", "1.0.0").manifest
-    assert manifest["digits"] == {"train": [0, 8000], "validation": [0, 8000], "test": [8000, 10_000]}
-    assert manifest["image_shape"] == [64, 64, 1]
+    assert manifest.source_facts["digits"] == {"train": [0, 8000], "validation": [0, 8000], "test": [8000, 10_000]}
+    assert manifest.image_shape == (64, 64, 1)

@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 
 from pipelines.convert.sources import open_images
-from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError
 from schemas.rejects import Reason
 from storage import hashing, products
-from storage.products import ShardReport
 from tests.support import faulty_server, photo_runs, servers
 from tests.support.faulty_server import Fault, serving
+from tests.support.label_sets import write_label_set
 from tests.support.photo_runs import convert, image_id
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -83,8 +82,8 @@ def test_all_arrive_as_they_are_with_all_their_labels(
     expected = hashing.split_of(ids, SPLITS)
     assert {name: split for split, names in found.items() for name in names} == dict(zip(ids, expected, strict=True))
     manifest = products.image_set(str(root), "photos", "1.0.0").manifest
-    assert manifest["task"] == "multilabel"
-    assert manifest["classes"] == sorted([*CLASSES.values(), FRUIT])
+    assert manifest.task == "multilabel"
+    assert manifest.classes == sorted([*CLASSES.values(), FRUIT])
     written = photo_runs.files(root, "labels")
     assert written == photo_runs.files(confirmed[0], "labels")  # it brings no labels of its own
 
@@ -96,7 +95,7 @@ def test_one_label_is_the_most_confident(
     convert(root, images_from=s3, one_label="best")
     assert photo_runs.merged(photo_runs.tfds_labels(root)) == {name: one[0] for name, one in labels.items()}
     assert len({tuple(sorted(one)) != tuple(one) for one in labels.values()}) == 2  # the first by name is not always it
-    assert products.image_set(str(root), "photos", "1.0.0").manifest["task"] == "multiclass"
+    assert products.image_set(str(root), "photos", "1.0.0").manifest.task == "multiclass"
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(root / "images/photos/1.0.0"))
@@ -219,7 +218,7 @@ def test_a_label_that_is_denied_is_none(
     result = convert(root, images_from=sets[1], label_set=label_set)
     assert labels_of(root) == expected | MORE
     assert result.counts["in"] == result.counts["out"] == len(expected) + 30
-    given = products.image_set(str(root), "photos", "1.0.0").manifest["classes"]
+    given = products.image_set(str(root), "photos", "1.0.0").manifest.classes
     assert given == sorted({label for labels in expected.values() for label in labels} | {"a"})
 
 
@@ -251,7 +250,7 @@ def test_only_the_classes_that_are_asked_for(sets: tuple[Path, str], tmp_path: P
     root = Path(shutil.copytree(sets[0], tmp_path / "root"))
     result = convert(root, images_from=sets[1], classes=("c", "b"), max_reject_fraction=1.0)
     assert labels_of(root) == {0: ["b"], 1: ["b"], 3: ["b", "c"]}
-    assert products.image_set(str(root), "photos", "1.0.0").manifest["classes"] == ["c", "b"]
+    assert products.image_set(str(root), "photos", "1.0.0").manifest.classes == ["c", "b"]
     assert result.counts["rejected"] == {"label_missing": 31}
     assert (result.counts["in"], result.counts["out"]) == (34, 3)
 
@@ -317,9 +316,7 @@ def test_a_label_set_that_is_not_there_or_not_of_confirm(sets: tuple[Path, str],
     with pytest.raises(IncompleteError, match=r"no complete label set 'nobody' in .*: run concord confirm"):
         convert(root, images_from=sets[1], label_set="nobody")
     for split in ("train", "test"):
-        folder = products.ShardFolder(layout.labels(str(root), "photos", "cnn2", split), 4, "x")
-        folder.write(0, tables.LABELS.empty_table(), ShardReport())
-        folder.complete(rows=0)
+        write_label_set(root, "photos", "cnn2", [], split=split, shards=4)
     with pytest.raises(
         InputError, match="label set 'cnn2' is none that concord confirm wrote; those are confirmed, hu"
     ):

@@ -71,10 +71,10 @@ def test_tfds_reads_each_crop_and_its_number(numbers: Path, tmp_path: Path) -> N
 def test_the_manifest_tells_task_classes_and_lengths(numbers: Path, tmp_path: Path) -> None:
     result = convert(tmp_path / "root", numbers / "train", numbers / "test", image_size=(54, 48))
     images = products.image_set(str(tmp_path / "root"), "numbers", "1.0.0")
-    assert (images.manifest["task"], images.classes, images.image_shape) == ("sequence", [*"0123456789"], (54, 48, 3))
-    assert images.manifest["splits"]["train"]["lengths"] == {"1": 2, "2": 2, "3": 1, "6": 1}
-    assert images.manifest["splits"]["test"]["lengths"] == {"1": 1, "3": 1}
-    assert images.manifest["counts"] == result.counts
+    assert (images.manifest.task, images.classes, images.image_shape) == ("sequence", [*"0123456789"], (54, 48, 3))
+    assert images.manifest.splits["train"]["lengths"] == {"1": 2, "2": 2, "3": 1, "6": 1}
+    assert images.manifest.splits["test"]["lengths"] == {"1": 1, "3": 1}
+    assert images.manifest.counts == result.counts
     assert images.images_in("train") == 6
     told = messages.lengths("train", result.counts["splits"]["train"]["lengths"])
     assert told == "\n  train: 2 of 1 digit, 2 of 2 digits, 1 of 3 digits, 1 of 6 digits"

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.convert.sources import svhn_full
 from schemas.errors import IncompleteError, InputError
+from schemas.manifests import ImagesManifest
 from storage import products
 from storage.formats import digit_struct
 from storage.formats.digit_struct import Entry
@@ -27,10 +28,10 @@ def test_a_csv_without_pictures_gives_labels_alone(tmp_path: Path) -> None:
     assert result.counts["rejected"] == {"label_outside_classes": 1}
     assert not (root / "images").exists()
     assert not (root / "index").exists()
-    manifest = products.find_manifest(str(root / "labels/dataset=numbers/annotator=human"))
+    manifest = products.find_manifest(str(root / "labels/dataset=numbers/annotator=human"), ImagesManifest)
     assert manifest is not None
-    assert (manifest["task"], manifest["image_shape"], manifest["counts"]) == ("sequence", None, result.counts)
-    assert manifest["splits"]["train"]["lengths"] == {"1": 2, "2": 5, "3": 1, "6": 1}
+    assert (manifest.task, manifest.image_shape, manifest.counts) == ("sequence", None, result.counts)
+    assert manifest.splits["train"]["lengths"] == {"1": 2, "2": 5, "3": 1, "6": 1}
     assert products.label_set(str(root), "numbers", "human", "test").done()[0].records_out >= 0
     assert not convert(root, *paths).made
     with pytest.raises(IncompleteError, match="there is no complete dataset 'numbers'"):
