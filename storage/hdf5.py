@@ -224,12 +224,12 @@ def iterate_objects(path: str, file: h5py.File, links: bool = True) -> Iterator[
 
 
 def probe(path: str, shown: str) -> None:
-    """Check a local file as `check_whole` does, and read its attributes; InputError, which calls it `shown`, if not."""
+    """Check a local file as `check_whole` does, and read its attributes; an InputError calls it `shown`."""
     sandbox.run_module(__name__, [path, shown], shown, _PROBE_SECONDS)
 
 
 def probe_datasets(path: str, keys: Sequence[str]) -> None:
-    """Check some datasets of a file as `open_dataset` does, and read their first and last rows; InputError if not.
+    """Check datasets of a file as `open_dataset` does, and read first and last rows; InputError if they are damaged.
 
     A name that does not exist is no error here.
     """

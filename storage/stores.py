@@ -27,13 +27,11 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs
 
+from schemas import layout
 from schemas.errors import InputError, StorageError
-from schemas.layout import absolute as absolute
-from schemas.layout import check_address as check_address
-from schemas.layout import is_remote as is_remote
-from schemas.layout import join as join
-from schemas.layout import parent as parent
 
+absolute, join, parent = layout.absolute, layout.join, layout.parent
+check_address, is_remote = layout.check_address, layout.is_remote
 S3_RETRIES = 11  # pauses that double from 25 ms: some 50 seconds, and 3 more for each missing answer
 GOOGLE_RETRY_TIME = datetime.timedelta(seconds=60)
 PARTIAL = ".partial"
@@ -116,7 +114,7 @@ def open_input(path: str) -> IO[bytes]:
 
 
 class _Readable(io.RawIOBase):
-    """Arrow's input file with the one method (`readinto`) that Python's readers ask for."""
+    """Arrow's input file with the one method (`readinto`) that Python's readers require."""
 
     def __init__(self, file: Any, path: str) -> None:
         self._file, self._path = file, path
@@ -138,9 +136,7 @@ class _Readable(io.RawIOBase):
         with explain_errors("read", self._path):
             try:
                 return int(self._file.readinto(buffer))
-            except (
-                ValueError
-            ) as error:  # all that Google's client reports when it has closed the file after its retries
+            except ValueError as error:  # all that Google's client reports after its retries
                 raise OSError("UNAVAILABLE: the store closed the file") from error
 
 
