@@ -7,7 +7,7 @@ Images come in this order:
 1. `machines_differ`: machines gave different labels. The confidence of a label is that of the most confident machine
    that gave it; the score is the confidence of the second most confident label, so that images come first on which two
    machines contradict each other confidently. Of two machines that is the lower confidence, by which
-   `storage/comparisons.py` ranks.
+   `storage/products.py` ranks.
 2. `label_error`: humans have labelled the image, and their label may be wrong; the score is 1 - label quality.
 3. `machines_unsure`: machines agree, but the lowest confidence is below a bound; the score is 1 - that confidence.
 

@@ -18,7 +18,7 @@ from analysis.verify.inventory import is_lone, stage_of_file
 from schemas import layout
 from schemas.errors import StorageError
 from schemas.layout import CONFIRMED
-from storage import json_files, model_cards, products, stores
+from storage import model_cards, products, small_files, stores
 from storage.products import MANIFEST, AnyManifest
 from storage.stores import FileStat
 
@@ -106,7 +106,7 @@ def _listed(root: str) -> dict[str, FileStat]:
 
 def _find(path: str) -> dict[str, Any] | None:
     try:
-        return json_files.find(path)
+        return small_files.find_json(path)
     except StorageError:  # removed meanwhile, or damaged, which concord verify names
         return None
 

@@ -28,7 +28,7 @@ from schemas.manifests import (
     ScoresManifest,
 )
 from schemas.settings.report import ReportSettings
-from storage import comparisons, model_cards, parquet, products, stores
+from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
 
 Row = dict[str, Any]
@@ -296,7 +296,7 @@ class Sources:
     @cached_property
     def _manifests(self) -> dict[tuple[str, str, str], PairsManifest | None]:
         """Of the comparisons that no study is made of."""
-        every = comparisons.find(self.root, self.dataset)
+        every = products.find_comparisons(self.root, self.dataset)
         return {key: one for key, one in every.items() if not any(study.compares(*key[:2]) for study in self.studies)}
 
     @cached_property
@@ -497,12 +497,12 @@ def digest(pair: Pair, limit: int) -> Digest:
 
     def digest_shard(shard: int) -> tuple[pa.Table, pa.Table]:
         rows = read_shard(pair.shards, shard, AGREE_FIRST)
-        return query(_CELLS, rows), comparisons.most_confident(rows, limit)
+        return query(_CELLS, rows), products.rank_disagreements(rows, limit)
 
     with ThreadPoolExecutor(_READERS) as pool:
         cells, confident = zip(*pool.map(digest_shard, range(pair.shards.shards)), strict=True)
     counted = query(_SUMMED, pa.concat_tables(cells))
-    ranked = comparisons.most_confident(pa.concat_tables(confident), limit)
+    ranked = products.rank_disagreements(pa.concat_tables(confident), limit)
     return Digest(tuple(counted.to_pylist()), tuple(ranked.to_pylist()))
 
 

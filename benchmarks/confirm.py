@@ -18,7 +18,7 @@ from benchmarks import open_images
 from benchmarks.common import FOLDER
 from benchmarks.processes import GIB, Run, run
 from schemas import layout
-from storage import json_files, stores
+from storage import small_files, stores
 from storage.products import MANIFEST
 
 NAIVE_SCALE = 0.005  # the largest at which one row an element ends soon
@@ -70,7 +70,7 @@ def check_counts(folder: Path, scale: float) -> None:
     """Concord's counts are DuckDB's, row for row, and those of the construction."""
     size = open_images.scaled(scale)
     home = layout.confirmation(str(folder / "root"), "open_images")
-    counts = (json_files.find(stores.join(home, MANIFEST)) or {})["counts"]
+    counts = (small_files.find_json(stores.join(home, MANIFEST)) or {})["counts"]
     ours = f"read_parquet('{folder}/root/labels/dataset=open_images/annotator=confirmed/*/*.parquet')"
     theirs = f"read_parquet('{folder}/duckdb.parquet')"
     columns = "image_id, label, confidence, verdict"

@@ -1,4 +1,6 @@
-"""Runners on one's own machine: a real Flink cluster of several processes, and the binary of Prism.
+"""What jobs run on: a local Flink cluster of several processes, the binary of Prism, and Dataflow's containers.
 
-Only what Python brings is imported, so that none of it depends on the environment that it is to serve.
+`prepare` builds what other runners need with the programs that `tools` locates; `flink` starts and ends a local Flink
+cluster, which consists of `processes`. `dataflow/` has the container images and the flex template. Only Python's own
+library is imported, so that nothing depends on the environment that it serves.
 """

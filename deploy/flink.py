@@ -1,4 +1,9 @@
-"""The parts of a Flink cluster: what each is told, and the command that starts it. Nothing here runs anything."""
+"""A real Flink cluster on this machine: a job manager, task managers and Beam's job server, each a process of its own.
+
+The first half composes configuration and commands, and runs nothing; `Cluster` starts, watches and ends the processes.
+
+python -m deploy.flink {up,down,install}
+"""
 
 import argparse
 import dataclasses
@@ -23,7 +28,7 @@ TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 MEMORY_TOOL = "org.apache.flink.runtime.util.bash.BashJavaUtils"
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
-_OPENED = (  # inner parts of Java that Flink reaches into, as its own start scripts list them
+_OPENED = (  # internals of Java that Flink accesses, as its own start scripts list them
     "java.lang",
     "java.lang.reflect",
     "java.net",
@@ -51,7 +56,7 @@ taskmanager.bind-host: localhost
 taskmanager.host: localhost
 taskmanager.memory.process.size: {memory}
 taskmanager.numberOfTaskSlots: 1
-# steps that hand whole results on hold buffers each; the default minimum of 512 is for larger machines
+# steps that pass whole results on keep buffers each; the default minimum of 512 is for larger machines
 taskmanager.memory.network.min: 128m
 taskmanager.memory.network.max: 128m
 taskmanager.network.sort-shuffle.min-buffers: 64
@@ -60,8 +65,8 @@ rest.bind-address: localhost
 rest.port: {ports.rest}
 io.tmp.dirs: {home}/tmp
 blob.storage.directory: {home}/tmp
-# a task manager that is gone is noticed in seconds; its tasks, and those whose input it held, start again on others;
-# what fails each time is given up after seven seconds
+# a lost task manager is noticed in seconds; its tasks, and those that need its results, start again on others; tasks
+# that fail each time are abandoned after seven seconds
 heartbeat.interval: 1000
 heartbeat.timeout: 10000
 heartbeat.rpc-failure-threshold: 2
@@ -71,14 +76,14 @@ restart-strategy.exponential-delay.backoff-multiplier: 2.0
 restart-strategy.exponential-delay.jitter-factor: 0.0
 restart-strategy.exponential-delay.attempts-before-reset-backoff: 3
 jobmanager.execution.failover-strategy: region
-# the jars of a job are those of the cluster: loaded twice, their parts do not know each other
+# the jars of a job are those of the cluster: loaded twice, their classes would differ
 classloader.resolve-order: parent-first
 """
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the parts listen, on loopback alone: Flink's REST and RPC, Beam's jobs, artifacts and expansion."""
+    """Ports on loopback: Flink's REST and RPC, Beam's jobs, artifacts and expansion."""
 
     rest: int = 8081
     rpc: int = 6123
@@ -86,7 +91,7 @@ class Ports:
     artifacts: int = 8098
     expansion: int = 8097
 
-    def named(self) -> dict[str, int]:
+    def by_service(self) -> dict[str, int]:
         """Each port by what needs it."""
         return {
             "Flink's web page": self.rest,
@@ -99,14 +104,14 @@ class Ports:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a cluster is to be.
+    """The settings of a cluster.
 
     Attributes:
         home: folder of everything that it writes.
-        jars: folder of what it is made of.
+        jars: folder of its jars.
         task_managers: processes with one slot each.
         one_core: whether each task manager and its workers have one core, and one thread of TensorFlow.
-        memory: of each task manager's Java part, as Flink writes it; its workers take their own besides.
+        memory: of each task manager's Java part, as Flink writes it; its workers need more.
     """
 
     home: Path
@@ -123,7 +128,7 @@ class Plan:
 
     @property
     def conf(self) -> Path:
-        """Folder of Flink's configuration; it also tells this cluster's processes from others."""
+        """Folder of Flink's configuration, which also identifies this cluster's processes."""
         return self.home / "conf"
 
     @property
@@ -133,7 +138,7 @@ class Plan:
 
 
 def configuration(plan: Plan) -> str:
-    """Flink's own configuration file."""
+    """The content of Flink's configuration file."""
     return _CONFIGURATION.format(ports=plan.ports, home=plan.home, memory=plan.memory)
 
 
@@ -143,19 +148,15 @@ def job_manager(plan: Plan, java: str) -> list[str]:
 
 
 def memory_tool(plan: Plan, java: str) -> list[str]:
-    """The command that tells how a task manager divides its memory."""
+    """The command that reports how a task manager divides its memory."""
     return [java, "-cp", f"{plan.jars}/*", MEMORY_TOOL, "GET_TM_RESOURCE_PARAMS", "--configDir", str(plan.conf)]
 
 
-def memory_flags(said: str) -> tuple[list[str], list[str]]:
-    """Java's flags and Flink's properties in what the memory tool said.
-
-    Raises:
-        ClusterError: it said neither.
-    """
-    lines = [line.removeprefix(_RESULT).split() for line in said.splitlines() if line.startswith(_RESULT)]
+def memory_flags(output: str) -> tuple[list[str], list[str]]:
+    """Java's flags and Flink's properties in the output of the memory tool; ClusterError if they are missing."""
+    lines = [line.removeprefix(_RESULT).split() for line in output.splitlines() if line.startswith(_RESULT)]
     if len(lines) != 2:
-        raise ClusterError(f"Flink does not say how to divide the memory of a task manager: {said.strip()[-300:]}")
+        raise ClusterError(f"Flink does not report how to divide the memory of a task manager: {output.strip()[-300:]}")
     return lines[0], lines[1]
 
 
@@ -171,7 +172,7 @@ def task_manager(plan: Plan, java: str, number: int, memory: tuple[list[str], li
 def job_server(plan: Plan, java: str) -> list[str]:
     """The command of Beam's job server."""
     ports = plan.ports
-    told = {
+    options = {
         "job-host": "localhost",
         "job-port": ports.jobs,
         "artifact-port": ports.artifacts,
@@ -180,11 +181,11 @@ def job_server(plan: Plan, java: str) -> list[str]:
         "flink-master": plan.master,
         "flink-conf-dir": plan.conf,
     }
-    return [*_java(plan, java, _HEAP), JOB_SERVER, *(f"--{name}={value}" for name, value in told.items())]
+    return [*_java(plan, java, _HEAP), JOB_SERVER, *(f"--{name}={value}" for name, value in options.items())]
 
 
 def worker_environment(plan: Plan, project: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What the task managers' environment says; Python workers are their children, and inherit it."""
+    """Variables of the task managers' environment, which Python workers inherit as their children."""
     paths = [str(project), *filter(None, [inherited.get("PYTHONPATH", "")])]
     threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     return {"PYTHONPATH": os.pathsep.join(paths), **(dict.fromkeys(threads, "1") if plan.one_core else {})}
@@ -195,7 +196,7 @@ def _java(plan: Plan, java: str, *flags: str) -> Sequence[str]:
     return [java, *flags, *OPENS, *own, "-cp", f"{plan.jars}/*"]
 
 
-# A real Flink cluster on this machine: a job manager, task managers and Beam's job server, each a process of its own.
+# --- The cluster ---------------------------------------------------------------------------------
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".flink"
@@ -207,7 +208,7 @@ class Cluster:
     """A cluster that was started, whether by this process or by an earlier one.
 
     Attributes:
-        plan: what it is.
+        plan: its settings.
         daemons: its processes, in the order in which they were started.
     """
 
@@ -216,19 +217,19 @@ class Cluster:
 
     @property
     def task_managers(self) -> list[Daemon]:
-        """Those of its processes that run tasks."""
+        """The processes that run tasks."""
         return [one for one in self.daemons if one.name.startswith("taskmanager")]
 
     def overview(self) -> dict[str, Any]:
-        """What Flink says of itself: task managers, slots, jobs; empty where it does not answer."""
+        """Flink's own figures: task managers, slots, jobs; empty if it does not answer."""
         return overview(self.plan.master)
 
     def start(self) -> None:
-        """Start every part, and wait until all are ready; what was started is ended again if one fails.
+        """Start every process, and wait until all are ready; if one fails, end those that were started.
 
         Raises:
-            MissingToolError: Java is not there.
-            ClusterError: a port is taken, or a part does not start.
+            MissingToolError: Java is missing.
+            ClusterError: a port is taken, or a process does not start.
         """
         java = tools.java()
         self._check_ports()
@@ -245,14 +246,14 @@ class Cluster:
         self.save()
 
     def add_task_manager(self) -> Daemon:
-        """Start one more task manager, such as in the place of one that was lost."""
+        """Start one more task manager, such as instead of a lost one."""
         java, number = tools.java(), len(self.task_managers)
-        said = subprocess.run(memory_tool(self.plan, java), capture_output=True, text=True, check=False)
-        command = task_manager(self.plan, java, number, memory_flags(said.stdout))
+        result = subprocess.run(memory_tool(self.plan, java), capture_output=True, text=True, check=False)
+        command = task_manager(self.plan, java, number, memory_flags(result.stdout))
         return self._start(f"taskmanager-{number}", command)
 
     def stop(self) -> None:
-        """End every part, and all that they started."""
+        """End every process, and everything that they started."""
         processes.stop(self.daemons)
         self.daemons = []
         (self.plan.home / STATE).unlink(missing_ok=True)
@@ -263,15 +264,15 @@ class Cluster:
         return bool(self.daemons) and all(one.alive for one in self.daemons) and bool(self.overview())
 
     def save(self) -> None:
-        """Write down what runs, for the commands that come after."""
+        """Record the processes for later commands."""
         plan = {**dataclasses.asdict(self.plan), "home": str(self.plan.home), "jars": str(self.plan.jars)}
         endpoints = {"master": self.plan.master, "job_endpoint": f"localhost:{self.plan.ports.jobs}"}
         content = {**endpoints, "plan": plan, "daemons": [dataclasses.asdict(one) for one in self.daemons]}
         (self.plan.home / STATE).write_text(json.dumps(content, indent=2) + "\n")
 
     @classmethod
-    def found(cls, home: Path) -> "Cluster | None":
-        """The cluster that was started in a folder; None where there is none."""
+    def load(cls, home: Path) -> "Cluster | None":
+        """The cluster that was started in a folder; None if there is none."""
         try:
             content = json.loads((home / STATE).read_text())
             paths = {"home": home, "jars": Path(content["plan"]["jars"])}
@@ -280,9 +281,7 @@ class Cluster:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterError(
-                f"{home / STATE} cannot be read ({error}): end what it started, and remove it"
-            ) from error
+            raise ClusterError(f"{home / STATE} cannot be read ({error}): end its processes, and remove it") from error
 
     def _start(self, name: str, command: Sequence[str]) -> Daemon:
         environment = worker_environment(self.plan, PROJECT, os.environ)
@@ -293,10 +292,10 @@ class Cluster:
         return daemon
 
     def _check_ports(self) -> None:
-        for name, port in self.plan.ports.named().items():
+        for name, port in self.plan.ports.by_service().items():
             if processes.is_taken(port):
                 raise ClusterError(
-                    f"port {port}, which {name} needs, is taken: end what listens there, or give another first port "
+                    f"port {port}, which {name} needs, is taken: end what listens there, or set another first port "
                     "(FLINK_PORT=9081)"
                 )
 
@@ -314,28 +313,28 @@ class Cluster:
 
 
 def overview(master: str) -> dict[str, Any]:
-    """What the Flink cluster at an address says of itself; empty where none answers."""
+    """The figures of the Flink cluster at an address; empty if none answers."""
     try:
         with urllib.request.urlopen(f"http://{master}/overview", timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+            figures: dict[str, Any] = json.load(answer)
+            return figures
     except (urllib.error.URLError, OSError, ValueError):
         return {}
 
 
-def ports_from(first: int) -> Ports:
-    """The ports of a cluster whose web page is at a port: Flink's usual ones, moved together."""
-    moved = first - Ports().rest
-    return Ports(**{name: port + moved for name, port in dataclasses.asdict(Ports()).items()})
+def ports_starting_at(first: int) -> Ports:
+    """Flink's usual ports, all moved so that the web page has this one."""
+    offset = first - Ports().rest
+    return Ports(**{name: port + offset for name, port in dataclasses.asdict(Ports()).items()})
 
 
-def up(plan: Plan) -> tuple[Cluster, bool]:
-    """A cluster that is up, and whether it was started now; the parts of one that broke are ended first.
+def ensure_up(plan: Plan) -> tuple[Cluster, bool]:
+    """A cluster that is up, and whether it was started now; the processes of a broken one are ended first.
 
     Raises:
         ClusterError: another one is up, or it cannot be started.
     """
-    cluster = Cluster.found(plan.home)
+    cluster = Cluster.load(plan.home)
     if cluster is not None and cluster.is_up():
         if cluster.plan != plan:
             raise ClusterError(f"another one is up at {cluster.plan.master}: end it first (make flink-down)")
@@ -349,32 +348,32 @@ def up(plan: Plan) -> tuple[Cluster, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Start a cluster, end it, or fetch what it needs; exit status 1 means that it failed, with a line saying why."""
+    """Start a cluster, end it, or download its jars; exit status 1 and a line with the reason mean that it failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.flink", description=str(__doc__).partition("\n")[0])
     parser.add_argument("what", choices=("up", "down", "install"))
     parser.add_argument("--task-managers", type=int, default=Plan.task_managers, metavar="N")
     parser.add_argument("--port", type=int, default=Ports.rest, help="of Flink's web page; the others follow it")
     parser.add_argument("--one-core", action="store_true", help="one core and one TensorFlow thread a task manager")
     parser.add_argument("--home", type=Path, default=HOME, help="where its jars, logs and process ids lie")
-    given = parser.parse_args(arguments)
-    home = given.home.resolve()
-    plan = Plan(home, home / "lib", ports_from(given.port), given.task_managers, given.one_core)
+    options = parser.parse_args(arguments)
+    home = options.home.resolve()
+    plan = Plan(home, home / "lib", ports_starting_at(options.port), options.task_managers, options.one_core)
     try:
-        _do(given.what, plan)
+        _do(options.what, plan)
     except ClusterError as error:
-        sys.exit(f"flink-{given.what}: {error}")
+        sys.exit(f"flink-{options.what}: {error}")
 
 
 def _do(what: str, plan: Plan) -> None:
     if what == "install":
         print(f"Flink's jars are in {tools.install_jars(plan.home)}")
     elif what == "down":
-        cluster = Cluster.found(plan.home)
+        cluster = Cluster.load(plan.home)
         if cluster is not None:
             cluster.stop()
         print(f"the Flink cluster at {cluster.plan.master} is down" if cluster else "no Flink cluster is up")
     else:
-        cluster, new = up(plan)
+        cluster, new = ensure_up(plan)
         slots = cluster.overview().get("slots-total", 0)
         print(f"Flink is up{'' if new else ' already'} at http://{cluster.plan.master} with {slots} slots; now run")
         print(f"  make run-pipeline RUNNER=FlinkRunner FLINK_MASTER={cluster.plan.master}")

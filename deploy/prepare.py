@@ -1,41 +1,42 @@
-"""Make what other runners need, once: Flink's jars, and the binary of Prism in the version that Beam is here.
+"""Build what other runners need: Flink's jars, and the binary of Prism of the version that Beam is here.
 
-python -m deploy.prepare          # both, as far as this machine can; names what it skips, and why
-python -m deploy.prepare prism    # what `make prism` does
+python -m deploy.prepare [all|prism]
 """
 
+import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy import flink, tools
 from deploy.tools import ClusterError, MissingToolError
 
-PRISM_HOME = Path(__file__).resolve().parents[1] / ".prism"
+PRISM_HOME = flink.PROJECT / ".prism"
 
 
-def prepare(what: str, make: Callable[[Path], Path], home: Path) -> bool:
-    """Whether a runner could be made; a tool that is not there is named, and no failure."""
+def prepare(runner: str, build: Callable[[Path], Path], home: Path) -> bool:
+    """Whether a runner could be built; a missing tool is reported, and is no failure."""
     try:
-        make(home)
+        build(home)
     except MissingToolError as error:
-        print(f"SKIPPED: no tests on {what}, for {error}", flush=True)
+        print(f"SKIPPED: no tests on {runner}: {error}", flush=True)
         return False
     return True
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Make Flink's jars and Prism's binary, or that binary alone."""
+def main() -> None:
+    """Build Prism, or both runners as far as the tools on this machine allow."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.prepare", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("runners", nargs="?", choices=("all", "prism"), default="all")
     try:
-        if list(arguments) == ["prism"]:
-            binary = tools.build_prism(PRISM_HOME)
-            print(f"Prism is {binary}; now run\n  make run-pipeline RUNNER=PrismRunner")
-            return
-        prepare("Flink", tools.install_jars, flink.HOME)
-        prepare("Prism", tools.build_prism, PRISM_HOME)
+        if parser.parse_args().runners == "prism":
+            print(f"Prism is {tools.build_prism(PRISM_HOME)}; now run\n  make run-pipeline RUNNER=PrismRunner")
+        else:
+            prepare("Flink", tools.install_jars, flink.HOME)
+            prepare("Prism", tools.build_prism, PRISM_HOME)
     except ClusterError as error:
         sys.exit(f"prepare: {error}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

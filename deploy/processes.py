@@ -1,4 +1,4 @@
-"""Processes that outlive the command that starts them: started with a log of their own, found again, and ended."""
+"""Processes that outlive the command that starts them: each has a log, is recognised later, and can be ended."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ class Daemon:
     """A process that runs by itself, the leader of a process group.
 
     Attributes:
-        name: for people, and of its log.
+        name: for messages, and of its log.
         pid: of the process, and of its group.
-        marker: a text of its command line, by which a later process with the same number is told from it.
+        marker: a text in its command line, which a later process with the same number does not have.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Daemon:
         return line is not None and (self.marker in line or not line)  # empty while it becomes another program
 
     def kill(self) -> None:
-        """End it and all that it started, at once."""
+        """End it and everything that it started, at once."""
         if self.alive:
             _signal(self.pid, signal.SIGKILL)
             _await_end([self])
 
 
 def start(name: str, command: Sequence[str], log: Path, marker: str, environment: Mapping[str, str]) -> Daemon:
-    """Start a process in a group of its own; all that it writes goes into its log."""
+    """Start a process in a group of its own; its output goes into its log."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as written:
+    with open(log, "ab") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=written,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=log.parent,
@@ -62,7 +62,7 @@ def start(name: str, command: Sequence[str], log: Path, marker: str, environment
 
 
 def stop(daemons: Sequence[Daemon]) -> None:
-    """End processes and all that they started: asked first, and killed if they do not go."""
+    """End processes and everything that they started: terminated first, and killed if they do not end."""
     running = [one for one in daemons if one.alive]
     for one in running:
         _signal(one.pid, signal.SIGTERM)
@@ -80,7 +80,7 @@ def _await_end(daemons: Sequence[Daemon]) -> None:
 
 
 def command_line(pid: int) -> str | None:
-    """The command line of a process; None where there is none, or one that has ended."""
+    """The command line of a process; None if it does not exist or has ended."""
     if Path("/proc/self").exists():
         try:
             ended = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
@@ -88,8 +88,8 @@ def command_line(pid: int) -> str | None:
         except OSError:
             return None
         return None if ended else line.replace(b"\0", b" ").decode(errors="replace")
-    found = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+    listing = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listing.stdout.strip() or None
 
 
 def _signal(group: int, number: signal.Signals) -> None:
@@ -98,7 +98,7 @@ def _signal(group: int, number: signal.Signals) -> None:
 
 
 def _reap(pid: int) -> bool:
-    """Take note of the end of a process, where it is a child of this one; never true, for use in conditions."""
+    """Collect the end of a process that is a child of this one; always False, for use in conditions."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     return False
@@ -129,7 +129,7 @@ def wait_until(ready: Callable[[], bool], daemons: Sequence[Daemon], seconds: fl
         for one in daemons:
             if _reap(one.pid) or not one.alive:
                 log = logs / f"{one.name}.log"
-                raise ClusterError(f"{one.name} ended by itself: {_last_line(log)}; all that it said is in {log}")
+                raise ClusterError(f"{one.name} ended by itself: {_last_line(log)}; its whole output is in {log}")
         if time.monotonic() > deadline:
             raise ClusterError(f"{what} was not ready in {seconds:.0f} s; see the logs in {logs}")
         time.sleep(_POLL_SECONDS)
@@ -137,5 +137,5 @@ def wait_until(ready: Callable[[], bool], daemons: Sequence[Daemon], seconds: fl
 
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    named = [line for line in lines if "Exception" in line or "Error" in line]
-    return (named or lines or ["it said nothing"])[-1][:300]
+    errors = [line for line in lines if "Exception" in line or "Error" in line]
+    return (errors or lines or ["it reported nothing"])[-1][:300]

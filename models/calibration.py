@@ -28,7 +28,7 @@ from scipy import optimize
 
 from schemas.errors import IncompleteError, one_line
 from schemas.manifests import Calibration
-from storage import npz
+from storage import small_files
 
 LEAST_IMAGES = 30
 LOWEST, HIGHEST = 0.05, 20.0
@@ -155,7 +155,7 @@ def pack_scores(values: npt.NDArray[Any], scores: Floats) -> bytes:
 def unpack_scores(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
     """The targets and scores of `pack_scores`; IncompleteError where it is something else."""
     try:
-        arrays = npz.read(content)
+        arrays = small_files.read_npz(content)
         return arrays["values"], arrays["scores"]
-    except npz.TROUBLES as error:
+    except small_files.NPZ_ERRORS as error:
         raise IncompleteError(f"a fold's {FOLD_FILE} is damaged ({one_line(error)}): train it again") from error

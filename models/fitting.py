@@ -23,7 +23,7 @@ from models.tasks import Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.settings.train import TrainSettings
-from storage import npz, stores, tfrecord
+from storage import small_files, stores, tfrecord
 from storage.model_cards import CHECKPOINT_FILE
 
 Arrays = list[npt.NDArray[Any]]
@@ -67,7 +67,7 @@ def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
     if stores.stat(path) is None:
         return None
     try:
-        content = npz.read(stores.read_bytes(path))
+        content = small_files.read_npz(stores.read_bytes(path))
         header = json.loads(str(content["header"]))
         if header["fingerprint"] != fingerprint:
             return None
@@ -75,7 +75,7 @@ def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
             group: [content[f"{group}{number}"] for number in range(count)] for group, count in header["counts"].items()
         }
         return Checkpoint(header["phase"], **groups, history=header["history"], facts=header["facts"])
-    except (*npz.TROUBLES, AttributeError, RecursionError):  # cut off, damaged, or another program's
+    except (*small_files.NPZ_ERRORS, AttributeError, RecursionError):  # cut off, damaged, or another program's
         return None
 
 

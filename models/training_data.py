@@ -18,7 +18,7 @@ from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from schemas import tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from storage import hashing, products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder
 
@@ -195,7 +195,7 @@ def plan_data(job: TrainJob, images: ImageSet) -> Data:
         validation = Part(settings.validation, read_targets(settings.validation, settings.labels))
     else:
         train, held_out = split_by_ids(
-            images, settings.split, train, lambda ids: hashing.held_out(ids, settings.validation_fraction)
+            images, settings.split, train, lambda ids: hashing.is_held_out(ids, settings.validation_fraction)
         )
         validation = Part(settings.split, held_out)
     data = Data(Part(settings.split, train), validation, evaluation)
@@ -243,7 +243,7 @@ def drop_damaged(data: Data, damaged: Mapping[str, DamagedRows], most: float) ->
     if excluded > most * len(data):
         raise TooManyRejectsError(
             f"train has to exclude {excluded} of {len(data)} images ({Reason.RECORD_DAMAGED} {excluded}), more than "
-            f"--max-reject-fraction {most:g}. The first: {records[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}"
+            f"--max-reject-fraction {most:g}. The first: {records[0]}: {REJECT_HINTS[Reason.RECORD_DAMAGED]}"
         )
     return readable
 

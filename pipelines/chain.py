@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import schemas
 from pipelines import progress
@@ -16,8 +18,8 @@ from pipelines.stages import STAGES
 from schemas import layout, run_files
 from schemas.errors import ConcordError, InputError
 from schemas.run_files import Chain
-from schemas.stage import Context, Plan, Product, StageResult, State
-from storage import json_files, products, stores
+from schemas.stage import Context, Plan, Product, Stage, StageResult, State
+from storage import products, small_files, stores
 
 _log = logging.getLogger("concord")
 _SECRET = re.compile(r"--[\w-]*(?:key|secret|token|password|credential)[\w-]*", re.IGNORECASE)
@@ -64,7 +66,7 @@ class Run:
             "inputs": [{"path": path, **products.input_identity(path)} for path in self._inputs()],
             "stages": [dataclasses.asdict(result) for result in self.results],
         }
-        json_files.write(self.manifest, content)
+        small_files.write_json(self.manifest, content)
 
     def _inputs(self) -> Iterator[str]:
         """The files that the settings name, as far as they are there."""
@@ -147,14 +149,17 @@ def plan_chain(chain: Chain, context: Context) -> Iterator[StagePlan]:
         for settings in chain.get(stage.name, ()):
             reads, writes = stage.driver.reads(settings, context.root), stage.driver.writes(settings, context.root)
             waits = dict.fromkeys(name for path in reads for made, name in pending.items() if _overlap(path, made))
-            if waits:
-                product = Product(stage.label(settings), State.WAITS, waits_for=", ".join(waits))
-                planned = StagePlan(stage.name, (product,))
-            else:
-                planned = _plan_stage(lambda: stage.plan(settings, context), stage.name)  # noqa: B023
+            plan = partial(_wait, stage, settings, waits) if waits else partial(stage.plan, settings, context)
+            planned = _plan_stage(plan, stage.name)
             if planned.problem or any(not product.is_done for product in planned.products):
                 pending |= dict.fromkeys(writes, stage.name)
             yield planned
+
+
+def _wait(stage: Stage, settings: Any, waits: Iterable[str]) -> Plan:
+    """What is known of a stage that waits; InputError where it would fail whatever it waits for."""
+    stage.driver.check(settings)
+    return Plan(settings, (Product(stage.label(settings), State.WAITS, waits_for=", ".join(waits)),))
 
 
 def _plan_stage(plan: Callable[[], Plan], stage: str) -> StagePlan:

@@ -12,7 +12,7 @@ import samples
 from schemas import plugins
 from schemas.settings.draw import DrawSettings
 from schemas.stage import Context, Driver, Plan, Product, State
-from storage import json_files, products, stores
+from storage import products, small_files, stores
 
 
 class DrawDriver(Driver[DrawSettings]):
@@ -26,7 +26,7 @@ class DrawDriver(Driver[DrawSettings]):
         """Whether the sample is there; InputError where there is no such sample."""
         output = settings.output.rstrip("/")
         sample = plugins.load(samples, "sample", settings.sample)
-        note = json_files.find(_note(output)) if sample.is_there(settings, output) else None
+        note = small_files.find_json(_note(output)) if sample.exists(settings, output) else None
         if note and note["fingerprint"] == _fingerprint(settings) and not context.force:
             return Plan(settings, (Product(output, State.DONE, note["counts"]),))
         cost = sample.estimate(settings)
@@ -42,12 +42,12 @@ class DrawDriver(Driver[DrawSettings]):
         stores.remove_partial_file(note)
         counts = sample.write(settings, output)
         content = {"fingerprint": _fingerprint(settings), "settings": settings.identity(), "counts": counts}
-        json_files.write(note, content)
+        small_files.write_json(note, content)
         return {}
 
     def commit(self, work: tuple[DrawSettings, ModuleType], product: Product) -> dict[str, Any]:
         """The counts of what was drawn."""
-        counts: dict[str, Any] = (json_files.find(_note(product.name)) or {})["counts"]
+        counts: dict[str, Any] = (small_files.find_json(_note(product.name)) or {})["counts"]
         return counts
 
 

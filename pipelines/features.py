@@ -35,6 +35,12 @@ class FeatureDriver(ScoringDriver[FeatureSettings]):
         """The images, and a file of weights."""
         return [layout.images(root, settings.dataset, settings.version), *(path for _, path in settings.paths())]
 
+    def check(self, settings: FeatureSettings) -> None:
+        """Whether there is such a network, and it has a backbone."""
+        plugins.check(networks, "network", settings.network)
+        if not plugins.defines(networks, settings.network, "TRANSFER"):
+            raise InputError(f"network {settings.network!r} has no backbone: features are of transfer networks")
+
     def plan(self, settings: FeatureSettings, context: Context) -> Plan:
         """Which shards of each split are missing.
 
@@ -42,9 +48,7 @@ class FeatureDriver(ScoringDriver[FeatureSettings]):
             IncompleteError: the images are not there.
             InputError: the network has no backbone, or there is no such split.
         """
-        plugins.check(networks, "network", settings.network)
-        if not plugins.defines(networks, settings.network, "TRANSFER"):
-            raise InputError(f"network {settings.network!r} has no backbone: features are of transfer networks")
+        self.check(settings)
         images = products.image_set(context.root, settings.dataset, settings.version)
         plan = plan_features(settings, context.root, images)
         shape = (settings.image_size, settings.image_size, 3) if settings.image_size else None

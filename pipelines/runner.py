@@ -14,7 +14,7 @@ from pipelines import progress
 from pipelines.runners import dataflow, portable
 from schemas import errors
 from schemas.errors import ConcordError, InputError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from schemas.stage import Context
 from storage.products import ShardFolder, ShardReport
 
@@ -193,6 +193,6 @@ def _first_reject(folders: list[ShardFolder]) -> str:
         for shard, report in sorted(folder.done().items()):
             if report.rejected:
                 row = folder.read(shard).slice(0, 1).to_pylist()[0]
-                remedy = REMEDIES[Reason(row["reason"])]
+                remedy = REJECT_HINTS[Reason(row["reason"])]
                 return f"The first: {row['source']}, {row['position']}: {row['detail']} ({remedy})."
     return ""

@@ -1,12 +1,9 @@
-"""Draws a sample of house-number crops in the layout of the SVHN course file.
+"""A sample of house-number crops in the layout of the SVHN course file, for tests and benchmarks without that file.
 
-The drawn file stands in for the real one where that cannot be had: in tests, in continuous
-integration and under load. One command writes it:
+    concord draw --sample house_numbers --output sample_grey.h5 --seed 1
 
-    concord draw --sample house_numbers --output drawn_grey.h5 --seed 1
-
-A crop is drawn as a camera would have seen it: a number is set in one face, pasted on a wall or a
-plate, seen at an angle, blurred, lit and photographed in colour, and only then turned grey.
+A crop is drawn as a camera would record it: a number in one typeface on a wall or a plate, seen at an angle, blurred,
+lit and photographed in colour, and only then converted to grey.
 """
 
 import math
@@ -53,8 +50,8 @@ class _Face:
     weights: tuple[int, ...]  # -1 eroded, 0 as is, 1 and 2 dilated
 
 
-# Left out: cmmi10 and cmti10 (digits of unequal height), cmsy10 and cmex10 (no digits at those
-# codes) and DejaVu Sans Mono (a mark inside the 0).
+# Excluded: cmmi10 and cmti10 (digits of unequal height), cmsy10 and cmex10 (no digits at those codes) and DejaVu Sans
+# Mono (a mark inside the 0).
 _FACES = (
     _Face("DejaVuSans-Bold.ttf", 10, True, (-1, 0, 0)),
     _Face("DejaVuSans.ttf", 8, True, (0, 0, 1, 2)),
@@ -75,8 +72,8 @@ _FACES = (
 )
 
 
-class _Look(NamedTuple):
-    """What is drawn of one number, and how sharply; its first lengths are in mask pixels."""
+class _Style(NamedTuple):
+    """How one number is drawn, and how sharply; its first lengths are in mask pixels."""
 
     face: int
     weight: int
@@ -84,12 +81,12 @@ class _Look(NamedTuple):
     gap: float  # between digits
     margin_x: float  # from the digits to the plate's edges
     margin_y: float
-    plated: bool
+    has_plate: bool
     rim: int  # thickness of the plate's rim on the canvas, 0 for none
-    clutter: int  # strokes strewn over the wall
-    cast: bool
-    cast_x: float  # where the digits' shadow falls on the canvas
-    cast_y: float
+    clutter: int  # strokes on the wall
+    has_shadow: bool
+    shadow_x: float  # offset of the digits' shadow on the canvas
+    shadow_y: float
     native: int  # pixels across when photographed, before scaling to SIDE
     blur_x: float
     blur_y: float
@@ -97,7 +94,7 @@ class _Look(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleSize:
-    """How many crops each split of a drawn sample holds, one or more."""
+    """Number of crops in each split of a sample, one or more."""
 
     train: int = 6000
     test: int = 2000
@@ -110,26 +107,26 @@ class SampleSize:
 
 
 def estimate(settings: DrawSettings) -> Estimate:
-    """Roughly what drawing it takes."""
+    """Roughly what drawing it costs."""
     crops = settings.train + settings.test + settings.validation
     return Estimate(crops * SIDE * SIDE * 4, crops / 3_800)
 
 
 def write(settings: DrawSettings, output: str) -> dict[str, int]:
-    """Draw the .h5 file, and return the crops of each split."""
+    """Draw the .h5 file, and return the number of crops in each split."""
     size = SampleSize(settings.train, settings.test, settings.validation)
     stores.remove_partial_file(output)
     write_sample(output, size, settings.seed)
     return dict(vars(size))
 
 
-def is_there(settings: DrawSettings, output: str) -> bool:
-    """Whether there is a file."""
+def exists(settings: DrawSettings, output: str) -> bool:
+    """Whether the file exists."""
     return stores.stat(output) is not None
 
 
 def draw_crops(count: int, seed: int, stream: int = 0) -> tuple[Floats, Bytes]:
-    """Draws (count, 32, 32) grey crops in [0, 255] and their (count,) digits.
+    """Draw (count, 32, 32) grey crops in [0, 255] and their (count,) digits.
 
     The first n crops of a longer drawing with the same seed and stream are the same crops.
     """
@@ -143,14 +140,14 @@ def draw_crops(count: int, seed: int, stream: int = 0) -> tuple[Floats, Bytes]:
 
 
 def draw_block(seed: int, stream: int, block: int) -> tuple[Floats, Bytes]:
-    """Draws block number `block` of a stream: BLOCK crops and their digits, whatever went before."""
+    """Draw block number `block` of a stream, which depends on no other: BLOCK crops and their digits."""
     rng = np.random.default_rng((seed, stream, block))
     labels = rng.choice(10, BLOCK, p=LABEL_SHARES).astype(np.uint8)
     return _grey(_photograph(rng, _paint(rng, _draw_layers(rng, labels)))), labels
 
 
 def write_sample(path: str, size: SampleSize, seed: int) -> None:
-    """Writes an HDF5 file of train, test and validation crops; whole, or not at all.
+    """Write an HDF5 file of train, test and validation crops, whole or not at all.
 
     The same seed and size give the same bytes under the same releases of OpenCV, Pillow, NumPy and HDF5.
     """
@@ -170,7 +167,7 @@ def _blocks(count: int, seed: int, stream: int) -> Iterator[tuple[slice, Floats,
 def _write_split(file: h5py.File, split: str, count: int, seed: int, stream: int) -> None:
     chunk = min(count, 250)
     create = partial(file.create_dataset, track_times=False)
-    # A block ends inside a chunk; the cache must hold that chunk until the next block fills it.
+    # A block ends inside a chunk; the cache must keep that chunk until the next block fills it.
     crops = create(f"X_{split}", (count, SIDE, SIDE), "f4", chunks=(chunk, SIDE, SIDE), rdcc_nbytes=1 << 24)
     labels = create(f"y_{split}", (count,), "u1", chunks=(chunk,))
     for rows, block_crops, block_labels in _blocks(count, seed, stream):
@@ -183,23 +180,23 @@ def _write_split(file: h5py.File, split: str, count: int, seed: int, stream: int
 @cache
 def _glyph(face: int, digit: int, weight: int, footless: bool) -> Bytes:
     """The mask of one digit, _DIGIT_HEIGHT + 2 * _PAD high and as wide as it needs."""
-    mask = _fitted(_font_digit(_FACES[face].name, digit))
-    mask = _weighed(_without_foot(mask) if footless else mask, weight)
+    mask = _fit_mask(_font_digit(_FACES[face].name, digit))
+    mask = _thicken(_cut_foot(mask) if footless else mask, weight)
     mask.flags.writeable = False  # every crop shares the cached mask
     return mask
 
 
 def _font_digit(name: str, digit: int) -> Bytes:
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
-    # The basic layout engine is in every build of Pillow, and draws alike in all of them.
+    # The basic layout engine is in every build of Pillow, and draws the same in all of them.
     font = ImageFont.truetype(str(path), 128, layout_engine=ImageFont.Layout.BASIC)
     image = Image.new("L", (200, 200))
     ImageDraw.Draw(image).text((30, 20), str(digit), fill=255, font=font)
     return np.asarray(image)
 
 
-def _fitted(image: Bytes) -> Bytes:
-    """Cuts the inked part out, scales it to _DIGIT_HEIGHT and pads it."""
+def _fit_mask(image: Bytes) -> Bytes:
+    """The inked part of an image, scaled to _DIGIT_HEIGHT and padded."""
     rows, columns = np.flatnonzero(image.max(axis=1)), np.flatnonzero(image.max(axis=0))
     inked = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     width = max(1, round(inked.shape[1] * _DIGIT_HEIGHT / inked.shape[0]))
@@ -207,7 +204,7 @@ def _fitted(image: Bytes) -> Bytes:
     return np.pad(np.asarray(small, np.uint8), _PAD)
 
 
-def _without_foot(mask: Bytes) -> Bytes:
+def _cut_foot(mask: Bytes) -> Bytes:
     """A 1 cut back to its stem at the bottom, as on most sans-serif house numbers."""
     height = mask.shape[0]
     stem = mask[height // 2 : 3 * height // 4].max(axis=0)
@@ -217,7 +214,7 @@ def _without_foot(mask: Bytes) -> Bytes:
     return trimmed[:, inked[0] - _PAD : inked[-1] + 1 + _PAD]
 
 
-def _weighed(mask: Bytes, weight: int) -> Bytes:
+def _thicken(mask: Bytes, weight: int) -> Bytes:
     if weight == 0:
         return mask
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5) if weight == 2 else (3, 3))
@@ -231,19 +228,19 @@ def _draw_layers(rng: np.random.Generator, labels: Bytes) -> Bytes:
     """Each crop's (32, 32) plate, rim and clutter, digit and shadow masks, as channels."""
     lengths = rng.choice([1, 2, 3, 4, 5], BLOCK, p=[0.06, 0.42, 0.41, 0.10, 0.01])
     positions = (rng.random(BLOCK) * lengths).astype(int)
-    # Two neighbours on either side reach past the edges of any crop.
+    # Two neighbours on either side fill any crop to its edges.
     lefts, rights = np.minimum(positions, 2).tolist(), np.minimum(lengths - 1 - positions, 2).tolist()
     neighbours = rng.choice(10, (BLOCK, 4), p=LABEL_SHARES).tolist()
-    views, looks, clutter = _views(rng), _looks(rng), rng.uniform(-8, _CANVAS + 8, (BLOCK, 3, 4))
+    views, styles, clutter = _draw_views(rng), _draw_styles(rng), rng.uniform(-8, _CANVAS + 8, (BLOCK, 3, 4))
     layers = np.empty((BLOCK, SIDE, SIDE, 4), np.uint8)
     for i, label in enumerate(labels.tolist()):
         left, right = lefts[i], rights[i]
         digits = [*neighbours[i][:left], label, *neighbours[i][2 : 2 + right]]
-        layers[i] = _draw_crop(digits, left, looks[i], views[i], clutter[i])
+        layers[i] = _draw_crop(digits, left, styles[i], views[i], clutter[i])
     return layers
 
 
-def _views(rng: np.random.Generator) -> Doubles:
+def _draw_views(rng: np.random.Generator) -> Doubles:
     """(BLOCK, 3, 3) homographies from a digit's own centre, in mask pixels, to the canvas."""
     height = np.clip(rng.normal(0.68, 0.12, BLOCK), 0.45, 1.0) * _CANVAS / _DIGIT_HEIGHT
     width = height * np.exp(rng.normal(-0.25, 0.2, BLOCK))
@@ -258,7 +255,7 @@ def _views(rng: np.random.Generator) -> Doubles:
     return views
 
 
-def _looks(rng: np.random.Generator) -> list[_Look]:
+def _draw_styles(rng: np.random.Generator) -> list[_Style]:
     shares = np.array([face.share for face in _FACES])
     faces = rng.choice(len(_FACES), BLOCK, p=shares / shares.sum()).tolist()
     picks, bare = rng.random(BLOCK).tolist(), (rng.random(BLOCK) < 0.75).tolist()
@@ -278,39 +275,39 @@ def _looks(rng: np.random.Generator) -> list[_Look]:
         np.clip(blur * np.exp(rng.normal(0.1, 0.3, BLOCK)), 0.2, 2.5),
     )
     footless = [b and _FACES[f].bare_one for b, f in zip(bare, faces, strict=True)]
-    return [_Look(*row) for row in zip(faces, weights, footless, *(c.tolist() for c in columns), strict=True)]
+    return [_Style(*row) for row in zip(faces, weights, footless, *(c.tolist() for c in columns), strict=True)]
 
 
-def _draw_crop(digits: list[int], at: int, look: _Look, view: Doubles, clutter: Doubles) -> Bytes:
+def _draw_crop(digits: list[int], at: int, style: _Style, view: Doubles, clutter: Doubles) -> Bytes:
     """The four masks of one number, its digit `at` in the middle, blurred by the camera."""
-    strip, middle = _number(digits, at, look)
+    strip, middle = _number(digits, at, style)
     height, width = strip.shape
     to_canvas = view @ np.array([[1, 0, -middle], [0, 1, -height / 2], [0, 0, 1]])
     size = (_CANVAS, _CANVAS)
     ink = cv2.warpPerspective(strip, to_canvas, size, flags=cv2.INTER_LINEAR)
     plate, lines, shadow = np.zeros((3, *size), np.uint8)
-    for x0, y0, x1, y1 in clutter[: look.clutter].astype(int).tolist():
+    for x0, y0, x1, y1 in clutter[: style.clutter].astype(int).tolist():
         cv2.line(lines, (x0, y0), (x1, y1), (255,), 1 + (x0 + y1) % 6, cv2.LINE_AA)
-    if look.plated:
-        x, y = look.margin_x - _PAD, look.margin_y - _PAD
+    if style.has_plate:
+        x, y = style.margin_x - _PAD, style.margin_y - _PAD
         corners = [[[-x, -y], [width + x, -y], [width + x, height + y], [-x, height + y]]]
         outline = cv2.perspectiveTransform(np.array(corners), to_canvas).astype(np.int32)
         cv2.fillPoly(plate, [outline], (255,), cv2.LINE_AA)
-        if look.rim:
-            cv2.polylines(lines, [outline], True, (255,), look.rim, cv2.LINE_AA)
-    if look.cast:
-        shift = np.array([[1, 0, look.cast_x], [0, 1, look.cast_y]])
+        if style.rim:
+            cv2.polylines(lines, [outline], True, (255,), style.rim, cv2.LINE_AA)
+    if style.has_shadow:
+        shift = np.array([[1, 0, style.shadow_x], [0, 1, style.shadow_y]])
         cv2.warpAffine(ink, shift, size, dst=shadow)
-    return _blurred(np.asarray(cv2.merge((plate, lines, ink, shadow)), np.uint8), look)
+    return _blur(np.asarray(cv2.merge((plate, lines, ink, shadow)), np.uint8), style)
 
 
-def _number(digits: list[int], at: int, look: _Look) -> tuple[Bytes, float]:
+def _number(digits: list[int], at: int, style: _Style) -> tuple[Bytes, float]:
     """The digits side by side in one mask, and the middle of digit `at` in it."""
-    masks = [_glyph(look.face, digit, look.weight, look.footless and digit == 1) for digit in digits]
+    masks = [_glyph(style.face, digit, style.weight, style.footless and digit == 1) for digit in digits]
     starts, end = [], 0
     for mask in masks:
         starts.append(end)
-        end += mask.shape[1] - 2 * _PAD + round(look.gap)
+        end += mask.shape[1] - 2 * _PAD + round(style.gap)
     strip = np.zeros((masks[0].shape[0], starts[-1] + masks[-1].shape[1]), np.uint8)
     for start, mask in zip(starts, masks, strict=True):
         cell = strip[:, start : start + mask.shape[1]]
@@ -318,12 +315,12 @@ def _number(digits: list[int], at: int, look: _Look) -> tuple[Bytes, float]:
     return strip, starts[at] + masks[at].shape[1] / 2
 
 
-def _blurred(layers: Bytes, look: _Look) -> Bytes:
-    """Photographs masks at the look's native size and brings them to SIDE, as SVHN's crops were."""
-    masks = cv2.resize(layers, (look.native, look.native), interpolation=cv2.INTER_AREA)
-    if look.native != SIDE:
+def _blur(layers: Bytes, style: _Style) -> Bytes:
+    """The masks at the style's native size, scaled to SIDE as SVHN's crops were, and blurred."""
+    masks = cv2.resize(layers, (style.native, style.native), interpolation=cv2.INTER_AREA)
+    if style.native != SIDE:
         masks = cv2.resize(masks, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.GaussianBlur(masks, (0, 0), look.blur_x, sigmaY=look.blur_y), np.uint8)
+    return np.asarray(cv2.GaussianBlur(masks, (0, 0), style.blur_x, sigmaY=style.blur_y), np.uint8)
 
 
 def _paint(rng: np.random.Generator, layers: Bytes) -> Floats:
@@ -371,7 +368,7 @@ def _light(rng: np.random.Generator) -> Floats:
 
 
 def _photograph(rng: np.random.Generator, scenes: Floats) -> Bytes:
-    """Exposes scenes to SVHN's spread of brightness and contrast; sharpens, adds grain, rounds."""
+    """Expose scenes with SVHN's spread of brightness and contrast; sharpen, add grain, round."""
     contrast = np.exp(rng.normal(math.log(29.5), 0.43, BLOCK))
     brightness = np.clip(rng.gamma(6.4, 18.2, BLOCK) + 0.4 * (contrast - 32), 25, 235)
     grey = _grey(scenes)
@@ -383,7 +380,7 @@ def _photograph(rng: np.random.Generator, scenes: Floats) -> Bytes:
     ringing = rng.uniform(0, 1.2, BLOCK) * (rng.random(BLOCK) < 0.4)
     inner += _per_crop(ringing) * (inner - around / 4)
     grain = rng.standard_normal(colours.shape, np.float32)
-    grain[..., 1:] += grain[..., :-1]  # scaling up has smeared real grain sideways, too
+    grain[..., 1:] += grain[..., :-1]  # as scaling up has smeared real grain sideways
     noise = np.minimum(np.exp(rng.normal(0, 0.6, BLOCK)), contrast / 10)
     colours += grain * _per_crop(noise) + _per_crop(brightness)
     return np.asarray(np.clip(np.rint(colours), 0, 255), np.uint8)

@@ -1,23 +1,24 @@
-"""The errors that Concord shows to its users: each names what is wrong, where, and the cure."""
+"""The errors that Concord shows to its users: each names the offending value, where it is, and the cure."""
 
 import difflib
 import re
 from collections.abc import Iterable
 
-_LONGEST = 2000  # characters of a message
+_MAX_LENGTH = 2000  # characters of a message
 _SECRET = re.compile(r"(?<=://)[^/\s@]*@")  # a user, and a password, in an address
 
 
 class ConcordError(Exception):
-    """Something that a user can mend; the message is complete by itself and fits on one line.
+    """A problem that a user can solve; the message is complete by itself and fits on one line.
 
-    Names and values in it may come from anybody's files: what is not printable, such as what would move a terminal's
-    cursor, is escaped. Users and passwords in addresses are not shown.
+    Names and values in it may come from anybody's files: unprintable characters, such as those that move a terminal's
+    cursor, are escaped. Users and passwords in addresses are not shown.
     """
 
     def __init__(self, message: str = "") -> None:
-        plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in _SECRET.sub("***@", str(message)))
-        super().__init__(plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}...")
+        masked = _SECRET.sub("***@", str(message))
+        plain = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in masked)
+        super().__init__(plain if len(plain) <= _MAX_LENGTH else f"{plain[:_MAX_LENGTH]}...")
 
 
 class InputError(ConcordError):
@@ -25,7 +26,7 @@ class InputError(ConcordError):
 
 
 class StorageError(ConcordError):
-    """A file could not be read or written where it should lie."""
+    """A file could not be read or written."""
 
 
 class IncompleteError(ConcordError):
@@ -36,10 +37,10 @@ class TooManyRejectsError(ConcordError):
     """More records were rejected than the stage allows."""
 
 
-def one_line(error: BaseException, most: int = 200) -> str:
-    """What a library says of its trouble, fit for a message."""
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """A library's error message on one line, truncated and escaped, for a message of ours."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
+    return ascii(text[:limit])[1:-1] + ("..." if len(text) > limit else "")
 
 
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:

@@ -189,14 +189,14 @@ class ReportManifest(Manifest):
     """A page of the report.
 
     Attributes:
-        headlines: what it says in a line each.
-        made: when, in ISO 8601.
+        headlines: the findings, a line each.
+        written: when, in ISO 8601.
     """
 
     dataset: str
     title: str
     headlines: list[str]
-    made: str
+    written: str
 
 
 class ModelFile(_Record):

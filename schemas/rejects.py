@@ -1,4 +1,4 @@
-"""Why a record can be turned away: a closed list, each with what to do about it."""
+"""Why a record can be rejected: a closed list of reasons, each with a hint on what to do."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -40,39 +40,39 @@ class Reason(StrEnum):
     BOX_NOT_A_NUMBER = "box_not_a_number"
 
 
-REMEDIES = {
-    Reason.PIXELS_NOT_FINITE: "pixels are NaN or infinite: mend the input file",
-    Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: give the true one with --value-range",
-    Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): mend the input",
+REJECT_HINTS = {
+    Reason.PIXELS_NOT_FINITE: "pixels are NaN or infinite: correct the input file",
+    Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: set the actual one with --value-range",
+    Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): correct the input",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
-    Reason.LABEL_NOT_DIGITS: "a number has one to five digits, and nothing else: mend the file, or give another --task",
-    Reason.LABEL_REPEATED: "the image has this label already, and the first row counts: leave the others out",
-    Reason.IMAGE_REPEATED: "the image has a label already, and the first row counts: leave the others out, or, where "
-    "images have several labels, give --task multilabel",
-    Reason.IMAGE_UNKNOWN: "the dataset has no such image in that split: give the right --split, or leave the row out",
-    Reason.IMAGE_ID_MISSING: "there is no image id: mend the file, or name its columns with --columns",
-    Reason.RECORD_DAMAGED: "the record's checksum does not fit: remake the shard with concord convert --force",
-    Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: copy it again, or remake the shard with convert --force",
+    Reason.LABEL_NOT_DIGITS: "a number has one to five digits, and nothing else: correct the file, or set another --task",
+    Reason.LABEL_REPEATED: "the image already has this label, and the first row counts: remove the others",
+    Reason.IMAGE_REPEATED: "the image already has a label, and the first row counts: remove the others, or set --task multilabel "
+    "if images have several labels",
+    Reason.IMAGE_UNKNOWN: "the dataset has no such image in that split: set the correct --split, or remove the row",
+    Reason.IMAGE_ID_MISSING: "there is no image id: correct the file, or name its columns with --columns",
+    Reason.RECORD_DAMAGED: "the record's checksum is wrong: rebuild the shard with concord convert --force",
+    Reason.IMAGE_UNDECODABLE: "the image cannot be decoded: copy it again, or rebuild the shard with convert --force",
     Reason.SCORES_NOT_FINITE: "the network's scores are NaN or infinite: train it again",
-    Reason.MODEL_FAILED: "the network fails on this image alone: see its error, mend either, and run with --force",
-    Reason.OUT_OF_MEMORY: "memory holds not even one image: leave more of it free, and run the command with --force",
-    Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: mend the file",
+    Reason.MODEL_FAILED: "the network fails on this image alone: see its error, correct either, and run with --force",
+    Reason.OUT_OF_MEMORY: "memory is too small for even one image: free some, and run the command with --force",
+    Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: correct the file",
     Reason.ROW_NOT_UTF8: "the row is not UTF-8 text: save the file as UTF-8",
-    Reason.IMAGE_ID_NOT_HEX: "an ImageID is 16 hexadecimal digits: mend the file, or name its columns with --columns",
-    Reason.CONFIDENCE_NOT_A_NUMBER: "the confidence is no number: mend the file, or name its columns with --columns",
-    Reason.CONFIDENCE_OUTSIDE: "a confidence lies in [0, 1]: mend the file",
-    Reason.VERDICT_NOT_CLEAR: "people's confidence is 1 (present) or 0 (absent), nothing between: mend the file",
-    Reason.IMAGE_GONE: "the image is not there (404): copy it there, or give another --images-from",
-    Reason.IMAGE_FORBIDDEN: "access was denied (401, 403): give credentials, or check --images-from",
-    Reason.FETCH_FAILED: "the server failed again and again: run the same command later with --force",
-    Reason.FETCH_TIMED_OUT: "the server took longer than --timeout allows: give it more, and run with --force",
+    Reason.IMAGE_ID_NOT_HEX: "an ImageID is 16 hexadecimal digits: correct the file, or name its columns with --columns",
+    Reason.CONFIDENCE_NOT_A_NUMBER: "the confidence is no number: correct the file, or name its columns with --columns",
+    Reason.CONFIDENCE_OUTSIDE: "a confidence lies in [0, 1]: correct the file",
+    Reason.VERDICT_NOT_CLEAR: "a human confidence is 1 (present) or 0 (absent), nothing between: correct the file",
+    Reason.IMAGE_GONE: "the image does not exist (404): copy it there, or set another --images-from",
+    Reason.IMAGE_FORBIDDEN: "access was denied (401, 403): set credentials, or check --images-from",
+    Reason.FETCH_FAILED: "the server failed in every attempt: run the same command later with --force",
+    Reason.FETCH_TIMED_OUT: "the server took longer than --timeout allows: raise it, and run with --force",
     Reason.IMAGE_EMPTY: "the file is empty (0 bytes): copy it again",
-    Reason.IMAGE_TRUNCATED: "the file ends before the image does: copy it again",
-    Reason.NOT_AN_IMAGE: "the file is no image of a known format: leave it out, or mend it",
-    Reason.IMAGE_ANIMATED: "the file holds several pictures: save the one that is meant",
-    Reason.IMAGE_TOO_LARGE: "it is larger than --max-pixels or a photograph can be: scale it down, or allow more",
-    Reason.BOX_OUTSIDE: "no part of its boxes lies in the picture: mend the boxes, or see whether the picture is right",
-    Reason.BOX_NOT_A_NUMBER: "a box is left, top, width and height, in pixels: mend the file of the boxes",
+    Reason.IMAGE_TRUNCATED: "the file is truncated: copy it again",
+    Reason.NOT_AN_IMAGE: "the file is no image of a known format: remove or replace it",
+    Reason.IMAGE_ANIMATED: "the file has several images: save the intended one alone",
+    Reason.IMAGE_TOO_LARGE: "it is larger than --max-pixels, or than any photograph: scale it down, or allow more",
+    Reason.BOX_OUTSIDE: "no part of its boxes lies in the image: correct the boxes, or check the image",
+    Reason.BOX_NOT_A_NUMBER: "a box is left, top, width and height, in pixels: correct the file of boxes",
 }
 
 
@@ -81,11 +81,11 @@ class Problem:
     """Why an image, or its label, cannot be stored."""
 
     reason: Reason
-    detail: str  # what was found: one line of 200 characters at most
+    detail: str  # one line of at most 200 characters
 
 
 class UnfitError(Exception):
-    """An image, or its label, that cannot be stored; `problem` says why."""
+    """An image, or its label, cannot be stored; `problem` states why."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.problem = Problem(reason, " ".join(detail.split())[:200])

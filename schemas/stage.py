@@ -111,6 +111,12 @@ class Driver(Generic[S]):
         """Folders and files under the root that it makes; a later stage waits for them."""
         return ()
 
+    def check(self, settings: S) -> None:
+        """Raise InputError where the settings are wrong whatever the root holds, such as the name of a network.
+
+        A stage that waits cannot be planned yet; this is what is known of it before.
+        """
+
     def plan(self, settings: S, context: Context) -> Plan:
         """What is to be made, and what of it is there.
 

@@ -1,13 +1,13 @@
-"""A checksum of the rows of tables that does not depend on their order, nor on how their files divide or encode them.
+"""A checksum of the rows of tables that depends neither on their order nor on how files divide or encode them.
 
-A cell is 64 bits: XXH64 of a text's UTF-8 or of bytes, a number's own bits, of a list a sum over places. A row is the
-sum of its cells, each stirred with the name and the kind of its column, in two lanes of 64 bits; a table is the sum of
-its rows, stirred again. Sums are modulo 2^64, so that any order gives the same, as sorting would, and rows that are
-there twice count twice (an incremental multiset hash, as in Clarke et al. 2003,
-https://doi.org/10.1007/978-3-540-40061-5_12). It finds faults, and is no proof against forgers.
+A cell is 64 bits: XXH64 of a text's UTF-8 or of bytes, a number's own bits, for a list a sum over its positions. A row
+is the sum of its cells, each mixed with the name and kind of its column, in two lanes of 64 bits; a table is the sum of
+its rows, mixed again. Sums are modulo 2^64, so that the order does not matter and duplicate rows count twice (an
+incremental multiset hash, as in Clarke et al. 2003, https://doi.org/10.1007/978-3-540-40061-5_12). It finds faults, and
+is no proof against forgers.
 
-Of floating-point numbers every bit counts, so that 0.0 and -0.0 differ; but all NaN are one. A null counts like a
-column that is not there.
+Every bit of a floating-point number counts, so that 0.0 and -0.0 differ; but all NaN are equal. A null counts like a
+missing column.
 """
 
 import hashlib
@@ -24,25 +24,25 @@ from storage import hashing
 from storage.hashing import Words, avalanche
 
 _LANES = (0, 1)  # seeds of the names of columns
-_MOST = 2**64
-_HARDLY_REPEAT = ("image_id", "sha256")  # texts that gain nothing by being hashed once a value
+_MODULUS = 2**64
+_HARDLY_REPEAT = ("image_id", "sha256")  # texts that gain nothing from being hashed once per value
 
 
 @dataclass(frozen=True)
 class RowSum:
-    """How many rows there are, and the sum of their hashes in two lanes, modulo 2^64."""
+    """Number of rows, and the sum of their hashes in two lanes, modulo 2^64."""
 
     rows: int = 0
     lanes: tuple[int, int] = (0, 0)
 
     def __add__(self, other: "RowSum") -> "RowSum":
         """The sum of both's rows."""
-        first, second = ((one + two) % _MOST for one, two in zip(self.lanes, other.lanes, strict=True))
+        first, second = ((one + two) % _MODULUS for one, two in zip(self.lanes, other.lanes, strict=True))
         return RowSum(self.rows + other.rows, (first, second))
 
 
 def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
-    """The sum of rows, and of values of further text columns that are the same for all of them.
+    """The sum of rows; `keys` are values of further text columns that are the same for all rows.
 
     Raises:
         TypeError: a column is of a kind that no table has.
@@ -54,15 +54,15 @@ def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             kind, cells = _cells(column, name not in _HARDLY_REPEAT)
             for lane in _LANES:
-                sums[lane] += _stirred(column, cells, _tag(name, kind, lane))
+                sums[lane] += _mix_cells(column, cells, _tag(name, kind, lane))
         first, second = (int(avalanche(lane).sum(dtype=np.uint64)) for lane in sums)
         total += RowSum(batch.num_rows, (first, second))
     return total
 
 
 def checksum(tables: Mapping[str, RowSum]) -> str:
-    """One checksum of all tables, in hexadecimal; a table without rows counts like one that is not there."""
-    lines = [f"{name} {found.rows} {found.lanes}" for name, found in sorted(tables.items()) if found.rows]
+    """One checksum of all tables, in hexadecimal; a table without rows counts like a missing one."""
+    lines = [f"{name} {one.rows} {one.lanes}" for name, one in sorted(tables.items()) if one.rows]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
@@ -71,61 +71,61 @@ def _tag(name: str, kind: str, lane: int) -> np.uint64:
 
 
 def _constant(keys: Mapping[str, str], lane: int) -> np.uint64:
-    """What text columns that are the same for all rows add to each."""
+    """The sum that text columns of constant values add to each row."""
     values = {name: xxhash.xxh64_intdigest(value.encode()) for name, value in keys.items()}
-    stirred = [avalanche(np.array([value], np.uint64) ^ _tag(name, "text", lane)) for name, value in values.items()]
-    return np.uint64(sum(int(one[0]) for one in stirred) % _MOST)
+    mixed = [avalanche(np.array([value], np.uint64) ^ _tag(name, "text", lane)) for name, value in values.items()]
+    return np.uint64(sum(int(one[0]) for one in mixed) % _MODULUS)
 
 
-def _stirred(column: pa.Array, cells: Words, tag: np.uint64) -> Words:
-    """The cells of a column, stirred with what it is called; 0 where it is null."""
-    there = column.is_valid().to_numpy(zero_copy_only=False)
-    return np.where(there, avalanche(cells ^ tag), np.uint64(0))
+def _mix_cells(column: pa.Array, cells: Words, tag: np.uint64) -> Words:
+    """The cells of a column, mixed with the tag of its name and kind; 0 for null."""
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return np.where(valid, avalanche(cells ^ tag), np.uint64(0))
 
 
 def _cells(column: pa.Array, repeats: bool) -> tuple[str, Words]:
-    """The kind of a column, and 64 bits of each value, anything where it is null."""
-    found = next((cells for holds, cells in _KINDS if any(is_one(column.type) for is_one in holds)), None)
-    if found is None:
+    """The kind of a column, and 64 bits of each value, anything for null."""
+    cells = next((cells for tests, cells in _KINDS if any(is_kind(column.type) for is_kind in tests)), None)
+    if cells is None:
         raise TypeError(f"no table has a column of kind {column.type}")
-    if found is _of_texts and repeats:
-        return _of_dictionary(column.dictionary_encode())
-    return found(column)
+    if cells is _text_cells and repeats:
+        return _dictionary_cells(column.dictionary_encode())
+    return cells(column)
 
 
-def _of_texts(column: pa.Array) -> tuple[str, Words]:
-    return "text", hashing.hash_texts(_filled(column, ""), 0)
+def _text_cells(column: pa.Array) -> tuple[str, Words]:
+    return "text", hashing.hash_texts(_fill_nulls(column, ""), 0)
 
 
-def _of_binaries(column: pa.Array) -> tuple[str, Words]:
-    values = column.to_pylist()  # long and few: pictures
+def _binary_cells(column: pa.Array) -> tuple[str, Words]:
+    values = column.to_pylist()  # long and few: images
     return "bytes", np.fromiter((xxhash.xxh64_intdigest(value or b"") for value in values), np.uint64, len(values))
 
 
-def _of_reals(column: pa.Array) -> tuple[str, Words]:
-    return str(column.type), _bits(_filled(column, 0.0).to_numpy(zero_copy_only=False))
+def _float_cells(column: pa.Array) -> tuple[str, Words]:
+    return str(column.type), _bits(_fill_nulls(column, 0.0).to_numpy(zero_copy_only=False))
 
 
-def _of_integers(column: pa.Array) -> tuple[str, Words]:
-    return "integer", _filled(column, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+def _integer_cells(column: pa.Array) -> tuple[str, Words]:
+    return "integer", _fill_nulls(column, 0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
 
 
-def _of_truths(column: pa.Array) -> tuple[str, Words]:
-    return "boolean", _filled(column, False).to_numpy(zero_copy_only=False).astype(np.uint64)
+def _boolean_cells(column: pa.Array) -> tuple[str, Words]:
+    return "boolean", _fill_nulls(column, False).to_numpy(zero_copy_only=False).astype(np.uint64)
 
 
-def _of_nothing(column: pa.Array) -> tuple[str, Words]:
+def _null_cells(column: pa.Array) -> tuple[str, Words]:
     return "null", np.zeros(len(column), np.uint64)
 
 
-def _filled(column: pa.Array, value: object) -> pa.Array:
+def _fill_nulls(column: pa.Array, value: object) -> pa.Array:
     return column.fill_null(value) if column.null_count else column
 
 
-def _of_dictionary(column: pa.DictionaryArray) -> tuple[str, Words]:
+def _dictionary_cells(column: pa.DictionaryArray) -> tuple[str, Words]:
     kind, values = _cells(column.dictionary, False)
-    places = _filled(column.indices, 0).to_numpy(zero_copy_only=False)
-    return kind, values[places] if len(values) else np.zeros(len(column), np.uint64)
+    indices = _fill_nulls(column.indices, 0).to_numpy(zero_copy_only=False)
+    return kind, values[indices] if len(values) else np.zeros(len(column), np.uint64)
 
 
 def _bits(numbers: npt.NDArray[np.floating]) -> Words:
@@ -134,37 +134,37 @@ def _bits(numbers: npt.NDArray[np.floating]) -> Words:
     return whole.view(f"u{whole.dtype.itemsize}").astype(np.uint64)
 
 
-def _of_lists(column: pa.ListArray) -> tuple[str, Words]:
-    """Of lists: what stands at which place, and how much there is."""
+def _list_cells(column: pa.ListArray) -> tuple[str, Words]:
+    """For lists: which value is at which position, and the length."""
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = column.flatten()
     kind, values = _cells(flat, False)
     ends = np.cumsum(lengths)
-    places = np.arange(len(flat)) - np.repeat(ends - lengths, lengths)
+    positions = np.arange(len(flat)) - np.repeat(ends - lengths, lengths)
     known = flat.is_valid().to_numpy(zero_copy_only=False)
-    of_place = avalanche((2 * places + known + 1).astype(np.uint64))
-    stirred = avalanche(np.where(known, values, np.uint64(0)) ^ of_place)
-    summed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(stirred, dtype=np.uint64)])
+    salts = avalanche((2 * positions + known + 1).astype(np.uint64))
+    mixed = avalanche(np.where(known, values, np.uint64(0)) ^ salts)
+    summed = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
     return f"list of {kind}", avalanche(summed[ends] - summed[ends - lengths] + avalanche(lengths.astype(np.uint64)))
 
 
-def _of_structs(column: pa.StructArray) -> tuple[str, Words]:
-    """Of a struct: the sum of its fields, as a row is of its columns."""
+def _struct_cells(column: pa.StructArray) -> tuple[str, Words]:
+    """For a struct: the sum of its fields, as a row is the sum of its columns."""
     sums = np.zeros(len(column), np.uint64)
     for entry, part in zip(column.type, column.flatten(), strict=True):
         kind, cells = _cells(part, False)
-        sums += _stirred(part, cells, _tag(entry.name, kind, 0))
+        sums += _mix_cells(part, cells, _tag(entry.name, kind, 0))
     return "struct", sums
 
 
 _KINDS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], Callable[[pa.Array], tuple[str, Words]]], ...] = (
-    ((pa.types.is_dictionary,), _of_dictionary),
-    ((pa.types.is_struct,), _of_structs),
-    ((pa.types.is_list, pa.types.is_large_list), _of_lists),
-    ((pa.types.is_string, pa.types.is_large_string), _of_texts),
-    ((pa.types.is_binary, pa.types.is_large_binary), _of_binaries),
-    ((pa.types.is_floating,), _of_reals),
-    ((pa.types.is_integer,), _of_integers),
-    ((pa.types.is_boolean,), _of_truths),
-    ((pa.types.is_null,), _of_nothing),
+    ((pa.types.is_dictionary,), _dictionary_cells),
+    ((pa.types.is_struct,), _struct_cells),
+    ((pa.types.is_list, pa.types.is_large_list), _list_cells),
+    ((pa.types.is_string, pa.types.is_large_string), _text_cells),
+    ((pa.types.is_binary, pa.types.is_large_binary), _binary_cells),
+    ((pa.types.is_floating,), _float_cells),
+    ((pa.types.is_integer,), _integer_cells),
+    ((pa.types.is_boolean,), _boolean_cells),
+    ((pa.types.is_null,), _null_cells),
 )

@@ -1,7 +1,7 @@
-"""Fetch many photographs at once: from S3, GCS, a web server or a folder, with bounded time, memory and patience.
+"""Fetch many photographs at once from S3, GCS, a web server or a folder, with limited time, memory and retries.
 
-Every request has a time limit, and is tried again with growing pauses when the server fails or breaks off, but not when
-it says that the photograph is gone or forbidden.
+Every request has a time limit, and is repeated after growing pauses when the server fails or breaks the connection, but
+not when it reports that the photograph is gone or forbidden.
 """
 
 import asyncio
@@ -23,28 +23,27 @@ from schemas.errors import InputError
 from schemas.rejects import Reason
 from storage import stores
 
-FIRST_PAUSE = 0.2  # seconds before the first retry; each further one waits twice as long, at most LONGEST_PAUSE
+FIRST_PAUSE = 0.2  # seconds before the first retry; it doubles for each further one, up to LONGEST_PAUSE
 LONGEST_PAUSE = 10.0
-MOST_BYTES = 256 << 20  # of one photograph
-AT_ONCE = 2  # photographs that are worked on at a time
-_S3_REGION = "us-east-1"  # where open-images-dataset lies; AWS_REGION and AWS_DEFAULT_REGION overrule it
-_NOT_THERE = (NotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+MAX_BYTES = 256 << 20  # of one photograph
+MAX_WORKERS = 2  # photographs that are processed at a time
+_S3_REGION = "us-east-1"  # of open-images-dataset; AWS_REGION and AWS_DEFAULT_REGION override it
+_GONE = (NotFoundError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _DENIED = (PermissionDeniedError, UnauthenticatedError, PermissionError)
 _STATUS = re.compile(r"status code: (\d{3}[^:]*)")
 _PREAMBLE = re.compile(r"Generic \w+ error: (Error performing \S+ \S+ in \S+ - )?")
 
-
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Patience:
+class FetchPolicy:
     """How to fetch.
 
     Attributes:
-        max_concurrency: requests at once.
-        max_attempts: how often a request is tried in all.
-        timeout: seconds that one attempt may take.
+        max_concurrency: concurrent requests.
+        max_attempts: attempts per request, the first included.
+        timeout: seconds per attempt.
         signed: whether requests are signed with the usual credentials, or anonymous.
     """
 
@@ -55,7 +54,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Missing:
+class FetchFailure:
     """Why a photograph could not be fetched."""
 
     reason: Reason
@@ -63,123 +62,128 @@ class Missing:
 
 
 def check_location(location: str) -> None:
-    """Raise InputError where nothing could be fetched from such a place."""
+    """Raise InputError if photographs cannot be fetched from such a location."""
     scheme = urlsplit(location).scheme if "://" in location else ""
     stores.check_address(location)
     if scheme not in ("", "s3", "gs", "http", "https"):
-        raise InputError(f"cannot fetch from {location}: a place is a folder, s3://, gs://, https:// or http://")
+        raise InputError(f"cannot fetch from {location}: give a folder, s3://, gs://, https:// or http://")
     if scheme in ("http", "https") and re.search("[?#]", location):
-        raise InputError(f"cannot fetch from {location}: a web address may hold no ? or # (write %3F or %23 in a name)")
+        raise InputError(
+            f"cannot fetch from {location}: a web address may contain no ? or # (write %3F or %23 in a name)"
+        )
 
 
-async def fetch(locations: Sequence[str], patience: Patience) -> AsyncIterator[tuple[int, bytes | Missing]]:
-    """Fetch all of some photographs; yield each with its number as it comes, in no particular order.
+async def fetch(locations: Sequence[str], policy: FetchPolicy) -> AsyncIterator[tuple[int, bytes | FetchFailure]]:
+    """Fetch photographs; yield each with its number as it arrives, in no particular order.
 
-    What has come waits for the caller before more is asked for, so that no more than `max_concurrency` are in memory.
+    What has arrived waits for the caller before more is requested: at most `max_concurrency` are in memory.
     """
-    waiting: set[asyncio.Task[tuple[int, bytes | Missing]]] = set()
-    numbers = iter(range(len(locations)))
-    for number in numbers:
-        waiting.add(asyncio.create_task(_one(number, locations[number], patience)))
-        if len(waiting) < patience.max_concurrency:
-            continue
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            yield task.result()
-    while waiting:
-        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            yield task.result()
+    waiting: set[asyncio.Task[tuple[int, bytes | FetchFailure]]] = set()
+    for number, location in enumerate(locations):
+        waiting.add(asyncio.create_task(_fetch_one(number, location, policy)))
+        if len(waiting) == policy.max_concurrency:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    for completed in asyncio.as_completed(waiting):
+        yield await completed
 
 
 async def fetch_each(
-    locations: Sequence[str], patience: Patience, work: Callable[[int, bytes], Made]
-) -> list[Made | Missing]:
-    """What `work` makes of each photograph, of its number and content, or why it is missing; in the order given.
+    locations: Sequence[str], policy: FetchPolicy, work: Callable[[int, bytes], Result]
+) -> list[Result | FetchFailure]:
+    """The result of `work` for the number and content of each photograph, or why it is missing; in order.
 
-    The work is done in threads, so that requests under way go on, and their time limits hold the server to account,
-    not us; two at once, so that a processor need not wait for the next.
+    The work is done in threads, so that open requests continue and their time limits measure the server, not us; in two
+    of them, so that a processor need not wait for the next photograph.
     """
-    made: dict[int, Made | Missing] = {}
-    working: dict[asyncio.Task[Made], int] = {}
-    async for number, fetched in fetch(locations, patience):
-        if isinstance(fetched, Missing):
-            made[number] = fetched
+    results: dict[int, Result | FetchFailure] = {}
+    working: dict[asyncio.Task[Result], int] = {}
+    async for number, content in fetch(locations, policy):
+        if isinstance(content, FetchFailure):
+            results[number] = content
         else:
-            working[asyncio.create_task(asyncio.to_thread(work, number, fetched))] = number
-            await _collect(working, made, AT_ONCE - 1)
-    await _collect(working, made, 0)
-    return [made[number] for number in range(len(locations))]
+            working[asyncio.create_task(asyncio.to_thread(work, number, content))] = number
+            await _collect(working, results, MAX_WORKERS - 1)
+    await _collect(working, results, 0)
+    return [results[number] for number in range(len(locations))]
 
 
-def read_each(locations: Sequence[str], patience: Patience, work: Callable[[int, bytes], Made]) -> list[Made | Missing]:
-    """As `fetch_each`, and waits; files of this machine are read one by one, which takes less than many at once."""
+def read_each(
+    locations: Sequence[str], policy: FetchPolicy, work: Callable[[int, bytes], Result]
+) -> list[Result | FetchFailure]:
+    """`fetch_each` for callers that are not asynchronous; local files are read one by one, which is faster."""
     if any(map(stores.is_remote, locations)):
-        return asyncio.run(fetch_each(locations, patience, work))
-    made: list[Made | Missing] = []
+        return asyncio.run(fetch_each(locations, policy, work))
+    results: list[Result | FetchFailure] = []
     for number, location in enumerate(locations):
         try:
             content = _read(location)
         except (OSError, _TooLargeError) as error:
-            made.append(_lost(location, error) or Missing(Reason.FETCH_FAILED, f"{location}: {_why(error)}"))
+            results.append(
+                _permanent_failure(location, error)
+                or FetchFailure(Reason.FETCH_FAILED, f"{location}: {_describe_error(error)}")
+            )
         else:
-            made.append(work(number, content))
-    return made
+            results.append(work(number, content))
+    return results
 
 
-def _lost(location: str, error: Exception) -> Missing | None:
-    """What is missing for good, however often it is asked for."""
-    if isinstance(error, _NOT_THERE):
-        return Missing(Reason.IMAGE_GONE, f"{location} is not there")
+def _permanent_failure(location: str, error: Exception) -> FetchFailure | None:
+    """Why a photograph is missing for good; None if another attempt may succeed."""
+    if isinstance(error, _GONE):
+        return FetchFailure(Reason.IMAGE_GONE, f"{location} is not there")
     if isinstance(error, _DENIED):
-        return Missing(Reason.IMAGE_FORBIDDEN, f"access to {location} is denied")
+        return FetchFailure(Reason.IMAGE_FORBIDDEN, f"access to {location} is denied")
     if isinstance(error, _TooLargeError):
-        return Missing(Reason.IMAGE_TOO_LARGE, str(error))
+        return FetchFailure(Reason.IMAGE_TOO_LARGE, str(error))
     return None
 
 
-async def _collect(working: dict[asyncio.Task[Made], int], made: dict[int, Made | Missing], most: int) -> None:
-    """Take what is done, until no more than so many are under way."""
-    while len(working) > most:
+async def _collect(
+    working: dict[asyncio.Task[Result], int], results: dict[int, Result | FetchFailure], limit: int
+) -> None:
+    """Collect the results of finished tasks, until no more than `limit` are running."""
+    while len(working) > limit:
         done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            made[working.pop(task)] = task.result()
+            results[working.pop(task)] = task.result()
 
 
-async def _one(number: int, location: str, patience: Patience) -> tuple[int, bytes | Missing]:
-    missing = Missing(Reason.FETCH_FAILED, "it was not tried")
-    for attempt in range(patience.max_attempts):
+async def _fetch_one(number: int, location: str, policy: FetchPolicy) -> tuple[int, bytes | FetchFailure]:
+    failure = FetchFailure(Reason.FETCH_FAILED, "it was not tried")
+    for attempt in range(policy.max_attempts):
         if attempt:
             pause = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all at the same moment
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # so that retries do not coincide
         try:
-            return number, await asyncio.wait_for(_content(location, patience), patience.timeout)
+            return number, await asyncio.wait_for(_read_content(location, policy), policy.timeout)
         except TimeoutError:
-            missing = Missing(Reason.FETCH_TIMED_OUT, f"{location}: no answer in {patience.timeout:g} s")
+            failure = FetchFailure(Reason.FETCH_TIMED_OUT, f"{location}: no answer in {policy.timeout:g} s")
         except Exception as error:  # whatever else the client raises means that this attempt failed
-            if lost := _lost(location, error):
-                return number, lost
-            why = _why(error)
-            if why.startswith("the server answered 410"):
-                return number, Missing(Reason.IMAGE_GONE, f"{location} is not there any more")
-            missing = Missing(Reason.FETCH_FAILED, f"{location}: {why}")
-    return number, Missing(missing.reason, f"{missing.detail} ({patience.max_attempts} attempts)")
+            if permanent := _permanent_failure(location, error):
+                return number, permanent
+            detail = _describe_error(error)
+            if detail.startswith("the server answered 410"):
+                return number, FetchFailure(Reason.IMAGE_GONE, f"{location} is not there any more")
+            failure = FetchFailure(Reason.FETCH_FAILED, f"{location}: {detail}")
+    return number, FetchFailure(failure.reason, f"{failure.detail} ({policy.max_attempts} attempts)")
 
 
 class _TooLargeError(Exception):
-    """A file so large that it is no photograph."""
+    """A file is too large to be a photograph."""
 
 
-async def _content(location: str, patience: Patience) -> bytes:
+async def _read_content(location: str, policy: FetchPolicy) -> bytes:
     if not stores.is_remote(location):
         return await asyncio.to_thread(_read, location)
-    store, key = _store_of(location, patience)
-    found = await obstore.get_async(store, key)
-    size = found.meta["size"]
+    store, key = _store_of(location, policy)
+    response = await obstore.get_async(store, key)
+    size = response.meta["size"]
     _check_size(location, size)
-    content = bytes(await found.bytes_async())
+    content = bytes(await response.bytes_async())
     if len(content) != size:
-        raise OSError(f"{len(content)} of {size} bytes came")
+        raise OSError(f"{len(content)} of {size} bytes arrived")
     return content
 
 
@@ -190,40 +194,43 @@ def _read(path: str) -> bytes:
 
 
 def _check_size(location: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise _TooLargeError(f"{location} has {size:,} bytes, more than {MOST_BYTES:,}")
+    if size > MAX_BYTES:
+        raise _TooLargeError(f"{location} has {size:,} bytes, more than {MAX_BYTES:,}")
 
 
-def _why(error: Exception) -> str:
-    """What the client says, without what differs from request to request: times, and ids in the server's answer."""
+def _describe_error(error: Exception) -> str:
+    """The client's message, without what differs between requests: times, and ids in the server's answer."""
     text = str(error) or type(error).__name__
     if status := _STATUS.search(text):
         return f"the server answered {status[1].strip()}"
     return _PREAMBLE.sub("", text.splitlines()[0])[:200]
 
 
-def _store_of(location: str, patience: Patience) -> tuple[Any, str]:
+def _store_of(location: str, policy: FetchPolicy) -> tuple[Any, str]:
     parts = urlsplit(location)
     if parts.scheme in ("http", "https"):  # the client quotes the path itself
-        return _store("http", f"{parts.scheme}://{parts.netloc}", patience), unquote(parts.path).lstrip("/")
-    return _store(parts.scheme, parts.netloc, patience), location.split("/", 3)[-1]
+        return _store("http", f"{parts.scheme}://{parts.netloc}", policy), unquote(parts.path).lstrip("/")
+    return _store(parts.scheme, parts.netloc, policy), location.split("/", 3)[-1]
 
 
 @functools.lru_cache(maxsize=16)
-def _store(scheme: str, place: str, patience: Patience) -> Any:
-    """The client of a bucket or a web server; it keeps connections open, so a worker has one of each."""
-    limit = timedelta(seconds=2 * patience.timeout)  # a net: the limit is kept in `_one`, where it has its name
+def _store(scheme: str, host: str, policy: FetchPolicy) -> Any:
+    """The client of a bucket or a web server, one per worker, which keeps connections open."""
+    limit = timedelta(seconds=2 * policy.timeout)  # a safety net: `_fetch_one` enforces the limit
     client: Any = {"timeout": limit, "connect_timeout": limit, "allow_http": True}
-    never: Any = {"max_retries": 0, "retry_timeout": limit}  # retries are counted here, for every store alike
+    no_retries: Any = {
+        "max_retries": 0,
+        "retry_timeout": limit,
+    }  # retries are counted here, in the same way for every store
     if scheme == "http":
-        return HTTPStore.from_url(place, client_options=client, retry_config=never)
+        return HTTPStore.from_url(host, client_options=client, retry_config=no_retries)
     if scheme == "s3":
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _S3_REGION
-        given: Any = {"region": region, "skip_signature": not patience.signed}
+        options: Any = {"region": region, "skip_signature": not policy.signed}
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-            given |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
-        return S3Store(place, client_options=client, retry_config=never, **given)
-    given = {"skip_signature": not patience.signed}
+            options |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        return S3Store(host, client_options=client, retry_config=no_retries, **options)
+    options = {"skip_signature": not policy.signed}
     if endpoint := os.environ.get("STORAGE_EMULATOR_HOST"):
-        given = {"skip_signature": True, "base_url": endpoint if "://" in endpoint else f"http://{endpoint}"}
-    return GCSStore(place, client_options=client, retry_config=never, **given)
+        options = {"skip_signature": True, "base_url": endpoint if "://" in endpoint else f"http://{endpoint}"}
+    return GCSStore(host, client_options=client, retry_config=no_retries, **options)

@@ -1,8 +1,8 @@
-"""Where an image belongs: its shard and its split follow from its id alone.
+"""Shards, splits and folds, which follow from an image's id alone, and fast XXH64 of many texts at once.
 
-The hash is XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) of the UTF-8 id: seed 0 places an
-image in a shard, seed 1 in a split, seed 2 among those held out of a training, seed 3 in a fold, seed 4 in the pool
-that machines label for each other: five drawings that know nothing of each other.
+The hash is XXH64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) of the UTF-8 id, with independent
+seeds: 0 gives the shard, 1 the split, 2 whether an image is kept out of a training, 3 the fold, 4 whether it belongs to
+the pool that machines label for each other.
 """
 
 import math
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-LEAST_SHARDS = 8
+MIN_SHARDS = 8
 SHARD_SEED = 0
 SPLIT_SEED = 1
 HELD_OUT_SEED = 2
@@ -23,7 +23,7 @@ POOL_SEED = 4
 
 
 def image_hashes(image_ids: Sequence[str], seed: int = SHARD_SEED) -> npt.NDArray[np.uint64]:
-    """The 64-bit hash of each image id, in the order given."""
+    """The 64-bit hash of each image id."""
     hashes = (xxhash.xxh64_intdigest(image_id.encode(), seed) for image_id in image_ids)
     return np.fromiter(hashes, dtype=np.uint64, count=len(image_ids))
 
@@ -43,24 +43,19 @@ def shard_of(hashes: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int6
 
 
 def rows_by_shard(hashes: npt.NDArray[np.uint64], shards: int) -> list[npt.NDArray[np.int64]]:
-    """The rows of each shard, in hash order; of equal hashes, in the order given."""
+    """The rows of each shard, in hash order; rows of equal hashes keep their order."""
     order = np.argsort(hashes, kind="stable")
     bounds = np.searchsorted(shard_of(hashes[order], shards), np.arange(shards + 1))
     return [order[bounds[shard] : bounds[shard + 1]] for shard in range(shards)]
 
 
-def shard_count(wanted: float) -> int:
-    """The least power of two that is no less than wanted, and never fewer than 8."""
-    return 1 << math.ceil(math.log2(max(LEAST_SHARDS, wanted)))
+def shard_count(at_least: float) -> int:
+    """The smallest power of two that is no less than this number, and no less than 8."""
+    return 1 << math.ceil(math.log2(max(MIN_SHARDS, at_least)))
 
 
 def split_of(image_ids: Sequence[str], fractions: Mapping[str, float]) -> npt.NDArray[np.str_]:
-    """The split of each image, drawn by its salted hash in the proportions given.
-
-    Args:
-        image_ids: the ids.
-        fractions: split name to share of the images; the shares add up to 1.
-    """
+    """The split of each image, by its salted hash; `fractions` are each split's share, and add up to 1."""
     return split_at(image_hashes(image_ids, SPLIT_SEED), fractions)
 
 
@@ -72,9 +67,9 @@ def split_at(hashes: npt.NDArray[np.uint64], fractions: Mapping[str, float]) -> 
     return names[np.minimum(np.searchsorted(bounds, position, side="right"), len(names) - 1)]
 
 
-def held_out(image_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool_]:
-    """Whether each image belongs to a share that is held out of a training."""
-    return image_hashes(image_ids, HELD_OUT_SEED).astype(np.float64) / 2.0**64 >= 1 - fraction
+def is_held_out(image_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool_]:
+    """Whether each image belongs to the fraction that is kept out of a training."""
+    return _is_in_top(image_ids, HELD_OUT_SEED, fraction)
 
 
 def fold_of(image_ids: Sequence[str], folds: int) -> npt.NDArray[np.int64]:
@@ -82,26 +77,22 @@ def fold_of(image_ids: Sequence[str], folds: int) -> npt.NDArray[np.int64]:
     return (image_hashes(image_ids, FOLD_SEED) % np.uint64(folds)).astype(np.int64)
 
 
-def in_pool(image_ids: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
-    """Whether each image belongs to the share that machines label for each other, and people do not."""
-    return image_hashes(image_ids, POOL_SEED).astype(np.float64) / 2.0**64 >= 1 - share
+def is_in_pool(image_ids: Sequence[str], fraction: float) -> npt.NDArray[np.bool_]:
+    """Whether each image belongs to the fraction that machines label for each other, without human labels."""
+    return _is_in_top(image_ids, POOL_SEED, fraction)
 
 
-# XXH64 of many texts at once, by arithmetic on whole arrays: texts of one length make a matrix of words.
+def _is_in_top(image_ids: Sequence[str], seed: int, fraction: float) -> npt.NDArray[np.bool_]:
+    return image_hashes(image_ids, seed).astype(np.float64) / 2.0**64 >= 1 - fraction
+
+
+# --- XXH64 by arithmetic on whole arrays: texts of one length make a matrix of words ---------------
 
 Words = npt.NDArray[np.uint64]
-P1, P2, P3, P4, P5 = (
-    np.uint64(prime)
-    for prime in (
-        0x9E3779B185EBCA87,
-        0xC2B2AE3D27D4EB4F,
-        0x165667B19E3779F9,
-        0x85EBCA77C2B2AE63,
-        0x27D4EB2F165667C5,
-    )
-)
+P1, P2, P3 = map(np.uint64, (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
+P4, P5 = map(np.uint64, (0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5))
 _STRIPE = 32
-_ROWS = 1 << 14  # hashed at a time: they stay in the processor's cache
+_ROWS = 1 << 14  # hashed together: they stay in the processor's cache
 
 
 def hash_texts(texts: pa.Array, seed: int) -> Words:
@@ -114,53 +105,55 @@ def hash_texts(texts: pa.Array, seed: int) -> Words:
     lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)
     if not len(texts):
         return np.zeros(0, np.uint64)
-    if lengths.min() == lengths.max():  # as many ids are: nothing to put in order, and then back
-        return _of_one_length(texts, int(lengths[0]), seed)
+    if lengths.min() == lengths.max():  # as ids often are: nothing to sort
+        return _hash_equal_lengths(texts, int(lengths[0]), seed)
     order = np.argsort(lengths, kind="stable")
     lengths, texts = lengths[order], texts.take(pa.array(order))
     starts = np.flatnonzero(np.diff(lengths, prepend=-1))
     parts = zip(starts, np.diff(starts, append=len(texts)), strict=True)
-    found = np.empty(len(texts), np.uint64)
-    found[order] = np.concatenate(
-        [_of_one_length(texts.slice(start, rows), int(lengths[start]), seed) for start, rows in parts]
+    hashes = np.empty(len(texts), np.uint64)
+    hashes[order] = np.concatenate(
+        [_hash_equal_lengths(texts.slice(start, rows), int(lengths[start]), seed) for start, rows in parts]
     )
-    return found
+    return hashes
 
 
-def _of_one_length(texts: pa.Array, length: int, seed: int) -> Words:
+def _hash_equal_lengths(texts: pa.Array, length: int, seed: int) -> Words:
     _, offsets, data = texts.buffers()
     width = np.int64 if pa.types.is_large_string(texts.type) or pa.types.is_large_binary(texts.type) else np.int32
     begin = int(np.frombuffer(offsets, width)[texts.offset]) if length else 0
     size = length * len(texts)
     letters = np.frombuffer(data, np.uint8, size, begin) if length else np.zeros(0, np.uint8)
     rows = letters.reshape(len(texts), length)
-    return np.concatenate([_hashed(rows[at : at + _ROWS], seed) for at in range(0, len(rows), _ROWS)])
+    return np.concatenate([_hash_rows(rows[at : at + _ROWS], seed) for at in range(0, len(rows), _ROWS)])
 
 
-def _hashed(rows: npt.NDArray[np.uint8], seed: int) -> Words:
+def _hash_rows(rows: npt.NDArray[np.uint8], seed: int) -> Words:
     """Hashes of texts (n, length) of one length."""
     count, length = rows.shape
     stripes = length // _STRIPE * _STRIPE
-    state = _striped(rows, stripes, seed) if stripes else np.full(count, _sum(seed, P5), np.uint64)
+    state = _hash_stripes(rows, stripes, seed) if stripes else np.full(count, _sum(seed, P5), np.uint64)
     state += np.uint64(length)
     for at in range(stripes, length - 7, 8):
-        state = rotated(state ^ _round(_words(rows, at, 8) * P2), 27) * P1 + P4
+        state = rotate_left(state ^ _round(_words(rows, at, 8) * P2), 27) * P1 + P4
     at = length - length % 8
     if length - at >= 4:
-        state = rotated(state ^ (_words(rows, at, 4) * P1), 23) * P2 + P3
+        state = rotate_left(state ^ (_words(rows, at, 4) * P1), 23) * P2 + P3
         at += 4
-    for place in range(at, length):
-        state = rotated(state ^ (rows[:, place] * P5), 11) * P1
+    for column in range(at, length):
+        state = rotate_left(state ^ (rows[:, column] * P5), 11) * P1
     return avalanche(state)
 
 
-def _striped(rows: npt.NDArray[np.uint8], stripes: int, seed: int) -> Words:
-    """What the whole stripes of 32 bytes come to."""
+def _hash_stripes(rows: npt.NDArray[np.uint8], stripes: int, seed: int) -> Words:
+    """The state after the whole stripes of 32 bytes."""
     begin = (_sum(seed, P1, P2), _sum(seed, P2), _sum(seed), _sum(seed, -int(P1)))
     lanes = [np.full(len(rows), value, np.uint64) for value in begin]
     for at in range(0, stripes, _STRIPE):
-        lanes = [_round(lane + _words(rows, at + 8 * place, 8) * P2) for place, lane in enumerate(lanes)]
-    state: Words = rotated(lanes[0], 1) + rotated(lanes[1], 7) + rotated(lanes[2], 12) + rotated(lanes[3], 18)
+        lanes = [_round(lane + _words(rows, at + 8 * number, 8) * P2) for number, lane in enumerate(lanes)]
+    state: Words = (
+        rotate_left(lanes[0], 1) + rotate_left(lanes[1], 7) + rotate_left(lanes[2], 12) + rotate_left(lanes[3], 18)
+    )
     for lane in lanes:
         state = (state ^ _round(lane * P2)) * P1 + P4
     return state
@@ -178,11 +171,11 @@ def _words(rows: npt.NDArray[np.uint8], at: int, size: int) -> Words:
 
 def _round(sums: Words) -> Words:
     """A round of the hash, of lanes to which words, times P2, have been added."""
-    return rotated(sums, 31) * P1
+    return rotate_left(sums, 31) * P1
 
 
-def rotated(words: Words, bits: int) -> Words:
-    """Words with their bits turned to the left."""
+def rotate_left(words: Words, bits: int) -> Words:
+    """Words with their bits rotated to the left."""
     return (words << np.uint64(bits)) | (words >> np.uint64(64 - bits))
 
 
@@ -193,17 +186,17 @@ def avalanche(state: Words) -> Words:
     return state ^ (state >> np.uint64(32))
 
 
-# Image ids of 16 hexadecimal digits, as Open Images has them: 64-bit numbers, eight digits in a machine word.
+# --- Image ids of 16 hexadecimal digits, as in Open Images: 64-bit numbers, eight digits per word ---
 
 DIGITS = 16
 
 
-def _each(byte: int) -> np.uint64:
+def _repeat_byte(byte: int) -> np.uint64:
     """A word of eight times the same byte."""
     return np.uint64(int.from_bytes(bytes([byte]) * 8, "big"))
 
 
-_ONE, _SIX, _LOW, _HIGH, _ZERO = (_each(byte) for byte in (0x01, 0x06, 0x0F, 0xF0, 0x30))
+_ONE, _SIX, _LOW, _HIGH, _ZERO = (_repeat_byte(byte) for byte in (0x01, 0x06, 0x0F, 0xF0, 0x30))
 _NINE, _GAP = np.uint64(9), np.uint64(ord("a") - ord("9") - 1)
 _FOLDS = (
     (np.uint64(4), np.uint64(0x00FF00FF00FF00FF)),
@@ -213,13 +206,10 @@ _FOLDS = (
 
 
 def parse_hex_ids(texts: npt.NDArray[np.uint8]) -> tuple[Words, npt.NDArray[np.bool_]]:
-    """The numbers of ids, and which of them are ids at all: 16 hexadecimal digits, of either case.
+    """The numbers (n,) of ids, and which texts are ids: 16 hexadecimal digits, of either case.
 
     Args:
-        texts: (n * 16,) the bytes of n texts of 16 bytes, one after the other.
-
-    Returns:
-        two arrays (n,); the number of what is no id means nothing.
+        texts: (n * 16,) the bytes of n texts of 16 bytes; the number of a text that is no id is meaningless.
     """
     words = texts.view(">u8").astype(np.uint64)
     letters = (words >> np.uint64(6)) & _ONE
@@ -229,8 +219,8 @@ def parse_hex_ids(texts: npt.NDArray[np.uint8]) -> tuple[Words, npt.NDArray[np.b
     wrong = ((nibbles + _ZERO + beyond_nine * _GAP) ^ folded) | (nibbles & _HIGH)
     for shift, mask in _FOLDS:
         nibbles = (nibbles | (nibbles >> shift)) & mask
-    halves, right = nibbles.reshape(-1, 2), (wrong == 0).reshape(-1, 2)
-    return (halves[:, 0] << np.uint64(32)) | halves[:, 1], right[:, 0] & right[:, 1]
+    words, valid = nibbles.reshape(-1, 2), (wrong == 0).reshape(-1, 2)
+    return (words[:, 0] << np.uint64(32)) | words[:, 1], valid.all(axis=1)
 
 
 def _digits(numbers: Words) -> Words:
@@ -250,12 +240,9 @@ def hex_id_texts(numbers: Words) -> pa.Array:
 
 
 def hash_hex_ids(numbers: Words, seed: int) -> Words:
-    """XXH64 of the ids of numbers (n,): what `hashing.image_hashes` gives for their texts.
-
-    https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, for an input of 16 bytes.
-    """
+    """XXH64 of the ids of numbers (n,), as `image_hashes` of their texts; the specification's case of 16 bytes."""
     lanes = _digits(numbers).byteswap()  # the specification reads words little-endian
     state = np.full(len(numbers), np.uint64(seed) + P5 + np.uint64(DIGITS), dtype=np.uint64)
     for lane in (lanes[:, 0], lanes[:, 1]):
-        state = rotated(state ^ (rotated(lane * P2, 31) * P1), 27) * P1 + P4
+        state = rotate_left(state ^ (rotate_left(lane * P2, 31) * P1), 27) * P1 + P4
     return avalanche(state)

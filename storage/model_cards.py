@@ -5,7 +5,7 @@ from typing import Any
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ModelCard
-from storage import json_files, stores
+from storage import small_files, stores
 from storage.products import ImageSet, parse_manifest
 
 MODEL_FILE = "model.keras"
@@ -15,7 +15,7 @@ CHECKPOINT_FILE = "checkpoint.npz"  # of an unfinished training
 
 def write_card(folder: str, card: ModelCard) -> None:
     """Write the card, last of all."""
-    json_files.write(stores.join(folder, CARD_FILE), card.model_dump(mode="json"))
+    small_files.write_json(stores.join(folder, CARD_FILE), card.model_dump(mode="json"))
 
 
 def find_card(folder: str) -> ModelCard | None:
@@ -26,7 +26,7 @@ def find_card(folder: str) -> ModelCard | None:
         StorageError: it is no card, or an earlier version wrote it.
     """
     path = stores.join(folder, CARD_FILE)
-    content = json_files.find(path)
+    content = small_files.find_json(path)
     return None if content is None else parse_card(path, content)
 
 

@@ -1,11 +1,11 @@
-"""Parquet files that came from outside: whether what they say that they hold can have come from what is stored.
+"""Size limits for Parquet files from outside: whether the content that they state can come from the bytes they have.
 
-A page says how many bytes it unpacks to, a footer how many rows there are, and a value in a dictionary may stand in any
-number of rows: a file of a few kilobytes can ask for terabytes. Everything is counted here before any of it is read,
-from the footer's own bytes (https://parquet.apache.org/docs/file-format/): on some damaged ones, the process does not
-survive pyarrow's objects of them.
+A page states how many bytes it unpacks to, a footer how many rows there are, and a value in a dictionary may occur in
+any number of rows: a file of a few kilobytes can require terabytes. All of it is added up here before any is read, from
+the footer's own bytes (https://parquet.apache.org/docs/file-format/): pyarrow's objects crash on some damaged ones.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -13,14 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.sandbox import PACKED, check_bytes
+from storage.sandbox import ZLIB_RATIO, check_bytes
 
-TROUBLES = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError)  # what damaged files raise
-FREE = 256 << 20  # bytes that a file may unpack to, however small it is
+READ_ERRORS = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError)  # that damaged files raise
+FREE_BYTES = 256 << 20  # bytes that a file may unpack to, however small it is
 _MAGIC = b"PAR1"
-_HEADER = 1 << 16  # bytes that a page's header may have
-_VALUE = 8  # bytes of a number, and of a text's place
-_ROWS = 1 << 16  # that are looked at at a time
+END_BYTES = 4 + len(_MAGIC)  # a file ends with its footer, the footer's length and the magic
+_TAIL_BYTES = 64 << 10  # read from the end of a file at once: most footers lie in it
+_HEADER_BYTES = 1 << 16  # that a page's header may have
+_VALUE_BYTES = 8  # of a number, and of a text's offset
+_BATCH_ROWS = 1 << 16
 _BYTE_ARRAYS, _DICTIONARY = (6, 7), 2  # types of columns, and of pages
 
 
@@ -28,39 +30,51 @@ def check_limits(path: str, raw: IO[bytes], columns: Sequence[str] | None = None
     """Check the columns of a file, all or those of these names, before they are read.
 
     Raises:
-        InputError: they hold more than can have come from the file.
-        ValueError: it is damaged.
+        InputError: they state more content than can come from the file.
+        ValueError: the file is damaged.
     """
-    size, footer = _footer(raw)
-    asked, doubtful = _number(footer, 3) * _VALUE, set()
+    size, content = read_footer(raw)
+    footer = Compact(content).structure()
+    required, doubtful = _number(footer, 3) * _VALUE_BYTES, set()
     for group in footer.get(4, ()):
         for name, column in _columns(group):
             if columns is not None and name not in columns:
                 continue
             values = _number(column, 5)
             unpacked, dictionary = _pages(raw, column, values or _number(group, 3), size)
-            asked += unpacked + values * _VALUE
-            if column.get(1) in _BYTE_ARRAYS and values * dictionary > FREE:
+            required += unpacked + values * _VALUE_BYTES
+            if column.get(1) in _BYTE_ARRAYS and values * dictionary > FREE_BYTES:
                 doubtful.add(name)
-    _check(path, asked, size)
+    _check_total(path, required, size)
     for name in sorted(doubtful):
-        _check(path, _texts(raw, name), size)
+        _check_total(path, _text_bytes(raw, name), size)
 
 
-def _check(path: str, asked: int, size: int) -> None:
-    check_bytes(path, "it", asked, max(size, FREE // PACKED))
+def _check_total(path: str, required: int, size: int) -> None:
+    check_bytes(path, "it", required, max(size, FREE_BYTES // ZLIB_RATIO))
 
 
-def _footer(raw: IO[bytes]) -> tuple[int, dict[int, Any]]:
-    """The size of a file, and its FileMetaData."""
-    size = raw.seek(0, 2)
-    raw.seek(max(size - 8, 0))
-    end = raw.read(8)
-    length = int.from_bytes(end[:4], "little")
-    if size < 12 or end[4:] != _MAGIC or length > size - 12:
+def read_footer(raw: IO[bytes]) -> tuple[int, bytes]:
+    """The size of a file, and its footer; ValueError if it has none."""
+    size = raw.seek(0, io.SEEK_END)
+    tail = _read_tail(raw, min(size, _TAIL_BYTES))
+    length = footer_length(tail, size)
+    if length + END_BYTES > len(tail):
+        tail = _read_tail(raw, length + END_BYTES)
+    return size, tail[len(tail) - END_BYTES - length : len(tail) - END_BYTES]
+
+
+def _read_tail(raw: IO[bytes], count: int) -> bytes:
+    raw.seek(-count, io.SEEK_END)
+    return raw.read(count)
+
+
+def footer_length(tail: bytes | memoryview, size: int) -> int:
+    """Bytes of the footer of a file of this size, by the file's last bytes; ValueError if it has none."""
+    length = int.from_bytes(tail[-END_BYTES : -len(_MAGIC)], "little")
+    if len(tail) < END_BYTES or tail[-len(_MAGIC) :] != _MAGIC or length > size - END_BYTES:
         raise ValueError("it has no footer of Parquet")
-    raw.seek(size - 8 - length)
-    return size, Compact(raw.read(length)).structure()
+    return length
 
 
 def _columns(group: Any) -> Iterator[tuple[str, dict[int, Any]]]:
@@ -73,15 +87,15 @@ def _columns(group: Any) -> Iterator[tuple[str, dict[int, Any]]]:
         yield path[0].decode(), column
 
 
-def _number(found: dict[int, Any], field: int, least: int = 0) -> int:
-    value = found.get(field, least)
+def _number(fields: dict[int, Any], field: int, least: int = 0) -> int:
+    value = fields.get(field, least)
     if not isinstance(value, int) or value < least:
         raise ValueError(f"field {field} of the footer is {str(value)[:40]}")
     return value
 
 
 def _pages(raw: IO[bytes], column: dict[int, Any], rows: int, size: int) -> tuple[int, int]:
-    """How many bytes the pages of a column unpack to, and how many of them are those of its dictionary."""
+    """How many bytes the pages of a column unpack to, and how many of them are its dictionary's."""
     at, dictionary = _number(column, 9), _number(column, 11)
     at = dictionary if 0 < dictionary < at else at
     end, total, kept = at + _number(column, 7), 0, 0
@@ -91,7 +105,7 @@ def _pages(raw: IO[bytes], column: dict[int, Any], rows: int, size: int) -> tupl
         raise ValueError(f"a column lies at bytes {at} to {end} of {size}")
     while at < end:
         raw.seek(at)
-        header = Compact(raw.read(min(_HEADER, end - at)))
+        header = Compact(raw.read(min(_HEADER_BYTES, end - at)))
         page = header.structure()
         unpacked, packed = _number(page, 2), _number(page, 3)
         total += unpacked
@@ -100,11 +114,13 @@ def _pages(raw: IO[bytes], column: dict[int, Any], rows: int, size: int) -> tupl
     return total, kept
 
 
-def _texts(raw: IO[bytes], name: str) -> int:
-    """How many bytes a column of texts has, each value counted where it stands."""
+def _text_bytes(raw: IO[bytes], name: str) -> int:
+    """Bytes of a column of texts, each value counted in every row where it occurs."""
     raw.seek(0)
     total = 0
-    for batch in pq.ParquetFile(raw, read_dictionary=[name]).iter_batches(_ROWS, columns=[name], use_threads=False):
+    for batch in pq.ParquetFile(raw, read_dictionary=[name]).iter_batches(
+        _BATCH_ROWS, columns=[name], use_threads=False
+    ):
         for column in batch.columns:
             if pa.types.is_dictionary(column.type):
                 lengths = pc.binary_length(column.dictionary).cast(pa.int64())
@@ -114,9 +130,9 @@ def _texts(raw: IO[bytes], name: str) -> int:
     return total
 
 
-# Thrift's compact protocol, as far as the footers and page headers of Parquet files need it.
+# --- Thrift's compact protocol, as far as the footers and page headers of Parquet files need it ----
 
-_DEEPEST = 16  # structures in structures
+_MAX_DEPTH = 16  # structures in structures
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
 
@@ -124,7 +140,7 @@ _INTEGERS = (4, 5, 6)
 class Compact:
     """Reads values one after the other; `at` is where the next one begins.
 
-    Every reading method raises ValueError where the bytes are none such, or end too early.
+    Every method that reads raises ValueError if the bytes are no such value, or end too early.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -132,15 +148,15 @@ class Compact:
 
     def structure(self, depth: int = 0) -> dict[int, Any]:
         """A structure: each field's value by its number."""
-        if depth > _DEEPEST:
-            raise ValueError(f"structures within structures, more than {_DEEPEST}")
-        found: dict[int, Any] = {}
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"structures within structures, more than {_MAX_DEPTH}")
+        fields: dict[int, Any] = {}
         field = 0
         while head := self._byte():
             field = field + (head >> 4) if head >> 4 else self._signed()
             kind = head & 15
-            found[field] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
-        return found
+            fields[field] = kind == _TRUE if kind in (_TRUE, _FALSE) else self._value(kind, depth)
+        return fields
 
     def _value(self, kind: int, depth: int) -> Any:
         if kind in _INTEGERS:

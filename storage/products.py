@@ -1,19 +1,20 @@
-"""Products: folders of shards that belong together, and how a stage knows what is already done.
+"""Products: folders of shards that belong together, the manifests that declare them complete, and what is finished.
 
-Every shard carries the fingerprint of what it was made from; `_concord.json`, written last, says that a product is
-complete. A stage first sweeps away whatever does not fit its fingerprint, then makes only the missing shards.
+Every shard carries the fingerprint of what it was made from; `_concord.json`, written last, declares the product
+complete. A stage first removes whatever does not carry its fingerprint, then writes only the missing shards.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import ValidationError
 
 import schemas
@@ -29,21 +30,22 @@ from schemas.manifests import (
     ScoresManifest,
     TableFiles,
 )
-from storage import hashing, json_files, parquet, stores
+from storage import hashing, parquet, small_files, stores
+
+# Products: folders of shards that belong together, and how a stage knows what is already done.
 
 MANIFEST = "_concord.json"
 M = TypeVar("M", bound=Manifest)
-_READERS = 16  # footers read at once: they are small, and object stores answer slowly
 
 
 class AnyManifest(Manifest, extra="ignore"):
-    """A manifest of whatever kind, of which only that is read which all have."""
+    """A manifest of any kind; only what all of them have is read."""
 
 
 def fingerprint(stage: str, **parts: Any) -> str:
-    """The stage, and a short hash of everything that its product follows from: code version, inputs and settings.
+    """The stage, and a short hash of everything that its product depends on: code version, inputs and settings.
 
-    Every shard carries it, so that an unfinished one, too, names the stage that has to go on.
+    Every shard carries it, so that an unfinished product also names the stage that has to continue it.
     """
     recipe = {"stage": stage, "code": schemas.__version__, **parts}
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True, default=str).encode()).hexdigest()
@@ -51,12 +53,12 @@ def fingerprint(stage: str, **parts: Any) -> str:
 
 
 def stage_of(tag: str) -> str:
-    """The stage that a fingerprint names; empty where it is none."""
+    """The stage that a fingerprint names; empty for any other text."""
     return tag.rpartition("-")[0]
 
 
 def input_identity(path: str) -> dict[str, Any]:
-    """What tells one state of an input file from another: name, size, modification time in nanoseconds.
+    """What identifies one state of an input file: name, size, modification time in nanoseconds.
 
     Raises:
         InputError: there is no such file, or it is empty.
@@ -70,16 +72,12 @@ def input_identity(path: str) -> dict[str, Any]:
 
 
 def weights_identity(weights: str) -> Any:
-    """What tells one choice of a network's first weights from another: none, a name, or a file's identity.
-
-    Raises:
-        InputError: there is no such file, or it is empty.
-    """
+    """What identifies a network's initial weights: empty, a name, or a file's `input_identity`."""
     return weights if weights in ("", IMAGENET) else input_identity(weights)
 
 
-def weights_place(weights: str) -> str:
-    """The same choice, a file by a path that workers find as well."""
+def resolve_weights(weights: str) -> str:
+    """The same weights; a file as an absolute path, which workers can open as well."""
     return weights if weights in ("", IMAGENET) else stores.absolute(weights)
 
 
@@ -88,7 +86,7 @@ class ShardReport:
     """The count of one shard: records in, records out, and rejected by reason; in = out + rejected.
 
     Attributes:
-        shapes: height, width and channels of its images; no more than two different ones, which say that they differ.
+        shapes: height, width and channels of its images; two different ones are enough to show that sizes differ.
     """
 
     records_in: int = 0
@@ -98,24 +96,23 @@ class ShardReport:
     shapes: tuple[tuple[int, int, int], ...] = ()
 
     def counts(self) -> dict[str, Any]:
-        """As manifests state them: in, out, and rejected by reason."""
+        """The counts as manifests state them: in, out, and rejected by reason."""
         return {"in": self.records_in, "out": self.records_out, "rejected": dict(self.rejected)}
 
     def to_json(self) -> str:
-        """As kept in the shard's metadata."""
-        return json.dumps(
-            {**self.counts(), "bytes": self.payload_bytes, **({"shapes": self.shapes} if self.shapes else {})}
-        )
+        """The text that the shard's metadata holds."""
+        shapes = {"shapes": self.shapes} if self.shapes else {}
+        return json.dumps({**self.counts(), "bytes": self.payload_bytes, **shapes})
 
     @staticmethod
     def from_json(text: str) -> "ShardReport":
-        """The report that `to_json` wrote; StorageError where it is another text."""
+        """The report that `to_json` wrote; StorageError for any other text."""
         try:
             parts = json.loads(text)
             shapes = tuple((height, width, channels) for height, width, channels in parts.get("shapes", ()))
             return ShardReport(parts["in"], parts["out"], dict(parts["rejected"]), parts["bytes"], shapes)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StorageError(f"a shard's counts are damaged ({text[:100]!r}): make it again with --force") from error
+            raise StorageError(f"a shard's counts are damaged ({text[:100]!r}): rebuild it with --force") from error
 
 
 def total(reports: list[ShardReport]) -> ShardReport:
@@ -130,14 +127,6 @@ def total(reports: list[ShardReport]) -> ShardReport:
         sum(report.payload_bytes for report in reports),
         tuple(sorted({shape for report in reports for shape in report.shapes}))[:2],
     )
-
-
-def _report(text: str) -> ShardReport | None:
-    """The report that a shard carries; None where it is damaged."""
-    try:
-        return ShardReport.from_json(text)
-    except StorageError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -161,18 +150,18 @@ class ShardFolder:
         return parquet.read(self.path(shard), self.fingerprint, columns=columns)
 
     def read_part(self, shard: int, shards: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read the rows of one shard of a finer (or the same) division into `shards`, a power of two.
+        """Read one shard of a finer (or the same) division into `shards`, a power of two.
 
-        Columns, if not all, are to hold `image_id`. Rows lie in hash order of it, so a finer shard is a part of one of
-        these.
+        Rows lie in hash order of their `image_id`, so a finer shard is a part of one of these; `columns`, if not all,
+        have to contain it.
         """
         if shards < self.shards:
-            raise InputError(f"{self.folder} has {self.shards} shards, and cannot be read as {shards}")
+            raise InputError(f"{self.folder} has {self.shards} shards and cannot be read as {shards}")
         rows = self.read(shard * self.shards // shards, columns)
         if shards == self.shards:
             return rows
         if "image_id" not in rows.column_names:
-            raise IncompleteError(f"{self.path(shard)} has no column 'image_id': it is no shard of Concord's")
+            raise IncompleteError(f"{self.path(shard)} has no column 'image_id': Concord did not write it")
         hashes = hashing.image_hashes(rows["image_id"].to_pylist())
         return rows.filter(pa.array(hashing.shard_of(hashes, shards) == shard))
 
@@ -183,34 +172,29 @@ class ShardFolder:
     def done(self) -> dict[int, ShardReport]:
         """The finished shards, with their counts."""
         present = stores.list_files(self.folder)
-        candidates = [shard for shard in range(self.shards) if layout.parquet_shard(shard, self.shards) in present]
-        with ThreadPoolExecutor(_READERS) as pool:
-            tags = pool.map(lambda shard: parquet.read_tags(self.path(shard)), candidates)
-        ours = (
-            (shard, report) for shard, (tag, report) in zip(candidates, tags, strict=True) if tag == self.fingerprint
-        )
-        found = {shard: _report(text) for shard, text in ours}
-        return {shard: report for shard, report in found.items() if report is not None}
+        shards = [shard for shard in range(self.shards) if layout.parquet_shard(shard, self.shards) in present]
+        tags = stores.map_threads(parquet.read_tags, map(self.path, shards))
+        reports = {}
+        for shard, (fingerprint, text) in zip(shards, tags, strict=True):
+            if fingerprint == self.fingerprint:
+                with contextlib.suppress(StorageError):  # damaged counts: it is built again
+                    reports[shard] = ShardReport.from_json(text)
+        return reports
 
     def is_whole(self) -> bool:
-        """Whether the product is declared complete, made from just this, and all its shards are there and open."""
+        """Whether the product is declared complete with this fingerprint, and all its shards can be opened."""
         return is_current(self.folder, self.fingerprint) and len(self.done()) == self.shards
 
     def rows(self) -> int:
-        """How many rows all shards hold, by their footers."""
-        with ThreadPoolExecutor(_READERS) as pool:
-            return sum(pool.map(lambda shard: parquet.row_count(self.path(shard)), range(self.shards)))
+        """Number of rows in all shards, from their footers."""
+        return sum(stores.map_threads(parquet.row_count, map(self.path, range(self.shards))))
 
     def committed(self) -> int:
-        """How many shard files are there, whatever they hold; cheap, to show progress."""
+        """Number of shard files, whatever they contain; cheap, for progress."""
         return sum(name.endswith(".parquet") for name in stores.list_files(self.folder))
 
     def prepare(self, afresh: bool = False) -> dict[int, ShardReport]:
-        """Make the folder hold nothing but finished shards of this fingerprint, and return them.
-
-        Args:
-            afresh: keep none at all.
-        """
+        """Remove everything but finished shards of this fingerprint, or those too if `afresh`; return what stays."""
         stores.check_no_link(self.folder)
         stores.remove(stores.join(self.folder, MANIFEST))
         done = {} if afresh else self.done()
@@ -221,47 +205,36 @@ class ShardFolder:
         return done
 
     def table_files(self, root: str, table: str, rows: int | None = None, counted: str = "") -> TableFiles:
-        """What a manifest states of these shards, of which some may have no file; see `TableFiles`."""
+        """What a manifest states of these shards, some of which may have no file; see `TableFiles`."""
         present = stores.list_files(self.folder)
         names = (layout.parquet_shard(shard, self.shards) for shard in range(self.shards))
         paths = [stores.join(self.folder, name) for name in names if name in present]
-        return TableFiles(
-            table=table,
-            folder=layout.relative(root, self.folder),
-            files=parquet.footer_hashes(paths),
-            rows=rows,
-            counted=counted,
-        )
+        folder, hashes = layout.relative(root, self.folder), parquet.footer_hashes(paths)
+        return TableFiles(table=table, folder=folder, files=hashes, rows=rows, counted=counted)
 
 
-def lone_table_file(root: str, table: str, path: str) -> TableFiles:
-    """What a manifest states of a table that is one file."""
+def single_table_file(root: str, table: str, path: str) -> TableFiles:
+    """What a manifest states of a table that consists of one file."""
     folder = layout.relative(root, stores.parent(path))
     return TableFiles(table=table, folder=folder, files=parquet.footer_hashes([path]))
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
-    """Declare a product complete: its manifest is written last of all."""
-    json_files.write(stores.join(folder, MANIFEST), manifest.model_dump(mode="json"))
+    """Declare a product complete; call it after everything else is written."""
+    small_files.write_json(stores.join(folder, MANIFEST), manifest.model_dump(mode="json"))
 
 
 def find_manifest(folder: str, kind: type[M]) -> M | None:
-    """A product's manifest, or None where the product is missing or unfinished; StorageError where it is none."""
+    """A product's manifest; None if the product is missing or unfinished, StorageError if the file is no manifest."""
     path = stores.join(folder, MANIFEST)
-    content = json_files.find(path)
+    content = small_files.find_json(path)
     return None if content is None else parse_manifest(path, content, kind)
 
 
 def parse_manifest(path: str, content: Mapping[str, Any], kind: type[M]) -> M:
-    """The manifest that a JSON object states.
-
-    Raises:
-        StorageError: an entry is missing, unknown, or of another type than it has to be.
-    """
+    """The manifest that a JSON object states; StorageError if an entry is missing, unknown, or of the wrong type."""
     if "stage" not in content:
-        raise StorageError(
-            f"{path} does not name its stage, as an earlier version wrote it: remove it, and build it again"
-        )
+        raise StorageError(f"{path} names no stage, as an earlier version wrote it: remove it, and build it again")
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -287,38 +260,30 @@ def kind_of(path: str) -> type[Manifest]:
 
 
 def is_current(folder: str, expected: str) -> bool:
-    """Whether a product is complete and made from just what it would be made from now."""
+    """Whether a product is complete and has the fingerprint that it would be built with now."""
     manifest = find_manifest(folder, AnyManifest)
     return manifest is not None and manifest.fingerprint == expected
 
 
-def require_manifest(folder: str, kind: type[M], what: str, remedy: str) -> M:
-    """A product's manifest.
-
-    Raises:
-        IncompleteError: the product is missing or unfinished.
-    """
+def require_manifest(folder: str, kind: type[M], what: str, hint: str) -> M:
+    """A product's manifest; IncompleteError, with a hint on how to build it, if it is missing or unfinished."""
     manifest = find_manifest(folder, kind)
     if manifest is None:
-        raise IncompleteError(f"there is no complete {what} in {folder}: {remedy}")
+        raise IncompleteError(f"there is no complete {what} in {folder}: {hint}")
     return manifest
 
 
 def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolder:
-    """A finished label set, to be read.
-
-    Raises:
-        IncompleteError: it is missing or unfinished.
-    """
+    """A finished label set; IncompleteError if it is missing or unfinished."""
     manifest = label_manifest(root, dataset, annotator, split)
     return ShardFolder(layout.labels(root, dataset, annotator, split), manifest.shards, manifest.fingerprint)
 
 
 def label_manifest(root: str, dataset: str, annotator: str, split: str) -> LabelsManifest:
-    """What the manifest of a finished label set states; IncompleteError where it is missing or unfinished."""
+    """The manifest of a finished label set; IncompleteError if it is missing or unfinished."""
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
-    remedy = "run concord convert (human labels), concord label (a model's) or concord import (anybody's)"
-    return require_manifest(layout.labels(root, dataset, annotator, split), LabelsManifest, what, remedy)
+    hint = "run concord convert (human labels), concord label (a model's) or concord import (anybody's)"
+    return require_manifest(layout.labels(root, dataset, annotator, split), LabelsManifest, what, hint)
 
 
 class _ShardedManifest(AnyManifest):
@@ -326,14 +291,14 @@ class _ShardedManifest(AnyManifest):
 
 
 def shard_folder(folder: str) -> ShardFolder:
-    """A finished folder of shards, to be read; IncompleteError where it is none."""
+    """Any finished folder of shards; IncompleteError if it is missing or unfinished."""
     manifest = require_manifest(folder, _ShardedManifest, "product", "run the stage that writes it")
     return ShardFolder(folder, manifest.shards, manifest.fingerprint)
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A finished set of images, to be read: its manifest, and where its shards lie."""
+    """A finished set of images: its manifest, and the paths of its shards."""
 
     root: str
     dataset: str
@@ -342,12 +307,12 @@ class ImageSet:
 
     @property
     def fingerprint(self) -> str:
-        """Of the source and the settings it was converted from."""
+        """The fingerprint of its source and of the settings it was converted with."""
         return self.manifest.fingerprint
 
     @property
     def shards(self) -> int:
-        """Shards of every split."""
+        """Number of shards of every split."""
         return self.manifest.shards
 
     @property
@@ -357,24 +322,16 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels.
-
-        Raises:
-            InputError: the images are of different sizes.
-        """
+        """Height, width and channels; InputError if the images have different sizes."""
         height, width, channels = self.manifest.image_shape or (None, None, None)
         if height is None or width is None or channels is None:
             raise InputError(
-                f"the images of dataset {self.dataset!r} are of different sizes; a network takes one: give --image-size"
+                f"the images of {self.dataset!r} have different sizes, but a network takes one: set --image-size"
             )
         return height, width, channels
 
     def images_in(self, split: str) -> int:
-        """How many images a split holds.
-
-        Raises:
-            InputError: there is no such split.
-        """
+        """Number of images in a split; InputError if there is no such split."""
         splits = self.manifest.splits
         if split not in splits:
             raise InputError(f"dataset {self.dataset!r} has no split {split!r}; its splits are {', '.join(splits)}")
@@ -391,13 +348,44 @@ class ImageSet:
 
 
 def image_set(root: str, dataset: str, version: str) -> ImageSet:
-    """A finished set of images.
-
-    Raises:
-        IncompleteError: it is missing or unfinished.
-    """
+    """A finished set of images; IncompleteError if it is missing or unfinished."""
     folder = layout.images(root, dataset, version)
     manifest = require_manifest(folder, ImagesManifest, f"dataset {dataset!r}", "run concord convert first")
     for split in manifest.splits:
         layout.check_inside(stores.join(folder, MANIFEST), split)
     return ImageSet(root, dataset, version, manifest)
+
+
+# --- Comparisons of two annotators ---------------------------------------------------------------
+
+
+def find_comparisons(root: str, dataset: str) -> dict[tuple[str, str, str], PairsManifest | None]:
+    """The manifest of each comparison that was begun, by (a, b, split); None if it is unfinished."""
+    keys = stores.partitions(layout.pairs(root, dataset, "", "", ""), 3)
+    return {
+        (a, b, split): find_manifest(layout.pairs(root, dataset, a, b, split), PairsManifest) for a, b, split in keys
+    }
+
+
+def rank_disagreements(pairs: pa.Table, limit: int) -> pa.Table:
+    """The rows of a comparison whose labels differ, ranked by the lower of the two confidences; ties by image id."""
+    rows = pairs.filter(pc.not_equal(pairs["label_a"], pairs["label_b"]))
+    rows = rows.append_column("lower", pc.min_element_wise(rows["confidence_a"], rows["confidence_b"]))
+    ranked = rows.sort_by([("lower", "descending"), ("image_id", "ascending")])
+    return ranked.slice(0, limit).drop_columns("lower")
+
+
+def list_disagreements(root: str, dataset: str, key: tuple[str, str, str], limit: int) -> list[str]:
+    """The images that `rank_disagreements` puts first in a comparison (a, b, split); none if it kept no pairs."""
+    folder = layout.pairs(root, dataset, *key)
+    manifest = require_manifest(folder, PairsManifest, "comparison", "run concord agree")
+    if not manifest.has_pairs:
+        return []
+    shards = ShardFolder(folder, manifest.shards, manifest.fingerprint)
+
+    def rank_shard(shard: int) -> pa.Table:
+        return rank_disagreements(shards.read(shard), limit)
+
+    parts = stores.map_threads(rank_shard, range(shards.shards), threads=8)  # so many shards are in memory at once
+    image_ids: list[str] = rank_disagreements(pa.concat_tables(parts), limit)["image_id"].to_pylist()
+    return image_ids

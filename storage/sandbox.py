@@ -1,4 +1,4 @@
-"""How much a file that came from outside may ask for: memory in proportion to what there is of it."""
+"""Files from outside: size limits in proportion to the bytes that are stored, and a process of its own to read them."""
 
 import os
 import resource
@@ -10,25 +10,25 @@ from pathlib import Path
 
 from schemas.errors import ConcordError, InputError
 
-SMALL = 64 << 20  # bytes that need no reason
-PACKED = 1032  # bytes that zlib packs into one at the most (https://zlib.net/zlib_tech.html)
-MOST_NESTED = 64  # groups in groups, folders in folders
+SMALL = 64 << 20  # bytes that any file may state
+ZLIB_RATIO = 1032  # bytes that zlib packs into one, at most (https://zlib.net/zlib_tech.html)
+MAX_NESTING = 64  # groups in groups, folders in folders
 
 
-def check_bytes(path: str, what: str, asked: int, stored: int, ratio: int = PACKED) -> None:
-    """Raise InputError where so many bytes cannot have come from those that are stored.
+def check_bytes(path: str, part: str, stated: int, stored: int, ratio: int = ZLIB_RATIO) -> None:
+    """Raise InputError if more bytes are stated than can be unpacked from those that are stored.
 
     Args:
         path: of the file.
-        what: which part of it, for people.
-        asked: bytes that it says it has.
-        stored: bytes that there are of it.
-        ratio: how many of the first can come from one of the second.
+        part: of the file, for the message.
+        stated: bytes that the file states for this part.
+        stored: bytes that it stores.
+        ratio: how many bytes can be unpacked from one.
     """
-    if asked > max(SMALL, ratio * stored):
+    if stated > max(SMALL, ratio * stored):
         raise InputError(
-            f"{path}: {what} says that it has {asked:,} bytes, but only {stored:,} are stored: the file is damaged, or "
-            "made to exhaust memory; copy it again, or leave it out"
+            f"{path}: {part} states {stated:,} bytes, but only {stored:,} are stored: the file is damaged, or "
+            "designed to exhaust memory; copy it again, or exclude it"
         )
 
 

@@ -110,12 +110,12 @@ class Table:
         """
         paths = self.files(root) if files is None else files
         columns = self._checked(paths)
-        filesystem, _ = stores.arrow_place(root)
+        filesystem, _ = stores.arrow_path(root)
         form, parts = ds.ParquetFileFormat(default_fragment_scan_options=_VERIFYING), []
         for path in paths:
             known = [ds.field(key) == value for key, value in self.values(root, path).items()]
             where = reduce(operator.and_, known) if known else None
-            parts.append(form.make_fragment(stores.arrow_place(path)[1], filesystem, partition_expression=where))
+            parts.append(form.make_fragment(stores.arrow_path(path)[1], filesystem, partition_expression=where))
         return ds.FileSystemDataset(parts, columns, form, filesystem)
 
     def _checked(self, paths: Sequence[str]) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""TFRecord shards as bytes: framed in memory, so that they can be put anywhere at once, and read at known offsets.
+"""TFRecord shards of `tf.train.Example`, without TensorFlow: framed in memory, and read at known offsets.
 
 The format is TensorFlow's (https://www.tensorflow.org/tutorials/load_data/tfrecord): for each record its length
 (uint64, little-endian), the length's masked CRC-32C, the payload, the payload's masked CRC-32C.
@@ -23,7 +23,7 @@ _CRC = struct.Struct("<I")
 
 
 def masked_crc(data: bytes) -> int:
-    """The CRC-32C of the data, rotated and offset as TFRecord wants it."""
+    """The CRC-32C of the data, rotated and offset as TFRecord requires."""
     crc = int(google_crc32c.value(data))
     return (((crc >> 15) | (crc << 17)) + _MASK) & 0xFFFFFFFF
 
@@ -39,7 +39,7 @@ def _header(length: int) -> bytes:
 
 
 def read_payload(file: IO[bytes], offset: int, length: int) -> bytes | None:
-    """The payload that begins at `offset` in a shard's file, of which nothing else is read; None as `payload_at`."""
+    """`payload_at` of a shard's file, of which nothing else is read."""
     if not 0 <= length <= file.seek(0, 2) or offset < HEADER_BYTES:
         return None
     file.seek(offset - HEADER_BYTES)
@@ -47,7 +47,7 @@ def read_payload(file: IO[bytes], offset: int, length: int) -> bytes | None:
 
 
 def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
-    """The payload that begins at `offset` in a shard, or None where its length or one of its checksums does not fit."""
+    """The payload that begins at `offset` in a shard, or None if its length or one of its checksums is wrong."""
     payload = shard[offset : offset + length]
     begin, end = offset - HEADER_BYTES, offset + length
     if begin < 0 or length < 0 or len(shard) < end + FOOTER_BYTES:
@@ -58,11 +58,11 @@ def payload_at(shard: bytes, offset: int, length: int) -> bytes | None:
 
 
 def header_fits(shard: bytes, offset: int, length: int) -> bool:
-    """Whether the length, and its checksum, before the payload that begins at `offset` are those of this length."""
+    """Whether the header before the payload that begins at `offset` states this length, with its checksum."""
     return offset >= HEADER_BYTES and shard[offset - HEADER_BYTES : offset] == _header(length)
 
 
-# `tf.train.Example` messages, without importing TensorFlow.
+# --- Examples ------------------------------------------------------------------------------------
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _LISTS = {"BytesList": _FIELD.TYPE_BYTES, "FloatList": _FIELD.TYPE_FLOAT, "Int64List": _FIELD.TYPE_INT64}
@@ -106,29 +106,27 @@ def _add_field(
 def encode_example(image: bytes, image_id: str, label: int | str | Sequence[int]) -> bytes:
     """One labelled image as a serialised `tf.train.Example`: `image`, `image/id`, and `label`, or `labels` for several.
 
-    A label is the number of a class, or a text, such as the digits of a house number.
-
-    The bytes are those of protobuf's deterministic serialisation, put together here: filling in a message for each
-    image took several times as long, and holds Python's lock.
+    A label is the number of a class, or a text, such as the digits of a house number. The bytes are those of protobuf's
+    deterministic serialisation, composed here: a message per image takes several times as long, under Python's lock.
     """
     name = image_id.encode()
     if isinstance(label, str):
-        key, kind, answer = b"label", _BYTES, label.encode()
+        key, kind, content = b"label", _BYTES, label.encode()
     elif isinstance(label, int):
-        key, kind, answer = b"label", _INTEGERS, _number(label)
+        key, kind, content = b"label", _INTEGERS, _number(label)
     else:
-        key, kind, answer = b"labels", _INTEGERS, b"".join(map(_number, label))
-    before_name, before_image, before_answer = _around(len(name), len(image), len(answer), key, kind)
-    return b"".join((before_name, name, before_image, image, before_answer, answer))
+        key, kind, content = b"labels", _INTEGERS, b"".join(map(_number, label))
+    before_name, before_image, before_content = _around(len(name), len(image), len(content), key, kind)
+    return b"".join((before_name, name, before_image, image, before_content, content))
 
 
 @functools.lru_cache(maxsize=65_536)
-def _around(name_bytes: int, image_bytes: int, answer_bytes: int, key: bytes, kind: int) -> tuple[bytes, bytes, bytes]:
-    """What stands before id, image and label, which follows from their lengths."""
+def _around(name_bytes: int, image_bytes: int, content_bytes: int, key: bytes, kind: int) -> tuple[bytes, bytes, bytes]:
+    """The bytes before id, image and label, which follow from their lengths."""
     before_name, name_entry = _entry(b"image/id", _BYTES, name_bytes)
     before_image, image_entry = _entry(b"image", _BYTES, image_bytes)
-    before_answer, label_entry = _entry(key, kind, answer_bytes)
-    return _tag(1, name_entry + image_entry + label_entry) + before_name, before_image, before_answer
+    before_content, label_entry = _entry(key, kind, content_bytes)
+    return _tag(1, name_entry + image_entry + label_entry) + before_name, before_image, before_content
 
 
 def _entry(key: bytes, kind: int, value_bytes: int) -> tuple[bytes, int]:
@@ -160,16 +158,12 @@ def _varint(value: int) -> bytes:
 
 
 def decode_example(payload: bytes) -> tuple[bytes, str]:
-    """Encoded image and image id of a serialised example.
-
-    Raises:
-        InputError: it is none, or has no image or no id.
-    """
+    """Encoded image and image id of a serialised example; InputError if it is no example, or lacks one of them."""
     try:
         feature = example_class().FromString(payload).features.feature
         return feature["image"].bytes_list.value[0], feature["image/id"].bytes_list.value[0].decode()
     except (DecodeError, IndexError, UnicodeDecodeError) as error:
         raise InputError(
-            f"a record of {len(payload):,} bytes is no example with image and id ({one_line(error)}): remake its "
-            "shard with concord convert --force"
+            f"a record of {len(payload):,} bytes is no example with image and id ({one_line(error)}): "
+            "rebuild its shard with concord convert --force"
         ) from error

@@ -25,14 +25,14 @@ from schemas import layout, tables
 from schemas.errors import ConcordError, IncompleteError, InputError, StorageError
 from schemas.rejects import Reason
 from schemas.settings.convert import ConvertSettings
-from storage import fetching, json_files, model_cards, npz, parquet, products, stores, tfrecord
+from storage import fetching, model_cards, parquet, products, small_files, stores, tfrecord
 from storage.formats import csv_tables, idx
 from storage.formats.csv_tables import read_label_table
 from storage.products import ShardFolder, ShardReport
 from tests.support import digit_struct, small_dataset
-from tests.support.cards import model_card
 from tests.support.idx_files import digits, write_digits
 from tests.support.idx_files import idx as idx_bytes
+from tests.support.manifests import model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\\b", "a\0b", "", "s3://bucket/x"]
@@ -178,7 +178,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="is damaged"):
         calibration.unpack_scores(content)
     with pytest.raises(ValueError, match="an array of shape"):
-        npz.read(content)
+        small_files.read_npz(content)
     features = Path(layout.features(str(tmp_path), "d", "b", "train"))
     features.mkdir(parents=True)
     np.save(features / "part-00000-of-00001.npy", given, allow_pickle=True)
@@ -201,7 +201,7 @@ def test_an_idx_file_that_unpacks_to_more_than_it_says_is_left(tmp_path: Path) -
     header = bytes.fromhex("00000803") + b"\x7f\xff\xff\xff" * 3
     for content in (header, gzip.compress(header)):
         Path(images).write_bytes(content)
-        with pytest.raises(InputError, match=r"its header says that it has 9,9\d\d,.* bytes, but only \d+ are stored"):
+        with pytest.raises(InputError, match=r"its header states 9,9\d\d,.* bytes, but only \d+ are stored"):
             idx.read_digits((images, labels))
 
 
@@ -220,12 +220,12 @@ def test_json_and_csv_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = tmp_path / "x.json"
     path.write_text("[" * 1_000_000)
     with pytest.raises(StorageError, match="is damaged"):
-        json_files.find(str(path))
-    monkeypatch.setattr(json_files, "MOST_BYTES", 10)
-    monkeypatch.setattr(csv_tables, "MOST_BYTES", 10)
+        small_files.find_json(str(path))
+    monkeypatch.setattr(small_files, "MAX_JSON_BYTES", 10)
+    monkeypatch.setattr(csv_tables, "MAX_BYTES", 10)
     path.write_text('{"a": "longer than that"}')
     with pytest.raises(StorageError, match="has 25 bytes, and may have 10"):
-        json_files.find(str(path))
+        small_files.find_json(str(path))
     with pytest.raises(InputError, match="has 25 bytes; a file of boxes may have 10"):
         csv_tables.read_rows(str(path), "boxes")
 
@@ -234,7 +234,7 @@ def test_json_and_csv_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_manifests_are_looked_at(tmp_path: Path, shards: Any) -> None:
     folder = layout.labels(str(tmp_path), "d", "a", "train")
     facts = {"stage": "import", "product": "d/a/train", "fingerprint": "f", "annotator": "a", "split": "train"}
-    json_files.write(f"{folder}/_concord.json", {**facts, "images": "i", "rows": 0, "shards": shards})
+    small_files.write_json(f"{folder}/_concord.json", {**facts, "images": "i", "rows": 0, "shards": shards})
     with pytest.raises(StorageError, match="shards"):
         products.label_set(str(tmp_path), "d", "a", "train")
 
@@ -302,11 +302,11 @@ def test_errors_of_stores_do_not_show_credentials(monkeypatch: pytest.MonkeyPatc
         fetching._store.cache_clear()
         with pytest.raises(ConcordError) as raised:
             stores.read_bytes("s3://bucket/x.json")
-        signed = fetching.Patience(max_attempts=1, signed=True)
+        signed = fetching.FetchPolicy(max_attempts=1, signed=True)
         (missing,) = fetching.read_each(["s3://bucket/x.jpg"], signed, lambda number, content: content)
     stores._remote.cache_clear()
     fetching._store.cache_clear()
-    assert isinstance(missing, fetching.Missing)
+    assert isinstance(missing, fetching.FetchFailure)
     for told in (str(raised.value), missing.detail):
         assert "bucket/x" in told
         assert PASSWORD not in told and "AKIDEXAMPLE" not in told

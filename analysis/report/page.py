@@ -76,7 +76,7 @@ def _write_page(sources: Sources) -> dict[str, Any]:
         dataset=sources.dataset,
         title=title_of(sources),
         headlines=headlines,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     products.write_manifest(folder, manifest)
     write_index(sources.root)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from analysis.tables import SIDES, Row, Sources, query, read_shards
 from schemas import layout
 from schemas.manifests import LabelsManifest, ModelCard, ScoresManifest
-from schemas.rejects import REMEDIES
+from schemas.rejects import REJECT_HINTS
 from storage.products import ShardFolder
 
 TITLE, ORDER = "Provenance", 90
@@ -21,7 +21,7 @@ _REASONS = (
 
 def build_section(sources: Sources) -> Row:
     """Rejected records by reason, settings and fingerprints."""
-    rejects = [{**row, "cure": REMEDIES.get(row["reason"], "")} for row in count_rejects(sources)]
+    rejects = [{**row, "cure": REJECT_HINTS.get(row["reason"], "")} for row in count_rejects(sources)]
     return {
         "rejects": rejects,
         "manifest": None if sources.images is None else sources.images.manifest,

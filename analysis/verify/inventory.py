@@ -9,7 +9,7 @@ from schemas import layout
 from schemas.errors import ConcordError, InputError, StorageError
 from schemas.layout import HUMAN, MACHINE
 from schemas.manifests import ImagesManifest, Manifest, ModelCard, TableFiles
-from storage import json_files, model_cards, parquet, products, stores
+from storage import model_cards, parquet, products, small_files, stores
 from storage.products import MANIFEST
 from storage.tables import Table
 
@@ -165,7 +165,7 @@ def _read_manifests(inventory: Inventory) -> None:
 
 def _read(root: str, path: str) -> Manifest | Finding | None:
     try:
-        content = json_files.find(stores.join(root, path))
+        content = small_files.find_json(stores.join(root, path))
         if content is None:
             return None
         if path.endswith(model_cards.CARD_FILE):

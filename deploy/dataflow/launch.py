@@ -1,4 +1,4 @@
-"""What the flex template's launcher runs (FLEX_TEMPLATE_PYTHON_PY_FILE): a file of its own, outside the packages."""
+"""The program of the flex template's launcher (FLEX_TEMPLATE_PYTHON_PY_FILE), outside the packages."""
 
 from pipelines.runners import flex
 

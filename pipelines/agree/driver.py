@@ -139,7 +139,7 @@ class AgreeDriver(Driver[AgreeSettings]):
         counts = {"in": report.records_in, "out": report.records_out, "unpaired": dict(report.rejected)}
         rows = report.records_out if split.task != MULTILABEL else None  # there a row is a label
         pairs = [plan.pairs.table_files(plan.root, "pairs", rows)] if plan.kept else []
-        lone = [products.lone_table_file(plan.root, name, plan.table(name)) for name in PAIR_TABLES]
+        lone = [products.single_table_file(plan.root, name, plan.table(name)) for name in PAIR_TABLES]
         manifest = PairsManifest(
             stage="agree",
             product=product.name,

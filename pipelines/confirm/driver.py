@@ -61,7 +61,7 @@ class ConfirmDriver(Driver[ConfirmSettings]):
         machine, human, fingerprint = identify_inputs(settings)
         names = read_class_names(settings.classes) if settings.classes else {}
         if settings.images:
-            csv_ranges.plan([settings.images], COLUMNS[:1], columns=COLUMNS[:1])
+            csv_ranges.plan_ranges([settings.images], COLUMNS[:1], columns=COLUMNS[:1])
         manifest = products.find_manifest(layout.confirmation(context.root, settings.dataset), ConfirmationManifest)
         if manifest and manifest.fingerprint == fingerprint and not context.force:
             return Plan(settings, (Product(settings.dataset, State.DONE, manifest.counts),))
@@ -163,9 +163,9 @@ def _confirm_plan(
     fingerprint: str,
 ) -> ConfirmPlan:
     """The plan of all shards."""
-    machine = csv_ranges.plan(files[0], COLUMNS, columns=settings.columns)
-    human = csv_ranges.plan(files[1], COLUMNS, (SOURCE,), settings.columns)
-    images = csv_ranges.plan([settings.images], COLUMNS[:1], columns=COLUMNS[:1]) if settings.images else None
+    machine = csv_ranges.plan_ranges(files[0], COLUMNS, columns=settings.columns)
+    human = csv_ranges.plan_ranges(files[1], COLUMNS, (SOURCE,), settings.columns)
+    images = csv_ranges.plan_ranges([settings.images], COLUMNS[:1], columns=COLUMNS[:1]) if settings.images else None
     shards = shard_count(settings, read_bytes(machine), read_bytes(human))
     narrowing = Narrowing(labels, images, settings.min_confidence)
     rules = VerdictRules(settings.on_conflict, settings.one_label, settings.label_sets)
@@ -279,7 +279,7 @@ def _table_files(plan: ConfirmPlan, whole: dict[str, Any]) -> tuple[TableFiles, 
         plan.rejects(side).table_files(plan.root, "rejects_confirm", sum(whole[side]["malformed"].values()), "rejected")
         for side in (MACHINE, HUMAN)
     ]
-    lone = [products.lone_table_file(plan.root, name, path) for name, path in paths.items()]
+    lone = [products.single_table_file(plan.root, name, path) for name, path in paths.items()]
     return (*lone, *rejects, plan.counts().table_files(plan.root, "confirm_joined"))
 
 

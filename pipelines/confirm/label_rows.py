@@ -19,16 +19,16 @@ from storage.formats.csv_lines import (
     CONFIDENCE,
     IMAGE,
     LABEL,
-    SHOWN,
+    MAX_SHOWN,
     SOURCE,
     Lines,
     Problem,
+    escape_text,
     is_utf8,
-    numbers,
-    parts,
+    parse_block,
+    parse_numbers,
     reject_table,
-    shown,
-    typed,
+    split_block,
 )
 from storage.formats.csv_ranges import Block, Layout
 
@@ -78,7 +78,7 @@ def parse(block: Block, layout: Layout, path: str, verdicts: bool = False) -> tu
     if pieces is not None:
         return pieces, tables.REJECTS.empty_table()
     pieces, rejects = [], [tables.REJECTS.empty_table()]
-    for part in parts(block):
+    for part in split_block(block):
         lines = Lines(part, layout)
         kept, problems = _checked(*lines.fields(), verdicts)
         pieces.append(kept)
@@ -88,7 +88,7 @@ def parse(block: Block, layout: Layout, path: str, verdicts: bool = False) -> tu
 
 def _as_it_should_be(block: Block, layout: Layout) -> pa.Table | None:
     """The block as a table of typed columns, or None where anything in it is out of order."""
-    table = typed(block, layout, _TYPES)
+    table = parse_block(block, layout, _TYPES)
     return None if table is None or any(column.null_count for column in table.columns) else table
 
 
@@ -135,7 +135,7 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     """The rows whose fields are what they should be, typed; and what is wrong with the others."""
     ids, labels, confidences = (fields[name].combine_chunks() for name in (IMAGE, LABEL, CONFIDENCE))
     count = len(fields)
-    values, known = numbers(confidences)
+    values, known = parse_numbers(confidences)
     with np.errstate(invalid="ignore"):
         inside = (values >= 0) & (values <= 1)
     utf8 = is_utf8(labels)
@@ -153,13 +153,15 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     problems: list[Problem] = []
     for passed, reason, column, values in tests:
         for row in np.flatnonzero(good & ~passed).tolist():
-            image_id = ids[row].as_py()[:SHOWN].decode("utf-8", "backslashreplace")
-            problems.append((int(offsets[row]), image_id, reason, f"{column} is {shown(values[row].as_py())}"))
+            image_id = ids[row].as_py()[:MAX_SHOWN].decode("utf-8", "backslashreplace")
+            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(values[row].as_py())}"))
         good &= passed
     kept = {name: fields[name].filter(good) for name in fields.column_names if name != CONFIDENCE}
-    typed = {name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()}
-    typed[CONFIDENCE] = pa.array(values[good], pa.float32())
-    return pa.table(typed), problems
+    parse_block = {
+        name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()
+    }
+    parse_block[CONFIDENCE] = pa.array(values[good], pa.float32())
+    return pa.table(parse_block), problems
 
 
 def _through(name: str) -> pa.DataType:

@@ -31,8 +31,8 @@ from schemas import layout, tables
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from storage import hashing, parquet
 from storage.formats.csv_ranges import Layout as CsvLayout
-from storage.formats.csv_ranges import Range, blocks
-from storage.parquet import from_ipc, only_used, to_ipc
+from storage.formats.csv_ranges import Range, read_blocks
+from storage.parquet import drop_unused_labels, from_ipc, to_ipc
 from storage.products import ShardFolder, ShardReport
 
 _ROWS, _KEYS, _TALLY = "rows", "keys", "tally"
@@ -76,7 +76,7 @@ class _Listed:
 
 def listed_images(ranges: Sequence[Range]) -> _Numbers:
     """The images that a file lists, sorted, each once."""
-    parts = [listed_ids(block, part.layout, part.path) for part in ranges for block in blocks(part)]
+    parts = [listed_ids(block, part.layout, part.path) for part in ranges for block in read_blocks(part)]
     return np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
 
 
@@ -182,7 +182,7 @@ def read_keys(part: Range, plan: ConfirmPlan) -> Iterator[bytes]:
     runner.count_element("confirm.read_keys", part.stop - part.start)
     reader = Reader(HUMAN, plan, np.zeros(0, np.uint8))
     columns = CsvLayout(part.layout.fields, part.layout.columns[:3])  # whose verdict it is does not matter yet
-    for block in blocks(part) if plan.rules.label_sets != "all" else ():
+    for block in read_blocks(part) if plan.rules.label_sets != "all" else ():
         for piece in parse(block, columns, part.path, verdicts=True)[0]:
             yield reader.keys(reader.narrowed(piece, 0)).tobytes()
 
@@ -199,7 +199,7 @@ def read_range(part: Range, side: str, plan: ConfirmPlan, other_side: bytes) -> 
     runner.count_element(f"confirm.read_{side}", part.stop - part.start)
     reader = Reader(side, plan, np.frombuffer(other_side, np.uint8))
     order = part.number << 40
-    for block in blocks(part):
+    for block in read_blocks(part):
         pieces, rejected = parse(block, part.layout, part.path, verdicts=side == HUMAN)
         reader.reject(rejected)
         for piece in pieces:
@@ -227,7 +227,7 @@ class Ordered:
 
     def batch(self) -> pa.RecordBatch:
         """The rows as a batch of schema `SIDE`."""
-        label = only_used(self.rows.labels, self.rows.label_names)
+        label = drop_unused_labels(self.rows.labels, self.rows.label_names)
         return pa.record_batch([self.rows.images, label, self.rows.confidences, self.orders], schema=SIDE)
 
 
@@ -295,7 +295,9 @@ class Reader:
             some = order[bounds[shard] : bounds[shard + 1]]
             if len(some):
                 image, value, place = (column[some] for column in columns)
-                batch = pa.record_batch([image, only_used(codes[some], label.dictionary), value, place], schema=SIDE)
+                batch = pa.record_batch(
+                    [image, drop_unused_labels(codes[some], label.dictionary), value, place], schema=SIDE
+                )
                 yield shard, (self.side, to_ipc(batch))
 
     def narrowed(self, piece: LabelRows, first: int) -> Ordered:

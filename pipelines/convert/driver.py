@@ -28,8 +28,8 @@ from schemas.manifests import SEQUENCE, ImagesManifest, LabelsManifest, TableFil
 from schemas.settings.convert import ConvertSettings, PhotoSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, products
-from storage.fetching import Patience
-from storage.formats.images import Wanted
+from storage.fetching import FetchPolicy
+from storage.formats.images import TargetFormat
 from storage.products import ShardFolder, ShardReport
 
 IMAGES_PER_SHARD = 8192
@@ -243,11 +243,11 @@ def _photo_job(settings: PhotoSettings, context: Context, source: PhotoSource, f
         shards=settings.shards or photo_shard_count(plan.counts, settings.max_side, plan.least_shards),
     )
     signed = settings.signed or bool(settings.input)  # a folder is opened like every other file of the user's
-    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
-    limits = Wanted(settings.max_side, settings.quality, settings.max_pixels)
+    policy = FetchPolicy(settings.max_concurrency, settings.max_attempts, settings.timeout, signed)
+    limits = TargetFormat(settings.max_side, settings.quality, settings.max_pixels)
 
     def transform(shards: ImageShards) -> beam.PTransform:
-        return ConvertPhotos(PhotoPlan(shards, source, patience, limits))
+        return ConvertPhotos(PhotoPlan(shards, source, policy, limits))
 
     records = sum(plan.counts.values())
     size = min(PHOTO_BYTES, settings.max_side**2) if settings.max_side else PHOTO_BYTES

@@ -25,8 +25,8 @@ from schemas import tables
 from schemas.manifests import MULTILABEL
 from schemas.rejects import Problem, Reason
 from storage import fetching, hashing, tfrecord
-from storage.fetching import Missing, Patience
-from storage.formats.images import Photograph, Wanted, prepare
+from storage.fetching import FetchFailure, FetchPolicy
+from storage.formats.images import Photograph, TargetFormat, prepare
 from storage.parquet import to_ipc
 from storage.tfrecord import encode_example
 
@@ -134,8 +134,8 @@ class PhotoPlan:
 
     target: ImageShards
     source: PhotoSource
-    patience: Patience
-    limits: Wanted
+    policy: FetchPolicy
+    limits: TargetFormat
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ def convert_photo_shard(shard: PhotoShard, plan: PhotoPlan) -> ShardKey:
 async def gather(photos: Sequence[Photo], plan: PhotoPlan) -> list[Photograph | Problem]:
     """Each photograph as it is to be stored, or why it cannot be, in the order given."""
     labelled = [photo.location for photo in photos if photo.labels is not None]
-    fetched = iter(await fetching.fetch_each(labelled, plan.patience, lambda _, content: prepare(content, plan.limits)))
+    fetched = iter(await fetching.fetch_each(labelled, plan.policy, lambda _, content: prepare(content, plan.limits)))
     results = [_UNLABELLED if photo.labels is None else next(fetched) for photo in photos]
-    return [Problem(one.reason, one.detail) if isinstance(one, Missing) else one for one in results]
+    return [Problem(one.reason, one.detail) if isinstance(one, FetchFailure) else one for one in results]
 
 
 _UNLABELLED = Problem(Reason.LABEL_MISSING, "it is of no requested class, or in no row of the table")

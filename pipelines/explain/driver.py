@@ -22,7 +22,7 @@ from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ModelCard, ScoresManifest
 from schemas.settings.explain import ExplainSettings
 from schemas.stage import Context, Driver, Plan, Product, State
-from storage import comparisons, hashing, model_cards, products, stores
+from storage import hashing, model_cards, products, stores
 from storage.products import ImageSet, ShardFolder
 
 _log = logging.getLogger("concord")
@@ -231,9 +231,9 @@ def _explainable(images: ImageSet, cards: Mapping[str, ModelCard]) -> list[str]:
 def requested_images(settings: ExplainSettings, root: str, model: str) -> tuple[str, ...]:
     """The images that a model explains: the chosen ones, and the most confident disagreements of its comparisons."""
     requested = list(settings.images)
-    for key, manifest in comparisons.find(root, settings.dataset).items():
+    for key, manifest in products.find_comparisons(root, settings.dataset).items():
         if manifest is not None and model in key[:2] and key[2] == settings.split and settings.disagreements:
-            requested += comparisons.disagreements(root, settings.dataset, key, settings.disagreements)
+            requested += products.list_disagreements(root, settings.dataset, key, settings.disagreements)
     return tuple(dict.fromkeys(requested))
 
 

@@ -64,6 +64,11 @@ class GenerationsDriver(Driver[GenerationsSettings]):
         splits = (settings.split, settings.validation, settings.test)
         return [images, *(layout.labels(root, settings.dataset, settings.labels, split) for split in splits)]
 
+    def check(self, settings: GenerationsSettings) -> None:
+        """Whether there are such networks."""
+        for network in (settings.first, settings.network):
+            plugins.check(networks, "network", network)
+
     def plan(self, settings: GenerationsSettings, context: Context) -> Plan:
         """Whether the whole study is done.
 
@@ -132,8 +137,7 @@ def steps(settings: GenerationsSettings, root: str, notes: dict[str, str]) -> It
 
 def check_study(settings: GenerationsSettings, root: str) -> None:
     """Raise where a study cannot be begun; see `GenerationsDriver.plan`."""
-    for network in (settings.first, settings.network):
-        plugins.check(networks, "network", network)
+    DRIVER.check(settings)
     images = products.image_set(root, settings.dataset, settings.version)
     for split in (settings.split, settings.test):
         images.images_in(split)

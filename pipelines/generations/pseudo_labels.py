@@ -88,7 +88,7 @@ class PseudoLabels:
 
     def kept(self, rows: pa.Table) -> pa.Table:
         """The rows of the images that are drawn."""
-        in_pool = hashing.in_pool(rows["image_id"].to_pylist(), self.share)
+        in_pool = hashing.is_in_pool(rows["image_id"].to_pylist(), self.share)
         return rows.filter(pa.array(in_pool if self.pool else ~in_pool))
 
 

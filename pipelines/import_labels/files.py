@@ -9,7 +9,7 @@ from pipelines.import_labels.rows import CsvPart, Part, RowGroup, is_text
 from schemas.errors import InputError, one_line
 from storage import stores
 from storage.formats import csv_ranges
-from storage.parquet_limits import TROUBLES
+from storage.parquet_limits import READ_ERRORS
 
 _PARQUET, _GZIP = b"PAR1", b"\x1f\x8b"
 _ROW_BYTES = 36  # of a row of CSV with an id of 16 characters
@@ -40,7 +40,9 @@ def plan(files: Sequence[str], columns: Sequence[str], with_confidence: bool) ->
             rows = None if rows is None else rows + count
         else:
             required, optional = (columns, ()) if with_confidence else (columns[:2], columns[2:])
-            parts += [CsvPart(number, part) for part in csv_ranges.plan([path], required, optional, remedy=_REMEDY)]
+            parts += [
+                CsvPart(number, part) for part in csv_ranges.plan_ranges([path], required, optional, hint=_REMEDY)
+            ]
             rows = None
     return tuple(parts), rows
 
@@ -53,16 +55,16 @@ def likely_rows(path: str) -> float:
 
 
 def _magic(path: str) -> bytes:
-    with stores.explained("read", path), stores.open_input(path) as file:
+    with stores.explain_errors("read", path), stores.open_input(path) as file:
         return bytes(file.read(4))
 
 
 def _row_groups(path: str, number: int, columns: Sequence[str], with_confidence: bool) -> tuple[list[RowGroup], int]:
-    with stores.explained("read", path), stores.open_input(path) as file:
+    with stores.explain_errors("read", path), stores.open_input(path) as file:
         try:
             parquet = pq.ParquetFile(file)
             schema = parquet.schema_arrow
-        except TROUBLES as error:
+        except READ_ERRORS as error:
             raise InputError(f"{path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
         present = columns if with_confidence or columns[2] in schema.names else columns[:2]
         _check_columns(path, schema, present)

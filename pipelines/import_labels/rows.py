@@ -20,9 +20,9 @@ from schemas.manifests import SEQUENCE
 from schemas.rejects import Reason
 from storage import stores
 from storage.formats import csv_lines
-from storage.formats.csv_lines import CONFIDENCE, IMAGE, LABEL, SHOWN, Problem
-from storage.formats.csv_ranges import Block, Range, blocks
-from storage.parquet_limits import TROUBLES
+from storage.formats.csv_lines import CONFIDENCE, IMAGE, LABEL, MAX_SHOWN, Problem
+from storage.formats.csv_ranges import Block, Range, read_blocks
+from storage.parquet_limits import READ_ERRORS
 from storage.parquet_limits import check_limits as check_parquet
 
 ROWS = pa.schema(
@@ -125,19 +125,19 @@ def read(part: Part) -> Iterator[tuple[RawRows, pa.Table]]:
     if isinstance(part, RowGroup):
         yield from ((rows, REFUSED.empty_table()) for rows in _of_group(part))
         return
-    for block in blocks(part.part):
+    for block in read_blocks(part.part):
         yield _of_block(block, part)
 
 
 def _of_block(block: Block, part: CsvPart) -> tuple[RawRows, pa.Table]:
     layout, first = part.part.layout, part.file << PLACE_BITS
     for types in (_TYPED, _TEXTS):
-        table = csv_lines.typed(block, layout, types)
+        table = csv_lines.parse_block(block, layout, types)
         starts = csv_lines.line_bounds(block.lines)[0] if table is not None else ()
         if table is not None and len(table) == len(starts):
             return _raw_rows(table, np.asarray(starts) + block.offset + first), REFUSED.empty_table()
     pieces, places, refused = [], [], [REFUSED.empty_table()]
-    for piece in csv_lines.parts(block):
+    for piece in csv_lines.split_block(block):
         lines = csv_lines.Lines(piece, layout)
         table, offsets = lines.fields()
         pieces.append(table)
@@ -169,7 +169,7 @@ def _malformed(problems: Sequence[Problem], first: int) -> pa.Table:
 
 def _of_group(part: RowGroup) -> Iterator[RawRows]:
     order = (part.file << PLACE_BITS) + part.first
-    with stores.explained("read", part.path), stores.open_input(part.path) as file:
+    with stores.explain_errors("read", part.path), stores.open_input(part.path) as file:
         try:
             check_parquet(part.path, file, part.columns)
             file.seek(0)
@@ -180,7 +180,7 @@ def _of_group(part: RowGroup) -> Iterator[RawRows]:
                 confidence = _plain(batch.column(part.columns[2])) if len(part.columns) > 2 else None
                 yield RawRows(image, label, confidence, np.arange(order, order + len(batch), dtype=np.uint64))
                 order += len(batch)
-        except TROUBLES as error:
+        except READ_ERRORS as error:
             raise InputError(f"{part.path} is a damaged Parquet file ({one_line(error)}); copy it again") from error
 
 
@@ -272,7 +272,7 @@ def _confidences(rows: RawRows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
         return np.ones(count, np.float32), np.zeros(count, np.int8)
     if is_text(rows.confidences.type):
         texts = as_texts(rows.confidences).cast(pa.binary()).fill_null(b"")
-        numbers, known = csv_lines.numbers(texts)
+        numbers, known = csv_lines.parse_numbers(texts)
     else:
         numbers = rows.confidences.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
         known = np.isfinite(numbers)
@@ -297,7 +297,7 @@ def _refused(found: RawRows, images: pa.Array, faults: npt.NDArray[np.int8], rul
             detail = pc.binary_join_element_wise(*both, ", ")
         else:
             detail = shown(rules.columns[1], found.labels)
-        ids = pc.utf8_slice_codeunits(images.take(rows), 0, SHOWN)
+        ids = pc.utf8_slice_codeunits(images.take(rows), 0, MAX_SHOWN)
         reasons = pa.array([str(reason)]).take(pa.array(np.zeros(len(rows), np.int8)))
         orders = pa.array(found.orders).take(rows)
         parts.append(pa.table([ids, orders, reasons, detail], schema=REFUSED))
@@ -315,5 +315,5 @@ def _readable(column: str, value: str | bytes | float | None) -> str:
     if value is None:
         return f"{column} is none"
     if isinstance(value, bytes | str):
-        return f"{column} is {csv_lines.shown(value if isinstance(value, bytes) else value.encode())}"
+        return f"{column} is {csv_lines.escape_text(value if isinstance(value, bytes) else value.encode())}"
     return f"{column} is {value}"

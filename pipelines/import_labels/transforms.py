@@ -24,9 +24,9 @@ from schemas.manifests import MULTILABEL
 from schemas.rejects import Reason
 from storage import hashing
 from storage.formats import csv_lines
-from storage.formats.csv_lines import SHOWN
+from storage.formats.csv_lines import MAX_SHOWN
 from storage.hashing import SHARD_SEED
-from storage.parquet import from_ipc, only_used, to_ipc
+from storage.parquet import drop_unused_labels, from_ipc, to_ipc
 from storage.products import ShardFolder, ShardReport
 
 _MAX_BUFFERED = 4 << 20  # rows that a worker holds before it sends them to their shards
@@ -119,7 +119,7 @@ def _lean(batch: pa.RecordBatch) -> pa.RecordBatch:
     if batch.schema != ROWS:
         return batch
     label = batch.column("label")
-    lean = only_used(label.indices.to_numpy(zero_copy_only=False), label.dictionary)
+    lean = drop_unused_labels(label.indices.to_numpy(zero_copy_only=False), label.dictionary)
     return batch.set_column(1, ROWS.field("label"), lean)
 
 
@@ -195,7 +195,7 @@ def is_first(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 def _refused(rows: pa.Table, reason: Reason, detail: pa.Array) -> pa.Table:
     reasons = pa.array([str(reason)]).take(pa.array(np.zeros(len(rows), np.int8)))
-    ids = pc.utf8_slice_codeunits(rows["image_id"], 0, SHOWN)
+    ids = pc.utf8_slice_codeunits(rows["image_id"], 0, MAX_SHOWN)
     return pa.table([ids, rows["order"], reasons, detail], schema=REFUSED)
 
 
@@ -206,7 +206,9 @@ def _unknown(rows: pa.Table, plan: ImportPlan) -> pa.Table:
 
 def _shown(rows: pa.Table) -> pa.Array:
     """The ids of rows, fit to be shown."""
-    return pa.array([csv_lines.shown(image_id.encode()) for image_id in rows["image_id"].to_pylist()], pa.string())
+    return pa.array(
+        [csv_lines.escape_text(image_id.encode()) for image_id in rows["image_id"].to_pylist()], pa.string()
+    )
 
 
 def _repeated(
@@ -214,7 +216,7 @@ def _repeated(
 ) -> pa.Table:
     """The rows that repeat others, with the label of each, and with what came first."""
     label = _column(rows, "label")
-    names = [csv_lines.shown(name.encode()) for name in label.dictionary.to_pylist()]
+    names = [csv_lines.escape_text(name.encode()) for name in label.dictionary.to_pylist()]
     shown = pa.array(names, pa.string()).take(label.indices)
     places = np.flatnonzero(which)
     first = pa.array(firsts[places])

@@ -60,6 +60,10 @@ class TrainDriver(Driver[TrainSettings]):
         """The model's folder."""
         return (layout.model(root, settings.dataset, settings.name),)
 
+    def check(self, settings: TrainSettings) -> None:
+        """Whether there is such a network."""
+        plugins.check(networks, "network", settings.network)
+
     def plan(self, settings: TrainSettings, context: Context) -> Plan:
         """What one model takes, and whether it is there.
 
@@ -130,7 +134,7 @@ def plan_training(settings: TrainSettings, root: str) -> Training:
 
 
 def _job(settings: TrainSettings, root: str) -> TrainJob:
-    plugins.check(networks, "network", settings.network)
+    DRIVER.check(settings)
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
     learned = [(settings.labels, split) for split in _learned(settings, images)]
@@ -141,7 +145,7 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}
-    settings = settings.changed(weights=products.weights_place(settings.weights))  # also those of a sweep
+    settings = settings.changed(weights=products.resolve_weights(settings.weights))  # also those of a sweep
     return TrainJob(root, settings, products.fingerprint("train", **parts, weights=weights))
 
 

@@ -53,7 +53,7 @@ def write_best_run(
         update={
             "product": f"{settings.dataset}/{settings.name}",
             "fingerprint": fingerprint,
-            "tables": (products.lone_table_file(root, "sweep", path),),
+            "tables": (products.single_table_file(root, "sweep", path),),
             "sweep": Sweep(runs=len(cards), best=best, main_metrics=main, metrics=metrics),
         }
     )

@@ -1,4 +1,8 @@
-"""What a scene may show: ten shapes and eight colours, under made-up ids in the form of the Knowledge Graph's."""
+"""What scenes show, and how they are painted: coloured shapes on muted backgrounds.
+
+Ten shapes and eight colours have invented ids in the form of the Knowledge Graph's. A scene is planned first, so that
+its labels are known, and then painted.
+"""
 
 import colorsys
 import functools
@@ -16,7 +20,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ShapeClass:
-    """A shape: how often it is drawn, and how far it may be turned without becoming another."""
+    """A shape: its share of the figures, and how far it may be turned without resembling another."""
 
     label: str
     name: str
@@ -26,18 +30,18 @@ class ShapeClass:
 
 @dataclass(frozen=True)
 class ColourClass:
-    """A colour: the hue it lies around and how pure and bright it is, with their spread to either side."""
+    """A colour: its hue, and how pure and bright it is, with their ranges."""
 
     label: str
     name: str
     share: float
     hue: float  # degrees
-    hue_spread: float
+    hue_spread: float  # to either side
     saturation: tuple[float, float]
     value: tuple[float, float]
 
 
-# As in real class files, one name holds a comma and one holds quotes.
+# As in real class files, one name has a comma and one has quotes.
 SHAPES = (
     ShapeClass("/m/0c1rc9", "Circle", 0.12, 180),
     ShapeClass("/m/0r1n_g7", "Ring", 0.08, 180),
@@ -50,7 +54,7 @@ SHAPES = (
     ShapeClass("/m/04rr0w", "Arrow", 0.10, 35),
     ShapeClass("/m/0fl0w3", "Flower", 0.09, 180),
 )
-# Hues leave 20 degrees or more between the colours, so that a histogram tells them apart.
+# Hues leave 20 degrees or more between the colours, so that a histogram can distinguish them.
 COLOURS = (
     ColourClass("/m/0r3dx", "Red", 0.17, 358, 4, (0.78, 0.92), (0.72, 0.92)),
     ColourClass("/m/0rng3_5", "Orange", 0.11, 26, 3, (0.82, 0.95), (0.90, 1.00)),
@@ -66,7 +70,7 @@ NAMES = {entry.label: entry.name for entry in (*SHAPES, *COLOURS)}
 
 
 def outline(shape: int) -> list[Doubles]:
-    """The closed contours, (points, 2), of a shape that fills the unit circle; what two of them enclose is a hole."""
+    """The closed contours, (points, 2), of a shape that fills the unit circle; an inner one bounds a hole."""
     contours: dict[str, list[Doubles]] = {
         "Circle": [_arc(0, 0, 0.92, 0, 360)],
         "Ring": [_arc(0, 0, 0.98, 0, 360), _arc(0, 0, 0.52, 0, 360)],
@@ -119,9 +123,9 @@ def _flower() -> Doubles:
     return np.stack([radii * np.cos(t), radii * np.sin(t)], axis=1)
 
 
-# Pictures of coloured shapes on muted grounds: planned first, so that the truth is known, then painted.
+# --- Scenes --------------------------------------------------------------------------------------
 
-PLAN, PAINT = 0, 1  # each picture has a stream of random numbers for each use
+PLAN, PAINT = 0, 1  # each image has a stream of random numbers for each use
 WIDTH, HEIGHT = 256, 192
 _SUBPIXEL = 4  # bits of a coordinate's fraction, as OpenCV draws polygons
 
@@ -141,7 +145,7 @@ class Figure(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What a picture is to show."""
+    """The content of an image."""
 
     number: int
     image_id: str
@@ -150,7 +154,7 @@ class Scene(NamedTuple):
     figures: tuple[Figure, ...]
 
     def labels(self) -> frozenset[str]:
-        """The labels that are truly present."""
+        """The labels that are present."""
         shapes = {SHAPES[figure.shape].label for figure in self.figures}
         return frozenset(shapes | {COLOURS[figure.colour].label for figure in self.figures})
 
@@ -160,8 +164,8 @@ def image_id(seed: int, number: int) -> str:
     return hashlib.sha256(f"scenes {seed} {number}".encode()).hexdigest()[:16]
 
 
-def plan(seed: int, number: int) -> Scene:
-    """What picture `number` shows: one to four figures that stand clear of each other."""
+def plan_scene(seed: int, number: int) -> Scene:
+    """The content of image `number`: one to four figures that do not touch."""
     rng = np.random.default_rng((seed, number, PLAN))
     width, height = round(WIDTH * rng.uniform(0.88, 1.12)), round(HEIGHT * rng.uniform(0.88, 1.12))
     if rng.random() < 0.3:
@@ -173,27 +177,27 @@ def plan(seed: int, number: int) -> Scene:
         shape = int(rng.choice(len(SHAPES), p=[entry.share for entry in SHAPES]))
         colour = int(rng.choice(len(COLOURS), p=[entry.share for entry in COLOURS]))
         radius = min(width, height) * rng.uniform(0.20, largest)
-        x, y, radius = _clear_place(rng, (width, height), radius, figures)
+        x, y, radius = _find_space(rng, (width, height), radius, figures)
         figures.append(Figure(shape, colour, x, y, radius, rng.uniform(-1, 1) * SHAPES[shape].tilt))
     return Scene(number, image_id(seed, number), width, height, tuple(figures))
 
 
-def _clear_place(
-    rng: np.random.Generator, size: tuple[int, int], radius: float, taken: list[Figure]
+def _find_space(
+    rng: np.random.Generator, size: tuple[int, int], radius: float, others: list[Figure]
 ) -> tuple[float, float, float]:
-    """Where a figure touches neither the edges nor the others; it shrinks until it has such a place."""
+    """Position and radius at which a figure touches neither edges nor others; it shrinks until there is one."""
     while True:
         low = 1.15 * radius
         for x, y in rng.uniform((low, low), (size[0] - low, size[1] - low), (40, 2)).tolist():
-            if all(math.hypot(x - one.x, y - one.y) > 1.12 * (radius + one.radius) for one in taken):
+            if all(math.hypot(x - one.x, y - one.y) > 1.12 * (radius + one.radius) for one in others):
                 return x, y, radius
         radius *= 0.92
 
 
-def paint(scene: Scene, seed: int) -> Bytes:
-    """The picture, (height, width, 3), blue first as OpenCV has it."""
+def paint_scene(scene: Scene, seed: int) -> Bytes:
+    """The image, (height, width, 3), blue first as in OpenCV."""
     rng = np.random.default_rng((seed, scene.number, PAINT))
-    canvas = _ground(rng, scene.height, scene.width)
+    canvas = _background(rng, scene.height, scene.width)
     for figure in scene.figures:
         _paint_figure(rng, canvas, figure)
     canvas *= _light(rng, scene.height, scene.width)[:, :, None]
@@ -201,11 +205,11 @@ def paint(scene: Scene, seed: int) -> Bytes:
     return np.asarray(cv2.convertScaleAbs(np.maximum(canvas, 0, out=canvas)), np.uint8)
 
 
-# --- Grounds ------------------------------------------------------------------------------------
+# --- Backgrounds ---------------------------------------------------------------------------------
 
 
-def _ground(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """Two muted colours of kindred hue, mixed by a pattern."""
+def _background(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """Two muted colours of similar hue, mixed by a pattern."""
     hue, value = rng.random(), rng.uniform(0.30, 0.92)
     away = rng.uniform(0.12, 0.28) * (1 if value < 0.6 else -1)
     first = _bgr(hue, rng.uniform(0.04, 0.22), value)
@@ -238,7 +242,7 @@ def _weave(rng: np.random.Generator, height: int, width: int) -> Floats:
 
 
 def _boards(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """Planks, each of its own shade, their grain running along them."""
+    """Planks, each of its own shade, with their grain along them."""
     count = int(rng.integers(4, 8))
     edges = np.linspace(0, height, count, endpoint=False) + rng.uniform(0, height / count)
     plank = np.searchsorted(edges, np.arange(height))
@@ -249,7 +253,7 @@ def _boards(rng: np.random.Generator, height: int, width: int) -> Floats:
 
 
 def _shelf(rng: np.random.Generator, height: int, width: int) -> Floats:
-    """A wall above a table, each a little blotched."""
+    """A wall above a table, both a little blotched."""
     edge = height * rng.uniform(0.55, 0.8) + _along(rng.uniform(-0.04, 0.04), height, width)[:1] * 0.05
     rows = np.arange(height, dtype=np.float32)[:, None]
     table = 1 / (1 + np.exp(np.clip((edge - rows) / 1.5, -30, 30)))
@@ -268,13 +272,13 @@ def _grid(height: int, width: int) -> tuple[Floats, Floats]:
 
 
 def _along(angle: float, height: int, width: int) -> Floats:
-    """How far each pixel lies in a direction, from the middle."""
+    """The distance of each pixel from the middle, in a direction."""
     rows, columns = _grid(height, width)
     return np.float32(math.sin(angle)) * rows + np.float32(math.cos(angle)) * columns
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> Floats:
-    """Smooth noise in [0, 1], as coarse as `cells` (rows, columns) are few."""
+    """Smooth noise in [0, 1], interpolated between `cells` (rows, columns)."""
     coarse = rng.random(cells, np.float32)
     return np.asarray(np.clip(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1), np.float32)
 

@@ -1,15 +1,19 @@
-"""Files of others that are read by code of ours: what they hold, and nothing of what it is for."""
+"""File formats of other projects, each read by a module that knows nothing of what the content is used for.
+
+`csv_ranges` and `csv_lines` read large CSV files side by side and find damaged rows, `csv_tables` small ones; `images`
+prepares photographs by what `image_headers` reads of them; `idx` (MNIST), `matlab` and `digit_struct` (SVHN) are
+formats of single data sets. Every reader limits what a hostile file can cost. Labels that files store as numbers are
+interpreted here.
+"""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-# Labels that files hold as numbers.
-
 
 def class_indices(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Labels as class indices; -1 for what is no whole number."""
+    """Labels as class indices; -1 for anything but a whole number."""
     if np.issubdtype(labels.dtype, np.integer):
         return labels.astype(np.int64)
     whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**31)

@@ -1,4 +1,4 @@
-"""Small CSV files, read whole: class names, tables of labels."""
+"""Small CSV files that are read whole: tables of labels, and class names."""
 
 import csv
 import io
@@ -10,22 +10,22 @@ from schemas.layout import check_inside
 from storage import stores
 
 BOM = b"\xef\xbb\xbf"
-MOST_BYTES = 256 << 20  # it is read whole; SVHN's half a million boxes take 16 MB
+MAX_BYTES = 256 << 20  # it is read whole; SVHN's half a million boxes take 16 MB
 
 
 def read_rows(path: str, what: str, delimiters: str = ",") -> list[tuple[int, list[str]]]:
-    """The rows of a CSV file in UTF-8 that are not empty, each with the line from 1 that it begins in.
+    """The rows of a CSV file in UTF-8 that are not empty, each with the number from 1 of its first line.
 
-    Lines may end in any way; the fields are separated by the first of `delimiters` that is in the first line.
+    Lines may end in any way; the fields are separated by the first of `delimiters` that occurs in the first line.
 
     Raises:
-        InputError: it is no such file, or has no row.
+        InputError: it is missing, too large, no such file, or has no row.
     """
     status = stores.stat(path)
     if status is None:
         raise InputError(f"no such file: {path}")
-    if status.size > MOST_BYTES:
-        raise InputError(f"{path} has {status.size:,} bytes; a file of {what} may have {MOST_BYTES:,}: cut it up")
+    if status.size > MAX_BYTES:
+        raise InputError(f"{path} has {status.size:,} bytes; a file of {what} may have {MAX_BYTES:,}: split it")
     rows, line = [], 1
     try:
         text = stores.read_bytes(path).removeprefix(BOM).decode()
@@ -43,7 +43,7 @@ def read_rows(path: str, what: str, delimiters: str = ",") -> list[tuple[int, li
     return rows
 
 
-# A table of labels: a CSV file with a row an image, its name and its labels.
+# --- Tables of labels: one row per image, its name and its labels ---------------------------------
 
 HEADER = (
     {"filename", "file_name", "file", "path", "image", "image_name", "image_id", "imageid", "name", "id"},
@@ -53,10 +53,10 @@ _SEPARATORS = re.compile(r"[;|]|\s+")
 
 
 def read_label_table(path: str) -> dict[str, tuple[str, ...]]:
-    """Labels of each file, in the file's order, each once.
+    """Labels of each image file, in order, without duplicates.
 
-    A row is `filename,labels`, the labels separated by spaces, `;` or `|`; the header may be left out, and may name its
-    two columns as others do (`image_name,tags`).
+    A row is `filename,labels`, the labels separated by spaces, `;` or `|`; the header is optional, and may have other
+    common names for its two columns (`image_name,tags`).
 
     Raises:
         InputError: it is no such file; the message names the line.
@@ -72,20 +72,20 @@ def read_label_table(path: str) -> dict[str, tuple[str, ...]]:
         name = posixpath.normpath(row[0])  # `find` writes ./ before it
         check_inside(f"{path}, line {number}:", name)
         if name in labels:
-            raise InputError(f"{path}, line {number}: {name} is there twice; put all its labels into one row")
+            raise InputError(f"{path}, line {number}: {name} occurs twice; put all its labels into one row")
         labels[name] = tuple(dict.fromkeys(label for label in _SEPARATORS.split(row[1]) if label))
     if not labels:
         raise InputError(f"{path} has no rows")
     return labels
 
 
-# Class descriptions: the labels of a data set, and what people call them.
+# --- Class descriptions: the labels of a data set, and their display names ------------------------
 
 _HEADERS = ({"LabelName", "DisplayName"}, {"LabelName"})
 
 
 def read_class_names(path: str) -> dict[str, str]:
-    """Display name of each label, in the file's order; the label itself where the file has but one column.
+    """Display name of each label, in the file's order; the label itself if the file has only one column.
 
     The file is `label,display name` in UTF-8, with or without a header; fields may be quoted, and lines end in any way.
 
@@ -105,7 +105,7 @@ def read_class_names(path: str) -> dict[str, str]:
             )
         key, name = row[label], row[-1 - label]
         if names.setdefault(key, name) != name:
-            raise InputError(f"{path}, line {number}: {key!r} is there twice, as {names[key]!r} and {name!r}")
+            raise InputError(f"{path}, line {number}: {key!r} occurs twice, as {names[key]!r} and {name!r}")
     if not names:
         raise InputError(f"{path} names no class")
     return names

@@ -16,7 +16,7 @@ from storage.sandbox import check_bytes
 
 IMAGES, LABELS = 0x00000803, 0x00000801  # magic numbers: unsigned bytes in three dimensions, and in one
 _GZIP = b"\x1f\x8b"
-_HEAD = 16  # bytes, at the most, before the values
+_MAX_HEADER = 16  # bytes before the values
 _KINDS = {IMAGES: "images (idx3-ubyte)", LABELS: "labels (idx1-ubyte)"}
 
 Bytes = npt.NDArray[np.uint8]
@@ -24,22 +24,22 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Digits:
-    """Digits by the hand of many writers: `pixels` (n, height, width), 0 the ground and 255 ink; `labels` (n,), 0-9."""
+    """Handwritten digits: `pixels` (n, height, width), 0 for background and 255 for ink; `labels` (n,), 0-9."""
 
     pixels: Bytes
     labels: Bytes
 
 
 def read_digits(paths: tuple[str, ...]) -> Digits:
-    """The digits of a file of images and one of labels, given in either order.
+    """The digits of a file of images and one of labels, in either order.
 
     Raises:
-        InputError: they are none such, or do not belong together.
+        InputError: the files are of other kinds, damaged, or do not belong together.
     """
-    found = {magic: (path, values) for path in paths for magic, values in [read_idx(path)]}
-    if set(found) != {IMAGES, LABELS}:
+    files = {magic: (path, values) for path in paths for magic, values in [read_idx(path)]}
+    if set(files) != {IMAGES, LABELS}:
         raise InputError(f"one file of images and one of labels are needed, got {', '.join(paths)}")
-    (images, pixels), (path, labels) = found[IMAGES], found[LABELS]
+    (images, pixels), (path, labels) = files[IMAGES], files[LABELS]
     if len(pixels) != len(labels):
         raise InputError(f"{images} holds {len(pixels)} images but {path} holds {len(labels)} labels: give one set's")
     if not pixels.size:
@@ -54,11 +54,11 @@ def read_idx(path: str) -> tuple[int, Bytes]:
     """Magic number and content of a file.
 
     Raises:
-        InputError: it is no idx file of images or labels, or is longer or shorter than it says.
+        InputError: it is no idx file of images or labels, or is longer or shorter than its header states.
     """
     content = stores.read_bytes(path)
     stored, packed = len(content), content.startswith(_GZIP)
-    head = _plain(path, content, _HEAD)
+    head = _plain(path, content, _MAX_HEADER)
     magic = int.from_bytes(head[:4], "big")
     if magic not in _KINDS or len(head) < 4:
         known = " or ".join(f"{number:08x} for {kind}" for number, kind in _KINDS.items())
@@ -66,22 +66,22 @@ def read_idx(path: str) -> tuple[int, Bytes]:
     dimensions = 3 if magic == IMAGES else 1
     start = 4 + 4 * dimensions
     shape = struct.unpack(f">{dimensions}I", head[4:start]) if len(head) >= start else ()
-    wanted = start + math.prod(shape)
-    check_bytes(path, "its header", wanted, stored)
-    content = _plain(path, content, wanted + 1)
-    if not shape or len(content) != wanted:
-        told = f"{wanted:,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
-        more = " or more" if packed and len(content) > wanted else ""
-        raise InputError(f"{path} holds {len(content):,} bytes{more}, but must hold {told}: copy it again")
+    size = start + math.prod(shape)
+    check_bytes(path, "its header", size, stored)
+    content = _plain(path, content, size + 1)
+    if not shape or len(content) != size:
+        expected = f"{size:,} for {_KINDS[magic]} of shape {shape}" if shape else f"at least {start}"
+        more = " or more" if packed and len(content) > size else ""
+        raise InputError(f"{path} holds {len(content):,} bytes{more}, but must hold {expected}: copy it again")
     return magic, np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _plain(path: str, content: bytes, most: int) -> bytes:
-    """The content of a file, if it is gzipped decompressed, and no more than so many bytes of it."""
+def _plain(path: str, content: bytes, limit: int) -> bytes:
+    """The first bytes of a file, at most so many, unzipped if it is gzipped."""
     if not content.startswith(_GZIP):
         return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            return file.read(most)
+            return file.read(limit)
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is no whole gzip file ({error}): copy it again") from error

@@ -1,7 +1,7 @@
-"""What an image's header tells, before anything is decoded: its kind, its size, and why its bytes cannot stay.
+"""Headers of images, read before anything is decoded: kind, size, and why the bytes cannot be stored as they are.
 
-The markers of JPEG and the chunks of PNG are read here, which takes microseconds; the rarer formats' headers are
-Pillow's to read.
+The markers of JPEG and the chunks of PNG and GIF are read here, which takes microseconds; Pillow reads the headers of
+the rarer formats.
 """
 
 import io
@@ -14,21 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from PIL import Image
+from PIL import TiffImagePlugin as Tiff
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import (
-    IMAGELENGTH,
-    IMAGEWIDTH,
-    PLANAR_CONFIGURATION,
-    ROWSPERSTRIP,
-    SAMPLESPERPIXEL,
-    STRIPOFFSETS,
-    TILELENGTH,
-    TILEOFFSETS,
-    TILEWIDTH,
-    TiffImageFile,
-)
 from PIL.WebPImagePlugin import WebPImageFile
 
 from schemas.rejects import Reason, UnfitError
@@ -36,21 +25,21 @@ from schemas.rejects import Reason, UnfitError
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before anything is decoded."""
+    """What the header states of an image."""
 
     kind: str
     height: int  # before it is turned upright, as is width
     width: int
-    channels: int = 3  # for what is kept only
-    changes: tuple[str, ...] = ("format",)  # why the bytes cannot stay as they are
+    channels: int = 3  # exact only for images that are kept
+    changes: tuple[str, ...] = ("format",)  # why the bytes cannot be stored as they are
     orientation: int = 1  # EXIF's, 1 to 8
     stored: str = "png"
     key: int | None = None  # of a grey PNG: the value, once decoded, that means transparent
 
 
 @contextmanager
-def library(kind: str) -> Iterator[None]:
-    """Whatever a library raises becomes a problem: on damaged bytes, Pillow's parsers raise a dozen types of error."""
+def reject_errors(kind: str) -> Iterator[None]:
+    """Turn any error of a library into an UnfitError: Pillow's parsers raise a dozen types on damaged bytes."""
     try:
         yield
     except UnfitError:
@@ -61,15 +50,7 @@ def library(kind: str) -> Iterator[None]:
 
 
 def read_header(content: bytes, limit: int) -> Header:
-    """What the header tells.
-
-    Args:
-        content: the file.
-        limit: pixels that an image may have.
-
-    Raises:
-        UnfitError: it is no image, or none that could be stored.
-    """
+    """The header of a file; UnfitError if it is no image, cannot be stored, or has more than `limit` pixels."""
     if not content:
         raise UnfitError(Reason.IMAGE_EMPTY, "0 bytes")
     for magic, read in _READERS:
@@ -86,7 +67,7 @@ def _check_size(height: int, width: int, limit: int) -> None:
 
 
 def _orientation(exif: bytes) -> int:
-    """EXIF's orientation, 1 to 8; 1 where there is none that can be read. The layout is TIFF 6.0's, pages 13 to 16."""
+    """EXIF's orientation, 1 to 8; 1 if there is none that can be read. The layout is TIFF 6.0's, pages 13 to 16."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
         return 1
@@ -97,28 +78,28 @@ def _orientation(exif: bytes) -> int:
             tag, kind, count, value = struct.unpack_from(order + "HHIH", exif, at)
             if (tag, kind, count) == (0x0112, 3, 1):
                 return int(value) if 1 <= value <= 8 else 1
-    except struct.error:  # cut short
+    except struct.error:  # truncated
         pass
     return 1
 
 
-# A marker that a segment follows. Decoders, too, skip fill bytes and whatever else stands before one, and TEM and RST.
+# A marker that a segment follows. Decoders, too, skip fill bytes, whatever else precedes a marker, and TEM and RST.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])", re.DOTALL)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15, which are not DHT, JPG and DAC
 _PLAIN_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended and progressive, with Huffman coding
 
 
 def _jpeg(content: bytes, limit: int) -> Header:
-    """Of a JPEG, its end included. The markers are those of ITU-T T.81, Annex B.
+    """The header of a JPEG, which must be complete. The markers are those of ITU-T T.81, Annex B.
 
-    The picture is whole where an EOI follows its first scan: coded data never hold the bytes of one, while previews,
-    which have an EOI of their own, lie before the scan (EXIF) or after the picture's own end (MPF).
+    A JPEG is complete if an EOI follows its first scan: coded data never contain the bytes of one, while previews,
+    which have an EOI of their own, lie before the scan (EXIF) or after the image's own end (MPF).
     """
     frame, orientation, at = None, None, 2
-    while found := _MARKER.search(content, at):
-        marker, at = found[1][0], found.end()
+    while match := _MARKER.search(content, at):
+        marker, at = match[1][0], match.end()
         if marker in {0xD8, 0xD9}:
-            raise UnfitError(Reason.IMAGE_UNDECODABLE, f"jpeg: marker FF{marker:X} before the picture")
+            raise UnfitError(Reason.IMAGE_UNDECODABLE, f"jpeg: marker FF{marker:X} before the image")
         end = at + int.from_bytes(content[at : at + 2])
         if end > len(content) or len(content) < at + 2:
             break
@@ -135,11 +116,11 @@ def _jpeg(content: bytes, limit: int) -> Header:
                 raise UnfitError(Reason.IMAGE_TRUNCATED, "jpeg: no end of image (FFD9) after the scan")
             return Header("jpeg", *frame, orientation or 1, "jpeg")
         at = end
-    raise UnfitError(Reason.IMAGE_TRUNCATED, f"jpeg: ends before its picture begins, after {len(content):,} bytes")
+    raise UnfitError(Reason.IMAGE_TRUNCATED, f"jpeg: ends before its image begins, after {len(content):,} bytes")
 
 
 def _jpeg_frame(marker: int, segment: bytes, limit: int) -> tuple[int, int, int, tuple[str, ...]]:
-    """Height, width, channels, and why the bytes cannot stay."""
+    """Height, width, channels, and why the bytes cannot be stored as they are."""
     if len(segment) < 9 or len(segment) != 6 + 3 * segment[5]:
         raise UnfitError(Reason.IMAGE_UNDECODABLE, f"jpeg: frame header of {len(segment)} bytes")
     bits, height, width, components = struct.unpack_from(">BHHB", segment)
@@ -154,29 +135,29 @@ _PNG_DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: 
 
 
 def _png(content: bytes, limit: int) -> Header:
-    """Of a PNG, its end included. The chunks are those of the W3C's PNG specification, third edition."""
+    """The header of a PNG, which must be complete. The chunks follow the W3C's PNG specification, third edition."""
     height, width, depth, colour = _png_frame(content, limit)
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     at = 33
-    while b"IEND" not in found:
+    while b"IEND" not in chunks:
         name = content[at + 4 : at + 8]
         end = at + 12 + int.from_bytes(content[at : at + 4])
         if end > len(content) or len(name) < 4:
             raise UnfitError(Reason.IMAGE_TRUNCATED, f"png: ends before its IEND, after {len(content):,} bytes")
         if name == b"acTL":
             raise UnfitError(Reason.IMAGE_ANIMATED, f"png: {int.from_bytes(content[at + 8 : at + 12])} frames")
-        found[name] = content[at + 8 : end - 4] if name in {b"eXIf", b"tRNS"} else b""
+        chunks[name] = content[at + 8 : end - 4] if name in {b"eXIf", b"tRNS"} else b""
         at = end
-    if b"IDAT" not in found:
+    if b"IDAT" not in chunks:
         raise UnfitError(Reason.IMAGE_UNDECODABLE, "png: no IDAT")
     changes = ["palette"] if colour == 3 else [] if depth == 8 else ["16_bit" if depth == 16 else "bit_depth"]
-    if b"tRNS" in found or colour in {4, 6}:
+    if b"tRNS" in chunks or colour in {4, 6}:
         changes.append("alpha")
-    key, most = None, 2**depth - 1
-    if colour == 0 and b"tRNS" in found:
-        key = (int.from_bytes(found[b"tRNS"][:2]) & most) * max(most, 255) // most
+    key, maximum = None, 2**depth - 1
+    if colour == 0 and b"tRNS" in chunks:
+        key = (int.from_bytes(chunks[b"tRNS"][:2]) & maximum) * max(maximum, 255) // maximum
     channels = 1 if colour in {0, 4} else 3
-    return Header("png", height, width, channels, tuple(changes), _orientation(found.get(b"eXIf", b"")), key=key)
+    return Header("png", height, width, channels, tuple(changes), _orientation(chunks.get(b"eXIf", b"")), key=key)
 
 
 def _png_frame(content: bytes, limit: int) -> tuple[int, int, int, int]:
@@ -193,7 +174,7 @@ def _png_frame(content: bytes, limit: int) -> tuple[int, int, int, int]:
 
 
 def _gif(content: bytes, limit: int) -> Header:
-    """Of a GIF of one frame, its end included. The blocks are those of GIF89a."""
+    """The header of a GIF of one frame, which must be complete. The blocks are those of GIF89a."""
     limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)  # beyond, Pillow warns or refuses
     at, frames = 6, 0
     try:
@@ -220,11 +201,11 @@ def _gif(content: bytes, limit: int) -> Header:
 
 
 def _webp(content: bytes, limit: int) -> Header:
-    """Of a WebP of one picture. The chunks are those of RFC 9649."""
+    """The header of a WebP of one image. The chunks are those of RFC 9649."""
     end, at = 8 + int.from_bytes(content[4:8], "little"), 12
     if end > len(content):
         raise UnfitError(Reason.IMAGE_TRUNCATED, f"webp: {len(content):,} bytes of {end:,}")
-    if content[12:16] == b"VP8X":  # before any memory is set aside for it
+    if content[12:16] == b"VP8X":  # before any memory is allocated for it
         width, height = (1 + int.from_bytes(content[start : start + 3], "little") for start in (24, 27))
         _check_size(height, width, limit)
     while at < end and content[at : at + 4] not in {b"VP8 ", b"VP8L"}:
@@ -234,7 +215,7 @@ def _webp(content: bytes, limit: int) -> Header:
 
 
 def _tiff(content: bytes, limit: int) -> Header:
-    """Of a TIFF of one picture; its tags, which often come last, are there."""
+    """The header of a TIFF of one image; its tags, which often come last, must be there."""
     order = "<" if content.startswith(b"II") else ">"
     (start,) = struct.unpack_from(order + "I", content.ljust(8, b"\0"), 4)
     (entries,) = struct.unpack_from(order + "H", content[start : start + 2].ljust(2, b"\0"))
@@ -243,44 +224,44 @@ def _tiff(content: bytes, limit: int) -> Header:
     return _other("tiff", content, limit)
 
 
-def _check_strips(image: TiffImageFile) -> None:
-    """What a TIFF's pixels lie in, strips or tiles, is there to the last; Pillow leaves black what is not.
+def _check_strips(image: Tiff.TiffImageFile) -> None:
+    """Raise UnfitError if a strip or tile of a TIFF is missing, which Pillow would leave black.
 
     The tags are TIFF 6.0's, pages 39 to 41 and 66 to 68.
     """
     tags = image.tag_v2
-    tiled = TILEOFFSETS in tags
-    height, width = tags[IMAGELENGTH], tags[IMAGEWIDTH]  # as stored; Pillow's are those of the turned picture
-    high = tags.get(TILELENGTH if tiled else ROWSPERSTRIP, height)
-    wide = tags.get(TILEWIDTH, width) if tiled else width
-    layers = tags.get(SAMPLESPERPIXEL, 1) if tags.get(PLANAR_CONFIGURATION, 1) == 2 else 1
-    wanted = -(-height // max(1, high)) * -(-width // max(1, wide)) * layers
-    found = len(tags.get(TILEOFFSETS if tiled else STRIPOFFSETS, ()))
-    if found < wanted:
-        raise UnfitError(Reason.IMAGE_TRUNCATED, f"tiff: {found:,} of {wanted:,} {'tiles' if tiled else 'strips'}")
+    tiled = Tiff.TILEOFFSETS in tags
+    height, width = tags[Tiff.IMAGELENGTH], tags[Tiff.IMAGEWIDTH]  # as stored; Pillow's are those of the turned image
+    high = tags.get(Tiff.TILELENGTH if tiled else Tiff.ROWSPERSTRIP, height)
+    wide = tags.get(Tiff.TILEWIDTH, width) if tiled else width
+    layers = tags.get(Tiff.SAMPLESPERPIXEL, 1) if tags.get(Tiff.PLANAR_CONFIGURATION, 1) == 2 else 1
+    expected = -(-height // max(1, high)) * -(-width // max(1, wide)) * layers
+    actual = len(tags.get(Tiff.TILEOFFSETS if tiled else Tiff.STRIPOFFSETS, ()))
+    if actual < expected:
+        raise UnfitError(Reason.IMAGE_TRUNCATED, f"tiff: {actual:,} of {expected:,} {'tiles' if tiled else 'strips'}")
 
 
 PIL_CLASSES = {
     "bmp": BmpImageFile,
     "gif": GifImageFile,
     "jpeg": JpegImageFile,
-    "tiff": TiffImageFile,
+    "tiff": Tiff.TiffImageFile,
     "webp": WebPImageFile,
 }
 
 
 def _other(kind: str, content: bytes, limit: int, stored: str = "png") -> Header:
-    """As Pillow reads it; not by Image.open, which warns of bombs by a limit that is not ours."""
-    with library(kind):
+    """The header as Pillow reads it; not by Image.open, which warns of bombs at a limit of its own."""
+    with reject_errors(kind):
         image = PIL_CLASSES[kind](io.BytesIO(content))
         _check_size(image.height, image.width, limit)
-        if isinstance(image, TiffImageFile):
+        if isinstance(image, Tiff.TiffImageFile):
             _check_strips(image)
-        pictures = getattr(image, "n_frames", 1)
-        preview = isinstance(image, TiffImageFile) and image.tag_v2.get(254, 0) & 1  # as cameras' raw files begin
+        images = getattr(image, "n_frames", 1)
+        preview = isinstance(image, Tiff.TiffImageFile) and image.tag_v2.get(254, 0) & 1  # as cameras' raw files begin
         exif = image.info.get("exif", b"")  # none of a TIFF, whose tags both Pillow and OpenCV obey by themselves
-    if pictures > 1 or preview:
-        raise UnfitError(Reason.IMAGE_ANIMATED, f"{kind}: {pictures} pictures" + ", the first a preview" * preview)
+    if images > 1 or preview:
+        raise UnfitError(Reason.IMAGE_ANIMATED, f"{kind}: {images} images" + ", the first a preview" * preview)
     orientation = _orientation(exif.removeprefix(b"Exif\0\0"))
     return Header(kind, image.height, image.width, orientation=orientation, stored=stored)
 

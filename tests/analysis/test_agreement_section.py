@@ -5,7 +5,6 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +18,9 @@ from analysis.report.page import is_current
 from analysis.tables import count_against_reference, find_groups
 from metrics import classification
 from schemas import layout
+from schemas.manifests import PairsManifest
 from schemas.settings.report import ReportSettings
-from storage import comparisons, parquet, stores
+from storage import parquet, products, stores
 from tests.support.comparisons import MACHINES
 from tests.support.pages import Outline, find_comparisons, page_of
 from tests.support.small_root import DATASET, SmallRoot
@@ -28,8 +28,8 @@ from tests.support.small_root import DATASET, SmallRoot
 DRAWN = ReportSettings(dataset="drawn")
 
 
-def manifests(root: str) -> list[dict[str, Any]]:
-    return [one for one in comparisons.find(root, "drawn").values() if one]
+def manifests(root: str) -> list[PairsManifest]:
+    return [one for one in products.find_comparisons(root, "drawn").values() if one]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -111,7 +111,7 @@ def test_all_together_of_other_labels_or_without_their_comparisons_are_left_out(
     told = manifests(compared)
     assert len(told) == 3
     assert find_groups(compared, "drawn", told[1:]) == ()
-    changed = {**told[0], "labels": dict.fromkeys(told[0]["labels"], "another")}
+    changed = told[0].model_copy(update={"labels": dict.fromkeys(told[0].labels, "another")})
     assert find_groups(compared, "drawn", [changed, *told[1:]]) == ()
     assert find_groups(compared, "draw", told) == ()
     assert len(find_groups(compared, "drawn", told)) == 1

@@ -7,6 +7,7 @@ from analysis.report.page import list_headlines
 from analysis.tables import Confirmation, Row, display_names, find_confirmation
 from schemas import layout
 from schemas.errors import IncompleteError
+from tests.support.manifests import confirmation_manifest
 from tests.support.small_root import change_manifest
 from tests.support.verdict_root import DATASET, VerdictRoot
 
@@ -30,7 +31,7 @@ def test_headline_of_a_single_label(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"machine_rows": 5, "verified": 1, "confirmed": 1}
     row |= {"precision": 1.0, "precision_low": 0.2065, "precision_high": 1.0}  # type: ignore[dict-item]
     monkeypatch.setattr(Confirmation, "overall", row)
-    found = Confirmation("root", "few", {"counts": {"images": 1, "classes": 1}})
+    found = Confirmation("root", "few", confirmation_manifest("few", "f", counts={"images": 1, "classes": 1}))
     assert verdicts.headline(found) == (
         "humans confirmed 1 of the 1 machine label that they reviewed "
         "(precision 1.000, 95 % interval 0.206 to 1.000): 1 image, 1 class"

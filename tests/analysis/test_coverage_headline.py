@@ -11,6 +11,7 @@ from analysis.tables import Pair
 from schemas import layout
 from schemas.tables import AGREE_AND_SURE, COVERAGE
 from storage import parquet
+from tests.support.manifests import pairs_manifest
 
 ROW: dict[str, Any] = {
     "dataset": "d",
@@ -44,7 +45,7 @@ def written(tmp_path: Path) -> Any:
     def write(b: str, *rows: dict[str, Any], fingerprint: str = "f") -> Pair:
         content = pa.Table.from_pylist([{**ROW, "b": b, **row} for row in rows], schema=COVERAGE)
         parquet.write(layout.agreement_table(str(tmp_path), "coverage", "d", ("x", b), "test"), content, fingerprint)
-        return Pair(str(tmp_path), "d", "x", b, "test", {"fingerprint": "f"})
+        return Pair(str(tmp_path), "d", "x", b, "test", pairs_manifest("d", "x", b, "test", "f"))
 
     return write
 
@@ -72,4 +73,5 @@ def test_where_no_threshold_will_do_every_image_needs_a_person(written: Any) -> 
 def test_without_thresholds_nothing_is_said(written: Any, tmp_path: Path) -> None:
     assert headline([written("y")]) == []
     assert headline([written("y", {}, fingerprint="other")]) == []
-    assert headline([Pair(str(tmp_path), "d", "x", "gone", "test", {"fingerprint": "f"})]) == []
+    gone = pairs_manifest("d", "x", "gone", "test", "f")
+    assert headline([Pair(str(tmp_path), "d", "x", "gone", "test", gone)]) == []

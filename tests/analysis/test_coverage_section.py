@@ -8,6 +8,7 @@ from analysis.report.confidence import build_calibration
 from analysis.report.coverage import build_entries, find_best, headline, read
 from analysis.tables import Pair
 from schemas import layout
+from schemas.manifests import PairsManifest
 from storage import products
 from tests.support.comparisons import MACHINES, SETS, compare
 from tests.support.label_sets import write_label_set
@@ -24,7 +25,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
     names = [("x", "y"), ("x", "z"), ("y", "z")]
     folders = {pair: layout.pairs(root, "drawn", *pair, "test") for pair in names}
     return [
-        Pair(root, "drawn", *pair, "test", products.require_manifest(folder, "", ""))
+        Pair(root, "drawn", *pair, "test", products.require_manifest(folder, PairsManifest, "", ""))
         for pair, folder in folders.items()
     ]
 
@@ -62,5 +63,5 @@ def test_without_thresholds_there_is_nothing_to_show(tmp_path: Path) -> None:
     for name, frame in SETS["test"].items():
         write_label_set(str(tmp_path), "drawn", name, frame)
     compare(str(tmp_path), "x", "y")
-    manifest = products.require_manifest(layout.pairs(str(tmp_path), "drawn", "x", "y", "test"), "", "")
+    manifest = products.require_manifest(layout.pairs(str(tmp_path), "drawn", "x", "y", "test"), PairsManifest, "", "")
     assert build_entries([Pair(str(tmp_path), "drawn", "x", "y", "test", manifest)]) == []

@@ -13,8 +13,9 @@ from PIL import Image
 from analysis.report.page import is_current, write_report
 from schemas import layout, tables
 from schemas.errors import IncompleteError
+from schemas.manifests import ScoresManifest
 from schemas.settings.report import ReportSettings
-from storage import comparisons, model_cards, products
+from storage import model_cards, products
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from tests.support.pages import Outline, decode_pixels, page_of, section, shown_ids
@@ -41,7 +42,7 @@ def png(colour: tuple[int, ...], size: tuple[int, int] = (128, 96)) -> bytes:
 
 def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...] = (), **facts: Any) -> ShardFolder:
     """Explanations as the stage would leave them; each image has a grey of its own, each annotator a colour."""
-    rest = (SHARDS, f"looks-{annotator}")
+    rest = (SHARDS, f"explain-{annotator}")
     output = ShardFolder(layout.explanations(root, DATASET, annotator, SPLIT), *rest)
     rejects = ShardFolder(layout.explain_rejects(root, DATASET, annotator, SPLIT), *rest)
     parts = shard_of(image_hashes(ids), SHARDS).tolist()
@@ -62,8 +63,17 @@ def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...]
         turned = [{"image_id": name, **away} for name in rejected if parts[ids.index(name)] == shard]
         rejects.write(shard, pa.Table.from_pylist(turned, schema=tables.REJECTS), ShardReport())
     counts = {"rejected": {"image_undecodable": len(rejected)} if rejected else {}}
-    known = {"annotator": annotator, "split": SPLIT, "asked": ids, "images": IMAGES_FINGERPRINT, "weights": None}
-    output.complete(**{**known, "parts": sorted(set(parts)), "counts": counts, **facts})
+    known = {"name": annotator, "split": SPLIT, "requested": ids, "images": IMAGES_FINGERPRINT, "rows": len(ids)}
+    manifest = ScoresManifest(
+        stage="explain",
+        product=f"{DATASET}/{annotator}/{SPLIT}",
+        fingerprint=output.fingerprint,
+        counts=counts,
+        shards=SHARDS,
+        parts=sorted(set(parts)),
+        **{**known, **facts},
+    )
+    products.write_manifest(output.folder, manifest)
     return output
 
 
@@ -157,12 +167,12 @@ def test_the_page_follows_the_explanations(small: SmallRoot, settings: ReportSet
     assert not is_current(settings, small.root)
     write_report(settings, small.root)
     assert is_current(settings, small.root)
-    assert "heat maps of cnn1, test looks-cnn1" in Outline(
+    assert "heat maps of cnn1, test explain-cnn1" in Outline(
         Path(small.root, "report", DATASET, "index.html").read_text()
     ).text("provenance")
     change_manifest(folder, fingerprint="another")
     assert not is_current(settings, small.root)
-    with pytest.raises(IncompleteError, match=r"has fingerprint looks-cnn1, but its product is another"):
+    with pytest.raises(IncompleteError, match=r"has fingerprint explain-cnn1, but its product is another"):
         write_report(settings, small.root)
 
 
@@ -202,9 +212,9 @@ def test_the_surest_disagreements_are_ranked_the_same_in_parts(small: SmallRoot)
     expected = [row["image_id"] for row in rank_disagreements(small.rows)]
     key = ("cnn1", "cnn2", SPLIT)
     for limit in (1, 5, 24):
-        assert comparisons.disagreements(small.root, DATASET, key, limit) == expected[:limit]
-    assert comparisons.disagreements(small.root, DATASET, key, 1000)[:24] == expected
-    assert list(comparisons.find(small.root, DATASET)) == [key]
-    products.write_manifest(layout.pairs(small.root, DATASET, *key), {"fingerprint": "another", "shards": SHARDS})
+        assert products.list_disagreements(small.root, DATASET, key, limit) == expected[:limit]
+    assert products.list_disagreements(small.root, DATASET, key, 1000)[:24] == expected
+    assert list(products.find_comparisons(small.root, DATASET)) == [key]
+    change_manifest(layout.pairs(small.root, DATASET, *key), fingerprint="another")
     with pytest.raises(IncompleteError, match="but its product is another"):
-        comparisons.disagreements(small.root, DATASET, key, 5)
+        products.list_disagreements(small.root, DATASET, key, 5)

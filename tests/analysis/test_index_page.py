@@ -39,7 +39,7 @@ def test_every_page_is_linked_by_name_and_told_of(listed: str) -> None:
     text = Outline(listing(listed)).text("")
     for dataset in (DATASET, UNSEEN):
         assert f"{dataset}: what humans confirmed {list_headlines(listed, dataset)[0]}" in text
-    made = json.loads(stores.read_bytes(stores.join(layout.report(listed, DATASET), "_concord.json")))["made"]
+    made = json.loads(stores.read_bytes(stores.join(layout.report(listed, DATASET), "_concord.json")))["written"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", made)
     assert f'<time datetime="{made}">' in listing(listed)
     assert "2 datasets" in text

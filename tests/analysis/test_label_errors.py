@@ -20,7 +20,7 @@ from schemas.settings.label_errors import LabelErrorSettings
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards
 from storage.products import ImageSet
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.small_dataset import random_pixels, write_images, write_labels
 
 CLASSES = ["cat", "dog", "émeu"]
@@ -55,9 +55,8 @@ def write_sets(images: ImageSet, kept: bool = True, folds_of: str = "train", **c
         for one, row in zip(IDS, scores, strict=True)
     ]
     write_labels(images, "train", changed.get("people", people))
-    folder = write_labels(images, "train", changed.get("machine", machine), "net")
     facts: dict[str, Any] = {"folds": 5, "folds_of": folds_of} if folds_of else {}
-    folder.complete(annotator="net", split="train", rows=COUNT, images=images.fingerprint, **facts)
+    write_labels(images, "train", changed.get("machine", machine), "net", **facts)
 
 
 def write_card(root: Path, folds: bool = True, split: str = "train") -> None:

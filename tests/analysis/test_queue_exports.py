@@ -123,7 +123,7 @@ def test_label_studio_lets_people_write_numbers(tmp_path: Path) -> None:
 
 def test_label_studio_asks_yes_or_no_of_several_labels(tmp_path: Path) -> None:
     images = build(tmp_path, "multilabel")
-    manifest = {**images.manifest, "display_names": {"cat": "Cat (pet)"}}
+    manifest = images.manifest.model_copy(update={"display_names": {"cat": "Cat (pet)"}})
     products.write_manifest(layout.images(str(tmp_path), "small", "1.0.0"), manifest)
     folder, rows, _ = export(tmp_path, "label_studio")
     tasks = json.loads((folder / "tasks.json").read_text())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.queue import Rules, merge_queues, rank
 from schemas.tables import QUEUE
-from storage.comparisons import most_confident
+from storage.products import rank_disagreements
 from tests.support import queue_sets
 from tests.support.queue_sets import MACHINES, table
 
@@ -109,7 +109,7 @@ def test_of_two_machines_disagreements_are_ranked_as_comparisons_rank_them(seed:
     frames = queue_sets.drawn(seed, 40)
     x, y = frames["x"], frames["y"]
     both = x.merge(y, on="image_id", suffixes=("_a", "_b"))
-    expected = most_confident(pa.Table.from_pandas(both, preserve_index=False), limit)["image_id"].to_pylist()
+    expected = rank_disagreements(pa.Table.from_pandas(both, preserve_index=False), limit)["image_id"].to_pylist()
     found = queue({"x": x, "y": y}, asked=rules(limit=limit))
     assert [row["image_id"] for row in found if row["reason"] == "machines_differ"] == expected
 

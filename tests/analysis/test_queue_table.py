@@ -152,7 +152,8 @@ def test_what_is_missing_or_mixed_is_named(tmp_path: Path) -> None:
         queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))
     with pytest.raises(InputError, match=r"has no split 'train'"):
         queue.plan_queue(asked(split="train"), str(tmp_path))
-    other = ImageSet(images.root, images.dataset, images.version, {**images.manifest, "fingerprint": "another"})
+    another = images.manifest.model_copy(update={"fingerprint": "another"})
+    other = ImageSet(images.root, images.dataset, images.version, another)
     write_labels(other, "test", [{"image_id": IDS[0], "label": "cat"}], "w")
     with pytest.raises(IncompleteError, match=r"labels of 'w' .* were made from another conversion .* label again"):
         queue.plan_queue(asked(annotators=("x", "w")), str(tmp_path))

@@ -11,9 +11,9 @@ import pytest
 from analysis import status
 from concord import cli
 from schemas import layout, tables
-from storage import json_files, model_cards, products, stores
+from storage import model_cards, products, small_files, stores
 from storage.products import ShardFolder, ShardReport
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.array([1.0], pa.float32())})
 COUNTS = {"in": 5, "out": 4, "rejected": {"record_damaged": 1}}
@@ -32,7 +32,7 @@ def run(root: str, number: int, state: str, **stage: object) -> None:
     name = f"20260101T00000{number}Z-aaaa"
     told = {"run_id": name, "command": "run", "status": state, "began": "2026-01-01T00:00:00+00:00", "seconds": 7.5}
     whole = {"stage": "label", "product": "svhn/cnn1/test", "made": True, "seconds": 3.21, **stage}
-    json_files.write(layout.run_manifest(root, name), {**told, "stages": [whole]})
+    small_files.write_json(layout.run_manifest(root, name), {**told, "stages": [whole]})
 
 
 @pytest.fixture

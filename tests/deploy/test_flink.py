@@ -56,7 +56,7 @@ def test_memory_is_divided_as_flink_says() -> None:
 
 @pytest.mark.parametrize("said", ["", "Exception in thread main", "BASH_JAVA_UTILS_EXEC_RESULT:-Xmx1"])
 def test_memory_that_is_not_told_is_an_error(said: str) -> None:
-    with pytest.raises(ClusterError, match="does not say how to divide the memory"):
+    with pytest.raises(ClusterError, match="does not report how to divide the memory"):
         flink.memory_flags(said)
 
 

@@ -84,17 +84,17 @@ def running(plan: Plan) -> list[str]:
 
 
 def test_it_comes_up_is_found_again_and_goes(plan: Plan, java: Path, answering: None) -> None:
-    cluster, new = flink.up(plan)
+    cluster, new = flink.ensure_up(plan)
     try:
         assert new
         assert [one.name for one in cluster.daemons] == ["jobmanager", "jobserver", "taskmanager-0", "taskmanager-1"]
-        found = Cluster.found(plan.home)
+        found = Cluster.load(plan.home)
         assert found is not None
         assert (found.plan, found.daemons) == (plan, cluster.daemons)
         assert found.is_up()
-        assert flink.up(plan)[1] is False
+        assert flink.ensure_up(plan)[1] is False
         with pytest.raises(ClusterError, match=r"^another one is up at localhost:\d+: end it first \(make flink-down"):
-            flink.up(dataclasses.replace(plan, task_managers=3))
+            flink.ensure_up(dataclasses.replace(plan, task_managers=3))
         state = json.loads((plan.home / flink.STATE).read_text())
         assert state["master"] == plan.master
         assert state["job_endpoint"] == f"localhost:{plan.ports.jobs}"
@@ -102,11 +102,11 @@ def test_it_comes_up_is_found_again_and_goes(plan: Plan, java: Path, answering: 
     finally:
         cluster.stop()
     assert not running(plan)
-    assert Cluster.found(plan.home) is None
+    assert Cluster.load(plan.home) is None
 
 
 def test_one_of_which_a_part_is_gone_is_not_up(plan: Plan, java: Path, answering: None) -> None:
-    cluster, _ = flink.up(plan)
+    cluster, _ = flink.ensure_up(plan)
     try:
         cluster.task_managers[0].kill()
         assert not cluster.is_up()
@@ -117,9 +117,9 @@ def test_one_of_which_a_part_is_gone_is_not_up(plan: Plan, java: Path, answering
 def test_a_part_that_fails_ends_all_that_was_started(plan: Plan, java: Path) -> None:
     java.write_text(JAVA.format(server="echo 'java.lang.IllegalStateException: no such jar'; exit 1"))
     with pytest.raises(ClusterError, match=r"^jobserver ended by itself: java.lang.IllegalStateException: no such jar"):
-        flink.up(plan)
+        flink.ensure_up(plan)
     assert not running(plan)
-    assert Cluster.found(plan.home) is None
+    assert Cluster.load(plan.home) is None
 
 
 @pytest.mark.parametrize("port", ["rest", "rpc", "jobs", "artifacts", "expansion"])
@@ -129,19 +129,19 @@ def test_a_port_that_is_taken_is_named(plan: Plan, java: Path, port: str) -> Non
         taken.bind(("127.0.0.1", number))
         taken.listen()
         with pytest.raises(ClusterError, match=rf"^port {number}, which .* needs, is taken: .*FLINK_PORT"):
-            flink.up(plan)
+            flink.ensure_up(plan)
     assert not running(plan)
 
 
 def test_a_state_that_cannot_be_read_is_named(plan: Plan) -> None:
     (plan.home / flink.STATE).write_text('{"plan": {}}')
     with pytest.raises(ClusterError, match=r"cluster.json cannot be read"):
-        Cluster.found(plan.home)
+        Cluster.load(plan.home)
 
 
 def test_the_ports_move_together() -> None:
-    assert flink.ports_from(8081) == Ports()
-    assert flink.ports_from(9081) == Ports(9081, 7123, 9099, 9098, 9097)
+    assert flink.ports_starting_at(8081) == Ports()
+    assert flink.ports_starting_at(9081) == Ports(9081, 7123, 9099, 9098, 9097)
 
 
 def test_down_where_nothing_is_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,5 +161,5 @@ def test_what_cannot_be_prepared_is_said_and_no_failure(tmp_path: Path, capsys: 
         raise MissingToolError("Flink needs Java: install it")
 
     assert not prepare.prepare("Flink", absent, tmp_path)
-    assert capsys.readouterr().out == "SKIPPED: no tests on Flink, for Flink needs Java: install it\n"
+    assert capsys.readouterr().out == "SKIPPED: no tests on Flink: Flink needs Java: install it\n"
     assert prepare.prepare("Flink", lambda home: home, tmp_path)

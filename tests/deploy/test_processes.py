@@ -78,7 +78,7 @@ def test_one_that_is_gone_is_not_alive(started: list[Daemon], tmp_path: Path) ->
 def test_a_process_that_ends_by_itself_is_told_with_what_it_said(started: list[Daemon], tmp_path: Path) -> None:
     code = "import os; print(os.environ['TOLD']); print('java.net.BindException: taken'); print('bye')"
     daemon = begin(started, tmp_path, code)
-    told = rf"^part ended by itself: java.net.BindException: taken; all that it said is in {tmp_path}/part.log$"
+    told = rf"^part ended by itself: java.net.BindException: taken; its whole output is in {tmp_path}/part.log$"
     with pytest.raises(ClusterError, match=told):
         processes.wait_until(lambda: False, [daemon], 20, "all", tmp_path)
     assert (tmp_path / "part.log").read_text().startswith("yes\n")

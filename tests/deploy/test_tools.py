@@ -126,7 +126,7 @@ TOO_OLD = "go: beam/sdks/v2@v2.77.0 requires go >= 1.26.0 (running go 1.24.1; GO
 @pytest.mark.parametrize(("said", "kind"), [(TOO_OLD, MissingToolError), ("dial tcp: no such host", ClusterError)])
 def test_what_go_says_is_told(programs: Path, tmp_path: Path, said: str, kind: type[ClusterError]) -> None:
     program(programs, "go", f'if [ "$1" = env ]; then echo go1.24.1; else echo "{said}"; echo; exit 1; fi')
-    with pytest.raises(ClusterError, match=re.escape(f"Go failed: {said}; all that it said is in ")) as caught:
+    with pytest.raises(ClusterError, match=re.escape(f"Go failed: {said}; its whole output is in ")) as caught:
         tools.build_prism(tmp_path / "home")
     assert type(caught.value) is kind
 

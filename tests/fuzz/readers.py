@@ -86,8 +86,8 @@ def _label_rows(path: Path) -> None:
     from pipelines.confirm import label_rows
     from storage.formats import csv_ranges
 
-    for part in csv_ranges.plan([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",)):
-        for block in csv_ranges.blocks(part):
+    for part in csv_ranges.plan_ranges([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",)):
+        for block in csv_ranges.read_blocks(part):
             label_rows.parse(block, part.layout, part.path)
 
 
@@ -115,9 +115,9 @@ def _run_file(path: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    from storage.formats.images import Wanted, prepare
+    from storage.formats.images import TargetFormat, prepare
 
-    for wanted in (Wanted(), Wanted(max_side=5)):
+    for wanted in (TargetFormat(), TargetFormat(max_side=5)):
         prepare(path.read_bytes(), wanted)
 
 

@@ -144,7 +144,7 @@ def test_a_packed_archive_that_grows_too_large_is_refused(whole: Path, tmp_path:
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as made:
         made.writestr("assets/zeros", bytes(200 << 20))
     assert path.stat().st_size < 1 << 20
-    with pytest.raises(InputError, match=r"theirs: it says that it has 209,\d\d\d,\d\d\d bytes, but only"):
+    with pytest.raises(InputError, match=r"theirs: it states 209,\d\d\d,\d\d\d bytes, but only"):
         external_models.load(str(path), trusted=False, shown="theirs")
 
 
@@ -206,7 +206,7 @@ def test_a_file_that_hdf5_cannot_come_through_is_refused(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by fuzzing: where the heap of an attribute's text is damaged so, HDF5 1.14 reads it for ever."""
-    monkeypatch.setattr(hdf5, "SECONDS", 2.0)
+    monkeypatch.setattr(hdf5, "_PROBE_SECONDS", 2.0)
     content = (whole / "net.h5").read_bytes()
     heap = content.index(b"GCOL")
     path = tmp_path / "net.h5"

@@ -13,7 +13,7 @@ from models.transfer import Transfer
 from schemas.errors import InputError
 from schemas.settings.train import TrainSettings
 from storage.products import ImageSet
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest
 
 HEAD = Head("multiclass", 4)
 
@@ -23,7 +23,7 @@ def settings(**changed: Any) -> TrainSettings:
 
 
 def images(*shape: int | None) -> ImageSet:
-    manifest = images_manifest("small", image_shape=shape, classes=["a", "b"])
+    manifest = images_manifest("small", "f", image_shape=shape, classes=["a", "b"])
     return ImageSet("root", "small", "1.0.0", manifest)
 
 

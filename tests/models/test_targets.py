@@ -99,7 +99,7 @@ def test_what_is_held_out_is_drawn_by_the_hash_of_its_id(tmp_path: Path) -> None
     found = images(tmp_path)
     labels = small_dataset.write_labels(found, "train", [{"image_id": one, "label": "a"} for one in IDS[:100]])
     targets = training_data.encode_targets(found, "train", labels)
-    kept, held = training_data.split_by_ids(found, "train", targets, lambda ids: hashing.held_out(ids, 0.3))
+    kept, held = training_data.split_by_ids(found, "train", targets, lambda ids: hashing.is_held_out(ids, 0.3))
     expected = {one for one in IDS[:100] if xxhash.xxh64_intdigest(one.encode(), seed=2) / 2**64 >= 0.7}
     assert set(by_id(found, held)) == expected
     assert set(by_id(found, kept)) == set(IDS[:100]) - expected
@@ -111,7 +111,7 @@ def test_a_dataset_whose_splits_were_drawn_still_has_a_share_to_hold_out(tmp_pat
     every = [f"photo-{number}" for number in range(6000)]
     ids = [one for one, split in zip(every, hashing.split_of(every, {"train": 0.5, "test": 0.5}), strict=True)]
     train = np.array(ids)[hashing.split_of(every, {"train": 0.5, "test": 0.5}) == "train"].tolist()
-    out = hashing.held_out(train, share)
+    out = hashing.is_held_out(train, share)
     deviation = (share * (1 - share) / len(train)) ** 0.5
     assert abs(out.mean() - share) < 4 * deviation
     shard = hashing.shard_of(hashing.image_hashes(train), 8)
@@ -131,6 +131,6 @@ def test_folds_part_the_images_whatever_else_was_drawn(tmp_path: Path) -> None:
     assert sum(map(len, unseen)) == 110
     many = np.array([f"photo-{number}" for number in range(6000)])
     train = many[hashing.split_of(many.tolist(), {"train": 0.5, "test": 0.5}) == "train"]
-    train = train[~hashing.held_out(train.tolist(), 0.2)]
+    train = train[~hashing.is_held_out(train.tolist(), 0.2)]
     sizes = np.bincount(hashing.fold_of(train.tolist(), 4), minlength=4) / len(train)
     assert np.abs(sizes - 0.25).max() < 0.04

@@ -35,7 +35,9 @@ def test_the_same_settings_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(one) == 99 + 5
     assert not {name for name in one if name.endswith(".jpg")} & other.keys()
     assert one["machine.csv"] != other["machine.csv"]
-    painted = {f"images/{pictures.image_id(6, n)}.jpg": pictures.paint(pictures.plan(6, n), 6) for n in range(100)}
+    painted = {
+        f"images/{pictures.image_id(6, n)}.jpg": pictures.paint_scene(pictures.plan_scene(6, n), 6) for n in range(100)
+    }
     assert sum(other.get(name) == encode(pixels, None) for name, pixels in painted.items()) == 94, "all but the odd"
 
 
@@ -66,9 +68,9 @@ def test_every_sample_keeps_the_contract(tmp_path: Path) -> None:
     for name in plugins.names(samples):
         small = DrawSettings(output=str(tmp_path / name), sample=name, train=2, test=1, validation=1, images=100)
         module = plugins.load(samples, "sample", name)
-        assert module.is_there(small, small.output) is False
+        assert module.exists(small, small.output) is False
         counts = module.write(small, small.output)
-        assert module.is_there(small, small.output) is True
+        assert module.exists(small, small.output) is True
         assert counts
         assert all(type(n) is int for n in counts.values())
 
@@ -99,7 +101,7 @@ def test_another_drawing_leaves_nothing_of_the_first(
     output, images = f"{root}/drawn", f"{root}/drawn/images"
     counts = draw(settings(output, seed=1), Context(root)).counts
     first = stores.list_files(images)
-    assert len(first) == counts["pictures"] == 99
+    assert len(first) == counts["image_files"] == 99
     assert draw(settings(output, seed=2), Context(root)).made
     assert not draw(settings(output, seed=2), Context(root)).made
     second = stores.list_files(images)
@@ -114,7 +116,7 @@ def test_a_drawing_that_failed_is_made_whole(tmp_path: Path, monkeypatch: pytest
     def fail_at_fifty(scene: pictures.Scene, seed: int) -> npt.NDArray[np.uint8]:
         if scene.number == 50:
             raise OSError("lens broken")
-        return pictures.paint(scene, seed)
+        return pictures.paint_scene(scene, seed)
 
     draw(settings(tmp_path / "drawn", seed=1), Context(str(tmp_path)))
     with monkeypatch.context() as patch:

@@ -140,6 +140,22 @@ def test_all_problems_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[train]]\nnetwork = "cnn9"\n', "train: there is no network 'cnn9'; did you mean 'cnn2'?"),
+        ('[features]\nnetwork = "cnn1"\n', "features: network 'cnn1' has no backbone"),
+        ('[generations]\nnetwork = "cnn1"\nteacher = "ann9"\n', "generations: there is no network 'ann9'"),
+    ],
+)
+def test_a_network_that_does_not_exist_is_listed_before_there_are_images(
+    text: str, message: str, sample_h5: str, tmp_path: Path
+) -> None:
+    run_file = write_run_file(tmp_path, CONVERT + text, input=sample_h5)
+    [found] = plans.problems(plans.plan([run_file], tmp_path / "root"))
+    assert found.startswith(message)
+
+
+@pytest.mark.parametrize(
     ("added", "message"),
     [
         ('keys = {train = "X_trian:y_train"}\n', "has no dataset 'X_trian'; it has: X_test"),

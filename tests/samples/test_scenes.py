@@ -48,7 +48,7 @@ class Folder:
 
     @cached_property
     def truth(self) -> set[Label]:
-        return {(row[0], row[1]) for row in self.rows("truth.csv")[1:]}
+        return {(row[0], row[1]) for row in self.rows("true_labels.csv")[1:]}
 
     def rows(self, name: str) -> list[list[str]]:
         with open(self.path / name, newline="", encoding="utf-8") as file:
@@ -115,8 +115,8 @@ def test_counts_are_those_of_the_files(drawn: Folder) -> None:
     counts = drawn.counts
     assert {path.name for path in drawn.path.iterdir()} == {"images", scenes.MARK, *scenes.TABLES}
     assert counts["images"] == 1200
-    assert len(list((drawn.path / "images").iterdir())) == counts["pictures"] == 1199
-    assert len(drawn.truth) == len(drawn.rows("truth.csv")) - 1 == counts["truths"]
+    assert len(list((drawn.path / "images").iterdir())) == counts["image_files"] == 1199
+    assert len(drawn.truth) == len(drawn.rows("true_labels.csv")) - 1 == counts["true_labels"]
     assert len(drawn.rows("machine.csv")) - 1 == counts["machine_rows"]
     assert len(drawn.rows("human.csv")) - 1 == counts["human_rows"]
     present = {label for label, says in drawn.verdicts if says}
@@ -125,8 +125,8 @@ def test_counts_are_those_of_the_files(drawn: Folder) -> None:
 
 def test_tables_have_the_form_of_open_images(drawn: Folder) -> None:
     assert drawn.rows("machine.csv")[0] == drawn.rows("human.csv")[0] == ROW
-    assert drawn.rows("truth.csv")[0] == ["ImageID", "LabelName"]
-    for name in ("machine.csv", "human.csv", "truth.csv"):
+    assert drawn.rows("true_labels.csv")[0] == ["ImageID", "LabelName"]
+    for name in ("machine.csv", "human.csv", "true_labels.csv"):
         ids = [row[0] for row in drawn.rows(name)[1:]]
         assert ids == sorted(ids)
         assert sum(image.startswith("0") for image in set(ids)) > 50, "leading zeros tell text from numbers"
@@ -255,9 +255,9 @@ def test_the_machines_precision_rises_with_its_confidence(drawn: Folder) -> None
 
 def test_precision_is_the_one_that_is_told() -> None:
     """Twenty thousand scenes, unpainted: each class and confidence within what chance allows."""
-    planned = [images.plan(3, number) for number in range(20_000)]
+    planned = [images.plan_scene(3, number) for number in range(20_000)]
     truth = {(scene.image_id, label) for scene in planned for label in scene.labels()}
-    rows = annotators.machine(planned, 3)
+    rows = annotators.propose_labels(planned, 3)
     for place, label in enumerate(LABELS):
         for low in (0.5, 0.7, 0.9):
             said = [row for row in rows if row.label == label and low <= float(row.confidence) < low + 0.1]
@@ -286,12 +286,12 @@ def test_people_see_and_judge_what_they_should(drawn: Folder) -> None:
 
 def test_annotators_have_moods_of_their_own() -> None:
     """The same scenes, another seed: other proposals, other verdicts."""
-    planned = [images.plan(3, number) for number in range(50)]
-    proposals = annotators.machine(planned, 3)
-    assert proposals == annotators.machine(planned, 3)
-    assert proposals != annotators.machine(planned, 4)
-    assert annotators.human(planned, proposals, 3) == annotators.human(planned, proposals, 3)
-    assert annotators.human(planned, proposals, 3) != annotators.human(planned, proposals, 4)
+    planned = [images.plan_scene(3, number) for number in range(50)]
+    proposals = annotators.propose_labels(planned, 3)
+    assert proposals == annotators.propose_labels(planned, 3)
+    assert proposals != annotators.propose_labels(planned, 4)
+    assert annotators.verify_labels(planned, proposals, 3) == annotators.verify_labels(planned, proposals, 3)
+    assert annotators.verify_labels(planned, proposals, 3) != annotators.verify_labels(planned, proposals, 4)
 
 
 # --- Oddities -----------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_odd_pictures_are_what_they_say(drawn: Folder, kinds: dict[str, str]) ->
 def test_odd_pictures_show_their_scenes(drawn: Folder, kinds: dict[str, str]) -> None:
     numbers = {images.image_id(7, number): number for number in range(1200)}
     for image in (image for image, kind in kinds.items() if kind not in ("JPEG RGB 1", "truncated")):
-        painted = images.paint(images.plan(7, numbers[image]), 7)[:, :, ::-1]
+        painted = images.paint_scene(images.plan_scene(7, numbers[image]), 7)[:, :, ::-1]
         with Image.open(drawn.path / "images" / f"{image}.jpg") as file:
             upright = ImageOps.exif_transpose(file)
             mode = "L" if file.mode == "L" else "RGB"

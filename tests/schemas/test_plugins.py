@@ -12,7 +12,7 @@ import pytest
 from schemas import layout, plugins, rejects
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards, stores
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 
 @pytest.fixture
@@ -104,6 +104,6 @@ def test_a_good_name_is_returned(name: str) -> None:
 
 
 def test_every_reason_has_a_remedy() -> None:
-    assert set(rejects.REMEDIES) == set(rejects.Reason)
-    assert len(set(rejects.REMEDIES.values())) == len(rejects.Reason)
+    assert set(rejects.REJECT_HINTS) == set(rejects.Reason)
+    assert len(set(rejects.REJECT_HINTS.values())) == len(rejects.Reason)
     assert [reason.value for reason in rejects.Reason] == [reason.name.lower() for reason in rejects.Reason]

@@ -14,7 +14,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.rejects import Reason
 from storage import fetching, stores
-from storage.fetching import Missing, Patience, fetch
+from storage.fetching import FetchFailure, FetchPolicy, fetch
 from tests.support import faulty_server
 from tests.support.faulty_server import Fault, FaultyServer, Rule, listed, serving
 
@@ -56,9 +56,9 @@ def place(scheme: str, server: FaultyServer, name: str) -> str:
     return f"{server.address}/photos/{name}" if scheme == "http" else f"{scheme}://photos/{name}"
 
 
-def fetched(locations: list[str], patience: Patience) -> list[bytes | Missing]:
-    async def gather() -> dict[int, bytes | Missing]:
-        found: dict[int, bytes | Missing] = {}
+def fetched(locations: list[str], patience: FetchPolicy) -> list[bytes | FetchFailure]:
+    async def gather() -> dict[int, bytes | FetchFailure]:
+        found: dict[int, bytes | FetchFailure] = {}
         async for number, content in fetch(locations, patience):
             assert number not in found
             found[number] = content
@@ -69,14 +69,14 @@ def fetched(locations: list[str], patience: Patience) -> list[bytes | Missing]:
     return [found[number] for number in range(len(locations))]
 
 
-def only(location: str, patience: Patience) -> bytes | Missing:
+def only(location: str, patience: FetchPolicy) -> bytes | FetchFailure:
     [found] = fetched([location], patience)
     return found
 
 
 # --- Every outcome ------------------------------------------------------------------------------
 
-THREE = Patience(max_attempts=3, timeout=0.3)
+THREE = FetchPolicy(max_attempts=3, timeout=0.3)
 OUTCOMES: dict[Fault, tuple[Reason, int, str]] = {
     Fault.MISSING: (Reason.IMAGE_GONE, 1, "is not there"),
     Fault.GONE: (Reason.IMAGE_GONE, 1, "is not there"),
@@ -102,7 +102,7 @@ def test_what_each_failure_is_called_and_how_often_it_is_tried(files: Path, sche
     assert whole == BODY + bytes([39])
     for number, (reason, attempts, detail) in enumerate(OUTCOMES.values()):
         one = found[number]
-        assert isinstance(one, Missing)
+        assert isinstance(one, FetchFailure)
         assert (one.reason, server.requests[f"/photos/{number:02d}.jpg"]) == (reason, attempts), one
         assert locations[number] in one.detail
         assert detail in one.detail
@@ -116,9 +116,9 @@ def test_a_time_limit_is_always_called_so(files: Path, scheme: str) -> None:
     """The client has a clock of its own, which must not strike first and call it something else."""
     with served(files, lambda path, attempt: Fault.SLOW if path < "/photos/20" else Fault.DRIP) as server:
         found = fetched(
-            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(max_attempts=2, timeout=0.2)
+            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], FetchPolicy(max_attempts=2, timeout=0.2)
         )
-    reasons = collections.Counter(one.reason for one in found if isinstance(one, Missing))
+    reasons = collections.Counter(one.reason for one in found if isinstance(one, FetchFailure))
     assert reasons == {Reason.FETCH_TIMED_OUT: 40}
 
 
@@ -128,7 +128,7 @@ def test_the_same_failure_has_the_same_words(files: Path) -> None:
         location = place("s3", server, "00.jpg")
         details = {only(location, THREE) for _ in range(3)}
     assert details == {
-        Missing(
+        FetchFailure(
             Reason.FETCH_FAILED,
             "s3://photos/00.jpg: the server answered 503 Service Unavailable (3 attempts)",
         )
@@ -162,7 +162,10 @@ def test_what_fails_once_or_twice_comes_in_the_end(files: Path) -> None:
     with served(files, listed(faults)) as server:
         found = fetched([place("s3", server, name) for name in faults], THREE)
     assert found[:3] == [BODY + bytes([number]) for number in range(3)]
-    assert [one.reason for one in found[3:] if isinstance(one, Missing)] == [Reason.IMAGE_GONE, Reason.FETCH_FAILED]
+    assert [one.reason for one in found[3:] if isinstance(one, FetchFailure)] == [
+        Reason.IMAGE_GONE,
+        Reason.FETCH_FAILED,
+    ]
     assert [server.requests[f"/photos/{name}"] for name in faults] == [2, 3, 3, 2, 3]
 
 
@@ -175,7 +178,7 @@ def test_pauses_grow(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.2)
     monkeypatch.setattr("storage.fetching.asyncio.sleep", sleep)
     with served(files, lambda path, attempt: Fault.BUSY) as server:
-        only(place("http", server, "00.jpg"), Patience(max_attempts=9))
+        only(place("http", server, "00.jpg"), FetchPolicy(max_attempts=9))
     assert len(pauses) == 8
     longest = [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
     assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
@@ -183,13 +186,13 @@ def test_pauses_grow(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("scheme", [*SCHEMES, "local"])
 def test_what_is_too_large_is_left_there(files: Path, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetching, "MOST_BYTES", len(BODY))
+    monkeypatch.setattr(fetching, "MAX_BYTES", len(BODY))
     (files / "photos" / "fits.jpg").write_bytes(BODY)
     with served(files) as server:
         where = str(files / "photos" / "{}") if scheme == "local" else place(scheme, server, "{}")
         found = fetched([where.format("00.jpg"), where.format("fits.jpg")], THREE)
     detail = f"{where.format('00.jpg')} has 20,001 bytes, more than 20,000"
-    assert found == [Missing(Reason.IMAGE_TOO_LARGE, detail), BODY]
+    assert found == [FetchFailure(Reason.IMAGE_TOO_LARGE, detail), BODY]
     assert all(count == 1 for count in server.requests.values())
 
 
@@ -198,7 +201,7 @@ def test_a_server_that_is_not_there() -> None:
         address = server.address
     began = time.monotonic()
     found = only(f"{address}/a.jpg", THREE)
-    assert isinstance(found, Missing)
+    assert isinstance(found, FetchFailure)
     assert (found.reason, time.monotonic() - began < 1) == (Reason.FETCH_FAILED, True)
 
 
@@ -245,14 +248,14 @@ def test_a_relative_folder(files: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_no_file_is_not_there(files: Path) -> None:
     gone = [str(files / "photos"), str(files / "absent.jpg"), str(files / "photos/00.jpg/deeper.jpg")]
-    assert fetched(gone, THREE) == [Missing(Reason.IMAGE_GONE, f"{path} is not there") for path in gone]
+    assert fetched(gone, THREE) == [FetchFailure(Reason.IMAGE_GONE, f"{path} is not there") for path in gone]
 
 
 @pytest.mark.parametrize("scheme", ["local", "s3"])
 def test_what_is_made_of_each_file_stands_in_its_place(
     files: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetching, "MOST_BYTES", 30_000)
+    monkeypatch.setattr(fetching, "MAX_BYTES", 30_000)
     (files / "photos" / "large.jpg").write_bytes(bytes(30_001))
     names = ["09.jpg", "absent.jpg", "05.jpg", "large.jpg", "09.jpg"]
     with served(files) as server:
@@ -260,9 +263,9 @@ def test_what_is_made_of_each_file_stands_in_its_place(
         made = fetching.read_each(where, THREE, lambda number, content: (number, content[-1]))
     assert made == [
         (0, 9),
-        Missing(Reason.IMAGE_GONE, f"{where[1]} is not there"),
+        FetchFailure(Reason.IMAGE_GONE, f"{where[1]} is not there"),
         (2, 5),
-        Missing(Reason.IMAGE_TOO_LARGE, f"{where[3]} has 30,001 bytes, more than 30,000"),
+        FetchFailure(Reason.IMAGE_TOO_LARGE, f"{where[3]} has 30,001 bytes, more than 30,000"),
         (4, 9),
     ]
 
@@ -276,7 +279,7 @@ def test_a_file_that_may_not_be_read(files: Path) -> None:
         found = only(str(path), THREE)
     finally:
         os.seteuid(user)
-    assert found == Missing(Reason.IMAGE_FORBIDDEN, f"access to {path} is denied")
+    assert found == FetchFailure(Reason.IMAGE_FORBIDDEN, f"access to {path} is denied")
 
 
 # --- Who is asked, and how ----------------------------------------------------------------------
@@ -292,9 +295,7 @@ def test_a_place_is_checked_beforehand() -> None:
     ):
         fetching.check_location(good)
     for bad in ("ftp://host/x", "file:///x", "hdfs://host/x"):
-        with pytest.raises(
-            InputError, match=f"cannot fetch from {bad}: a place is a folder, s3://, gs://, https:// or"
-        ):
+        with pytest.raises(InputError, match=f"cannot fetch from {bad}: give a folder, s3://, gs://, https:// or"):
             fetching.check_location(bad)
     for bad in ("https://host/get?id={image_id}", "http://host/x#{image_id}"):
         with pytest.raises(InputError, match=r"cannot fetch from http.*: .* [?] or #"):
@@ -306,7 +307,7 @@ def test_requests_are_signed_only_where_asked(files: Path, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with served(files) as server:
         for signed in (False, True):
-            assert only(place("s3", server, "03.jpg"), Patience(signed=signed)) == BODY + b"\3"
+            assert only(place("s3", server, "03.jpg"), FetchPolicy(signed=signed)) == BODY + b"\3"
             assert server.signed == signed
 
 
@@ -318,10 +319,10 @@ def test_a_real_s3_server_tells_public_from_private(s3_place: str) -> None:
     for name, acl in (("public ü#.jpg", "public-read"), ("private.jpg", "private")):
         client.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=name.encode(), ACL=acl)
     locations = [stores.join(s3_place, name) for name in ("public ü#.jpg", "private.jpg", "absent.jpg")]
-    absent = Missing(Reason.IMAGE_GONE, f"{locations[2]} is not there")
-    forbidden = Missing(Reason.IMAGE_FORBIDDEN, f"access to {locations[1]} is denied")
-    assert fetched(locations, Patience(signed=False)) == ["public ü#.jpg".encode(), forbidden, absent]
-    assert fetched(locations, Patience(signed=True)) == ["public ü#.jpg".encode(), b"private.jpg", absent]
+    absent = FetchFailure(Reason.IMAGE_GONE, f"{locations[2]} is not there")
+    forbidden = FetchFailure(Reason.IMAGE_FORBIDDEN, f"access to {locations[1]} is denied")
+    assert fetched(locations, FetchPolicy(signed=False)) == ["public ü#.jpg".encode(), forbidden, absent]
+    assert fetched(locations, FetchPolicy(signed=True)) == ["public ü#.jpg".encode(), b"private.jpg", absent]
 
 
 # --- How many at once ---------------------------------------------------------------------------
@@ -332,7 +333,7 @@ def test_never_more_at_once_than_asked_for(files: Path, scheme: str, max_concurr
     faults = listed({f"{n:02d}.jpg": [Fault.BUSY, Fault.RESET] for n in range(0, 40, 3)})
     with served(files, faults, delay=0.003) as server:
         found = fetched(
-            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], Patience(max_concurrency, max_attempts=3)
+            [place(scheme, server, f"{n:02d}.jpg") for n in range(40)], FetchPolicy(max_concurrency, max_attempts=3)
         )
     assert found == [BODY + bytes([n]) for n in range(40)]
     assert sum(server.requests.values()) == 40 + 2 * 14
@@ -341,7 +342,7 @@ def test_never_more_at_once_than_asked_for(files: Path, scheme: str, max_concurr
 
 def test_many_requests_run_at_once(files: Path) -> None:
     with served(files, delay=0.2) as server:
-        found = fetched([place("s3", server, f"{n % 40:02d}.jpg") for n in range(200)], Patience(max_concurrency=64))
+        found = fetched([place("s3", server, f"{n % 40:02d}.jpg") for n in range(200)], FetchPolicy(max_concurrency=64))
     assert all(isinstance(one, bytes) for one in found)
     assert 8 < server.most <= 64
 
@@ -353,7 +354,7 @@ def test_no_more_is_held_than_the_caller_has_room_for(files: Path) -> None:
     async def consume(server: FaultyServer) -> None:
         nonlocal taken
         async for _ in fetch(
-            [place("http", server, f"{n % 40:02d}.jpg") for n in range(60)], Patience(max_concurrency=5)
+            [place("http", server, f"{n % 40:02d}.jpg") for n in range(60)], FetchPolicy(max_concurrency=5)
         ):
             await asyncio.sleep(0.005)
             ahead.append(sum(server.requests.values()) - taken)
@@ -366,4 +367,4 @@ def test_no_more_is_held_than_the_caller_has_room_for(files: Path) -> None:
 
 
 def test_nothing_at_all() -> None:
-    assert fetched([], Patience()) == []
+    assert fetched([], FetchPolicy()) == []

@@ -63,9 +63,9 @@ def test_nothing_of_another_file_is_read(folder: Path, kind: str) -> None:
         file["y"] = np.zeros(20, np.uint8)
     with h5py.File(path) as file:  # HDF5 itself would
         assert bytes(np.asarray(file["x"]).tobytes()) == SECRET[:80]
-    with pytest.raises(InputError, match="x lies in another file, and is not read from there: copy all data into one"):
+    with pytest.raises(InputError, match="x lies in another file, which is not read: copy all data into one"):
         H5Source(str(path), (("train", "x:y"),), (2, 2, 1), (0.0, 255.0)).plan()
-    with pytest.raises(InputError, match="lies in another file"), hdf5.opened(str(path)) as file:
+    with pytest.raises(InputError, match="lies in another file"), hdf5.open_file(str(path)) as file:
         hdf5.check_whole(str(path), file)
 
 
@@ -75,10 +75,10 @@ def test_filters_that_compute_with_numbers_of_the_file_are_refused(tmp_path: Pat
     with h5py.File(path, "w") as file:
         file.create_dataset("x", (20,), "u1", chunks=(5,), compression=packed)
         file.create_dataset("y", (20,), "u1", chunks=(5,), scaleoffset=4)
-    with hdf5.opened(str(path)) as file:
-        assert hdf5.dataset(str(path), file, "x") is not None
+    with hdf5.open_file(str(path)) as file:
+        assert hdf5.open_dataset(str(path), file, "x") is not None
         with pytest.raises(InputError, match="y is packed with scaleoffset; pack it with gzip"):
-            hdf5.dataset(str(path), file, "y")
+            hdf5.open_dataset(str(path), file, "y")
 
 
 def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
@@ -89,14 +89,14 @@ def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
         file["two"] = h5py.SoftLink("/deep/one")
         file["round"] = h5py.SoftLink("/round")
         file["nowhere"] = h5py.SoftLink("/not/there")
-    with hdf5.opened(str(path)) as file:
+    with hdf5.open_file(str(path)) as file:
         for key in ("deep/er/x", "/deep/one", "two"):
-            found = hdf5.dataset(str(path), file, key)
+            found = hdf5.open_dataset(str(path), file, key)
             assert found is not None and found[:].tolist() == list(range(6))
         for key in ("deep", "nowhere", "deep/er/x/y", ""):
-            assert hdf5.dataset(str(path), file, key) is None
+            assert hdf5.open_dataset(str(path), file, key) is None
         with pytest.raises(InputError, match="round is a link in a circle"):
-            hdf5.dataset(str(path), file, "round")
+            hdf5.open_dataset(str(path), file, "round")
         assert hdf5.dataset_names(str(path), file) == ["deep/er/x"]
 
 
@@ -124,13 +124,13 @@ def test_boxes_stand_in_their_own_file(folder: Path, change: Make) -> None:
     assert digit_boxes.read_mat(str(path), 0, 1)[0].number() == "7"
     with h5py.File(path, "r+") as file:
         change(file, folder)
-    with pytest.raises(InputError, match=f"^{path}: .*(lies in another file|link to elsewhere|at the most)"):
+    with pytest.raises(InputError, match=f"^{path}: .*(lies in another file|link to elsewhere|more than 256)"):
         digit_boxes.read_mat(str(path), 0, 1)
 
 
 ABSURD: dict[str, tuple[dict[str, Any], str]] = {
-    "many": ({"shape": (1 << 50, 4), "chunks": (1024, 4)}, "x says that it has .* bytes, but only 0 are stored"),
-    "large": ({"shape": (20, 1 << 20, 1 << 20), "chunks": (1, 64, 64)}, "says that it has"),
+    "many": ({"shape": (1 << 50, 4), "chunks": (1024, 4)}, "x states .* bytes, but only 0 are stored"),
+    "large": ({"shape": (20, 1 << 20, 1 << 20), "chunks": (1, 64, 64)}, "states"),
     "chunks": ({"shape": (20, 30_000, 20_000), "chunks": (1, 30_000, 20_000)}, "x has chunks of 600,000,000 bytes"),
 }
 
@@ -183,12 +183,12 @@ def test_deep_groups_and_circles_end(tmp_path: Path) -> None:
         for _ in range(20_000):
             here = here.create_group("a")
         here["x"] = [1]
-    with hdf5.opened(str(path)) as file:
+    with hdf5.open_file(str(path)) as file:
         for look in (hdf5.dataset_names, hdf5.check_whole):
             with pytest.raises(InputError, match="more than 64 groups in one"):
                 look(str(path), file)
-        assert hdf5.dataset(str(path), file, "top/again/again/a") is None
-        assert hdf5.dataset(str(path), file, "/".join(["top", *"a" * 20_000, "x"])) is not None
+        assert hdf5.open_dataset(str(path), file, "top/again/again/a") is None
+        assert hdf5.open_dataset(str(path), file, "/".join(["top", *"a" * 20_000, "x"])) is not None
 
 
 @pytest.mark.parametrize("block", [0, 512, 2048])
@@ -196,13 +196,13 @@ def test_a_file_that_asks_for_a_driver_is_refused_and_a_block_before_it_is_not(t
     path = tmp_path / "x.h5"
     with h5py.File(path, "w", libver="earliest", userblock_size=block) as file:
         file["x"] = np.arange(4)
-    with hdf5.opened(str(path)) as file:
+    with hdf5.open_file(str(path)) as file:
         assert file["x"][:].tolist() == [0, 1, 2, 3]
     content = bytearray(path.read_bytes())
     assert content[block + 48 : block + 56] == b"\xff" * 8  # where the driver's block would lie
     content[block + 48 : block + 56] = (255).to_bytes(8, "little")
     path.write_bytes(content)
-    with pytest.raises(InputError, match="spread over several files"), hdf5.opened(str(path)):
+    with pytest.raises(InputError, match="spread over several files"), hdf5.open_file(str(path)):
         pass
 
 
@@ -212,7 +212,7 @@ def test_a_file_cut_off_within_its_superblock_is_refused(tmp_path: Path, length:
     with h5py.File(path, "w", libver="earliest") as file:
         file["x"] = np.arange(4)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=str(path)), hdf5.opened(str(path)):
+    with pytest.raises(InputError, match=str(path)), hdf5.open_file(str(path)):
         pass
 
 
@@ -222,7 +222,7 @@ def test_a_chunk_that_cannot_have_come_from_what_is_stored_is_refused(tmp_path: 
         file.create_dataset("empty", (0, 1 << 24), "u1", chunks=(8, 1 << 24), maxshape=(None, 1 << 24))
         found = file.create_dataset("x", (4,), "u1", maxshape=(None,), chunks=(200 << 20,), compression="gzip")
         found.id.write_direct_chunk((0,), b"x" * 100)
-    with hdf5.opened(str(path)) as file:
-        assert hdf5.dataset(str(path), file, "empty") is not None
+    with hdf5.open_file(str(path)) as file:
+        assert hdf5.open_dataset(str(path), file, "empty") is not None
         with pytest.raises(InputError, match="but only 100 are stored"):
-            hdf5.dataset(str(path), file, "x")
+            hdf5.open_dataset(str(path), file, "x")

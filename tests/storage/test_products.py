@@ -14,7 +14,7 @@ from storage import products, stores
 from storage.hashing import image_hashes as hash_of
 from storage.hashing import shard_of
 from storage.products import MANIFEST, ShardFolder, ShardReport
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest
 
 REPORT = ShardReport(5, 3, {"label_missing": 2}, 700)
 
@@ -204,7 +204,7 @@ def test_finer_shards_are_parts_of_a_coarse_one(tmp_path: Path, coarse: int, ima
 
 def test_a_part_cannot_be_coarser(tmp_path: Path) -> None:
     folder = ShardFolder(str(tmp_path), 8, "now")
-    with pytest.raises(InputError, match=f"{tmp_path} has 8 shards, and cannot be read as 4"):
+    with pytest.raises(InputError, match=f"{tmp_path} has 8 shards and cannot be read as 4"):
         folder.read_part(0, 4)
 
 

@@ -85,7 +85,7 @@ def test_a_store_that_never_recovers_is_named_in_bounded_time(
 ) -> None:
     folder, store = place
     monkeypatch.setattr(storage, "S3_RETRIES", 5)
-    monkeypatch.setattr(storage, "GOOGLE_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(storage, "GOOGLE_RETRY_TIME", timedelta(seconds=1))
     storage._remote.cache_clear()
     store.fail("503", 1000)
     began = time.monotonic()
@@ -95,7 +95,7 @@ def test_a_store_that_never_recovers_is_named_in_bounded_time(
     store.requests()
     verb = action.removesuffix(" in pieces")
     assert str(caught.value).startswith(f"cannot {verb} {folder}")
-    assert str(caught.value).endswith("see whether it can be reached, and run the same command again")
+    assert str(caught.value).endswith("check that it can be reached, and run the same command again")
     assert "\n" not in str(caught.value)
     assert "error_info" not in str(caught.value)
     assert storage.list_files(folder) == {"file": 7}
@@ -106,7 +106,7 @@ def test_a_store_that_fails_between_opening_and_reading(
 ) -> None:
     folder, store = place
     monkeypatch.setattr(storage, "S3_RETRIES", 5)
-    monkeypatch.setattr(storage, "GOOGLE_PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(storage, "GOOGLE_RETRY_TIME", timedelta(seconds=1))
     storage._remote.cache_clear()
     before = store.fail("503", 1000, after=1)
     with pytest.raises(StorageError, match=rf"^cannot read {folder}/file: .*run the same command again$"):
@@ -117,11 +117,11 @@ def test_a_store_that_fails_between_opening_and_reading(
 def test_denied_is_not_asked_again(place: tuple[str, FaultyStore]) -> None:
     folder, store = place
     before = store.fail("403", 1000)
-    with pytest.raises(StorageError, match=f"cannot read {folder}/file: .*; give credentials that may do this"):
+    with pytest.raises(StorageError, match=f"cannot read {folder}/file: .*; set credentials that allow it"):
         storage.read_bytes(f"{folder}/file")
     assert store.requests() - before == 1
 
 
 def test_the_patience_is_about_a_minute() -> None:
     assert sum(0.025 * 2**pause for pause in range(storage.S3_RETRIES)) == pytest.approx(51, abs=1)
-    assert timedelta(seconds=60) == storage.GOOGLE_PATIENCE
+    assert timedelta(seconds=60) == storage.GOOGLE_RETRY_TIME

@@ -12,7 +12,7 @@ from schemas.stage import Context
 from storage import products
 from storage.products import ShardFolder
 from tests.support.label_sets import IMAGES, write_shards
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest
 from tests.support.stages import agree
 
 MACHINES = ("x", "y", "z")

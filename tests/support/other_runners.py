@@ -22,7 +22,7 @@ import os, pathlib, sys, time
 from deploy.flink import Cluster
 while os.getppid() == int(sys.argv[2]):
     time.sleep(0.5)
-Cluster.found(pathlib.Path(sys.argv[1])).stop()  # the tests were killed
+Cluster.load(pathlib.Path(sys.argv[1])).stop()  # the tests were killed
 """
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from schemas.rejects import Problem, Reason
-from storage.formats.images import Wanted, prepare
+from storage.formats.images import TargetFormat, prepare
 
-AS_IT_IS = Wanted()
+AS_IT_IS = TargetFormat()
 
 
 def picture(mode: str = "RGB", height: int = 6, width: int = 8) -> Image.Image:
@@ -33,12 +33,12 @@ def tiff_sized(height: int, width: int) -> bytes:
     return content
 
 
-def problem(content: bytes, wanted: Wanted = AS_IT_IS) -> Problem:
+def problem(content: bytes, wanted: TargetFormat = AS_IT_IS) -> Problem:
     found = prepare(content, wanted)
     assert isinstance(found, Problem), found
     assert len(found.detail) <= 200 and found.detail.splitlines() == [found.detail]
     return found
 
 
-def reason(content: bytes, wanted: Wanted = AS_IT_IS) -> Reason:
+def reason(content: bytes, wanted: TargetFormat = AS_IT_IS) -> Reason:
     return problem(content, wanted).reason

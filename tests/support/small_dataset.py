@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas import layout, tables
-from schemas.manifests import MULTICLASS, ImagesManifest
 from storage import hashing, products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder, ShardReport
 from tests.support.label_sets import write_label_set
+from tests.support.manifests import images_manifest
 
 Pixels = npt.NDArray[np.uint8]
 FINGERPRINT = "convert-5a5a5a5a5a5a5a5a"
@@ -31,14 +31,6 @@ def random_pixels(count: int, shape: tuple[int, int, int], seed: int = 5) -> Pix
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
-def images_manifest(dataset: str, fingerprint: str = FINGERPRINT, **facts: Any) -> ImagesManifest:
-    """The manifest of a dataset of images; what a test does not state is as plain as may be."""
-    plain: dict[str, Any] = {"task": MULTICLASS, "shards": 8, "splits": {}, "classes": [], "version": "1.0.0"}
-    return ImagesManifest(
-        stage="convert", product=dataset, dataset=dataset, fingerprint=fingerprint, **{**plain, **facts}
-    )
-
-
 def write_images(
     root: str | Path,
     splits: Mapping[str, Mapping[str, Pixels]],
@@ -52,6 +44,7 @@ def write_images(
     sides = [next(iter({shape[axis] for shape in shapes})) if len(shapes) == 1 else None for axis in range(2)]
     manifest = images_manifest(
         dataset,
+        FINGERPRINT,
         task=task,
         classes=list(classes),
         image_shape=(sides[0], sides[1], max(shape[2] for shape in shapes)),
@@ -89,6 +82,7 @@ def write_labels(
     annotator: str = "human",
     shards: int = 0,
     fingerprint: str = FINGERPRINT,
+    **facts: Any,
 ) -> ShardFolder:
     """A finished label set of a dataset's images, with as many shards; see `write_label_set`."""
     return write_label_set(
@@ -100,6 +94,7 @@ def write_labels(
         shards=shards or images.shards,
         images=images.fingerprint,
         fingerprint=fingerprint,
+        **facts,
     )
 
 

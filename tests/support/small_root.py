@@ -12,13 +12,12 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from schemas import layout, tables
-from schemas.manifests import MULTICLASS, LabelsManifest, PairsManifest
-from storage import json_files, model_cards, parquet, products, stores, tfrecord
+from schemas.manifests import LabelsManifest
+from storage import model_cards, parquet, products, small_files, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
-from tests.support.cards import model_card
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest, model_card, pairs_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
 CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")
@@ -186,23 +185,9 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "")
     counted = [{**keys, "label_a": left, "label_b": right, "n": n, **unsure} for (left, right), n in cells.items()]
     path = layout.agreement_table(root, "confusion", DATASET, (a, b), SPLIT)
     parquet.write(path, pa.Table.from_pylist(counted, schema=tables.CONFUSION), folder.fingerprint)
-    manifest = PairsManifest(
-        stage="agree",
-        product=f"{DATASET}/{a}-{b}/{SPLIT}",
-        fingerprint=folder.fingerprint,
-        tables=(folder.table_files(root, "pairs", len(rows), "out"),),
-        counts={"unpaired": {"only_a": 1}},
-        dataset=DATASET,
-        split=SPLIT,
-        annotator_a=a,
-        annotator_b=b,
-        reference=reference,
-        task=MULTICLASS,
-        labels={},
-        shards=SHARDS,
-        has_pairs=True,
-        rows=len(rows),
-    )
+    facts = {"reference": reference, "shards": SHARDS, "rows": len(rows), "counts": {"unpaired": {"only_a": 1}}}
+    files = folder.table_files(root, "pairs", len(rows), "out")
+    manifest = pairs_manifest(DATASET, a, b, SPLIT, folder.fingerprint, tables=(files,), **facts)
     products.write_manifest(folder.folder, manifest)
 
 
@@ -232,7 +217,7 @@ def _write_model(root: str, name: str) -> None:
 def change_manifest(folder: str, **facts: Any) -> None:
     """Change some facts of a product's manifest."""
     path = stores.join(folder, products.MANIFEST)
-    json_files.write(path, {**json.loads(stores.read_bytes(path)), **facts})
+    small_files.write_json(path, {**json.loads(stores.read_bytes(path)), **facts})
 
 
 def rank_disagreements(rows: list[Row]) -> list[Row]:

@@ -20,7 +20,7 @@ from storage import products, stores, tfrecord
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
-from tests.support.small_dataset import images_manifest
+from tests.support.manifests import images_manifest
 from tests.support.stages import confirm
 
 DATASET, UNSEEN, VERSION = "animals", "unseen", "1.0.0"

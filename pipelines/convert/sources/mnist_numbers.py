@@ -24,7 +24,7 @@ from schemas.settings.base import setting
 from schemas.settings.convert import ConvertSettings, ImageSize
 from storage.formats import idx
 from storage.formats.idx import Digits
-from storage.formats.images import resized
+from storage.formats.images import resize
 
 BLOCK = 256  # images that are drawn together, from one stream of random numbers
 LENGTHS = (1, 2, 3, 4, 5)
@@ -116,7 +116,7 @@ def place(line: Bytes, size: tuple[int, int], view: list[float]) -> Bytes:
     top = (size[0] - middle[0]) // 2 + int(y * (middle[0] - height + 1))
     left = (size[1] - middle[1]) // 2 + int(x * (middle[1] - width + 1))
     image = np.zeros(size, np.uint8)
-    ink = resized(line, (height, width)).astype(np.float32) * _GAIN
+    ink = resize(line, (height, width)).astype(np.float32) * _GAIN
     image[top : top + height, left : left + width] = np.minimum(ink, 255)
     return image
 

@@ -31,10 +31,10 @@ from schemas.rejects import Problem, Reason, UnfitError
 from schemas.settings.base import setting
 from schemas.settings.convert import FetchSettings, ImageSize
 from storage import fetching, products, stores
-from storage.fetching import Missing, Patience
+from storage.fetching import FetchFailure, FetchPolicy
 from storage.formats import digit_struct
 from storage.formats.digit_struct import Entry
-from storage.formats.images import Wanted, prepare, resized
+from storage.formats.images import TargetFormat, prepare, resize
 
 BOXES = "digitStruct.mat"
 _log = logging.getLogger("concord")
@@ -64,9 +64,9 @@ def make(settings: SourceSettings) -> "SvhnFull":
     if len(set(sets)) < len(sets):
         raise InputError(f"images are named after their folders, which must have different names: {', '.join(sets)}")
     height, width = settings.image_size
-    patience = Patience(settings.max_concurrency, settings.max_attempts, settings.timeout, signed=True)
-    limits = Wanted(max_pixels=settings.max_pixels)
-    return SvhnFull(lists, settings.split, (height, width), settings.margin, limits, patience)
+    policy = FetchPolicy(settings.max_concurrency, settings.max_attempts, settings.timeout, signed=True)
+    limits = TargetFormat(max_pixels=settings.max_pixels)
+    return SvhnFull(lists, settings.split, (height, width), settings.margin, limits, policy)
 
 
 def is_csv(path: str) -> bool:
@@ -95,8 +95,8 @@ class SvhnFull:
     split: str
     size: tuple[int, int]
     margin: float
-    limits: Wanted
-    patience: Patience
+    limits: TargetFormat
+    policy: FetchPolicy
     _kept: shared.Shared = field(default_factory=shared.Shared, compare=False, repr=False)
 
     def inputs(self, root: str) -> list[dict[str, Any]]:
@@ -165,9 +165,9 @@ class SvhnFull:
 
         folder = _folder(path)
         locations = [stores.join(folder, entries[row].name) for row in rows]
-        crops = fetching.read_each(locations, self.patience, work)
+        crops = fetching.read_each(locations, self.policy, work)
         for row, one in zip(rows, crops, strict=True):
-            if isinstance(one, Missing):
+            if isinstance(one, FetchFailure):
                 problems[row] = (one.reason, one.detail)
 
     def _has_images(self, path: str) -> bool:
@@ -209,7 +209,7 @@ class _Lists:
             return self._by_path[path]
 
 
-def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, limits: Wanted) -> Pixels:
+def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, limits: TargetFormat) -> Pixels:
     """The part of a photograph that has the digits, RGB, scaled to (height, width, 3); proportions are not kept.
 
     Raises:
@@ -223,7 +223,7 @@ def crop(content: bytes, entry: Entry, size: tuple[int, int], margin: float, lim
         raise UnfitError(Reason.IMAGE_UNDECODABLE, "OpenCV cannot decode it")
     height, width = whole.shape[:2]
     top, bottom, left, right = entry.rectangle(height, width, margin)
-    return resized(whole[top:bottom, left:right], size)
+    return resize(whole[top:bottom, left:right], size)
 
 
 def _number(entry: Entry) -> str:

@@ -71,10 +71,10 @@ def make(settings: SourceSettings) -> "H5Source":
 
 def _rows(file: h5py.File, slab: Slab, key: str) -> Any:
     """The rows of a slab in one of the file's datasets."""
-    values = hdf5.dataset(slab.path, file, key, known=True)
+    values = hdf5.open_dataset(slab.path, file, key, known=True)
     if values is None:
         raise InputError(f"{slab.path} has no dataset {key!r} any more: start again")
-    with hdf5.explained(slab.path, f"{key}[{slab.start}:{slab.stop}]"):
+    with hdf5.explain_errors(slab.path, f"{key}[{slab.start}:{slab.stop}]"):
         return values[slab.start : slab.stop]
 
 
@@ -99,7 +99,7 @@ class H5Source:
         slabs: list[Slab] = []
         shapes = set()
         hdf5.probe_datasets(self.path, [key for _, pair in self.keys for key in pair.split(":")])
-        with hdf5.opened(self.path) as file:
+        with hdf5.open_file(self.path) as file:
             for split, pair in self.keys:
                 images, labels = self._datasets(file, pair)
                 shapes.add(image_dimensions(self.path, images.name, images.shape[1:], self.image_shape))
@@ -111,7 +111,7 @@ class H5Source:
 
     def read(self, slab: Slab) -> Records:
         """Pixels and labels of one slab."""
-        with hdf5.opened(slab.path) as file:
+        with hdf5.open_file(slab.path) as file:
             pixels, labels = _rows(file, slab, slab.images), _rows(file, slab, slab.labels)
         height, width, channels = image_dimensions(slab.path, slab.images, pixels.shape[1:], self.image_shape)
         rows = range(slab.start, slab.stop)
@@ -139,7 +139,7 @@ class H5Source:
         return images, labels
 
     def _dataset(self, file: h5py.File, key: str) -> h5py.Dataset:
-        values = hdf5.dataset(self.path, file, key)
+        values = hdf5.open_dataset(self.path, file, key)
         if values is None:
             listed = ", ".join(hdf5.dataset_names(self.path, file)) or "none"
             raise InputError(f"{self.path} has no dataset {key!r}; it has: {listed}. Name the right ones with --keys")

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_
 from pipelines import runner
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from storage import comparisons, hashing, parquet, stores
+from storage import hashing, parquet, products, stores
 from tests.support.comparisons import compare
 from tests.support.label_sets import write_label_set
 
@@ -109,12 +109,12 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
         pd.testing.assert_frame_equal(table(alone, name), table(root, name))
     assert bare.counts == whole.counts and bare.counts["unpaired"]
     assert not list(pairs_folder(alone).glob("*.parquet"))
-    assert comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
+    assert products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
     assert not compare(alone, pairs="none")[0].made
     assert not compare(root, pairs="none")[0].made, "pairs are more than was asked for"
     assert compare(alone, pairs="all")[0].made
     assert len(list(pairs_folder(alone).glob("*.parquet"))) == SHARDS
-    assert len(comparisons.disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
+    assert len(products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
 
 
 def test_every_label_has_a_row_of_its_own(root: str) -> None:

@@ -36,7 +36,7 @@ BAD: list[tuple[str, str, bytes | None, str]] = [
     ("machine", "absent.csv", None, "--machine: no file {path}"),
     ("human", "*.parquet", None, "--human: no file {path}"),
     ("machine", "bad.csv", b"", "{path} is empty (0 bytes): copy it again"),
-    ("human", "bad.csv", gzip.compress(b""), "{path} has no header: it is empty; copy it again, or leave it out"),
+    ("human", "bad.csv", gzip.compress(b""), "{path} has no header: it is empty; copy it again, or exclude it"),
     (
         "human",
         "bad.csv",
@@ -78,7 +78,7 @@ BAD: list[tuple[str, str, bytes | None, str]] = [
 def test_a_file_that_cannot_be_what_it_should(
     tmp_path: Path, role: str, name: str, content: bytes | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for constant, size in (("MOST_LINE_BYTES", 2000), ("RANGE_BYTES", 200), ("_LOOK_BYTES", 500)):
+    for constant, size in (("MAX_LINE_BYTES", 2000), ("RANGE_BYTES", 200), ("_READ_BYTES", 500)):
         monkeypatch.setattr(csv_ranges, constant, size)
     path = tmp_path / name
     if content is not None:
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_what_it_should(
 
 def test_a_gzip_file_that_is_damaged_further_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found only by a worker."""
-    monkeypatch.setattr(csv_ranges, "MOST_LINE_BYTES", 100)
+    monkeypatch.setattr(csv_ranges, "MAX_LINE_BYTES", 100)
     monkeypatch.setattr(csv_ranges, "BLOCK_BYTES", 200)
     path = tmp_path / "bad.csv"
     path.write_bytes(gzip.compress(BODY[:1000]) + b"rubbish")

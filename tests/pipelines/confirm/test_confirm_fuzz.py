@@ -53,7 +53,7 @@ def small_pieces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_ranges, "RANGE_BYTES", 150)
         patch.setattr(csv_ranges, "BLOCK_BYTES", 2000)
-        patch.setattr(csv_ranges, "_LOOK_BYTES", 10)
+        patch.setattr(csv_ranges, "_READ_BYTES", 10)
         patch.setattr(csv_lines, "PART_BYTES", 60)
         yield
 
@@ -70,10 +70,10 @@ def check_error(error: ConcordError, folder: Path) -> None:
 
 def read(path: Path, columns: tuple[str, ...]) -> tuple[int, int, int]:
     """Rows, rejects, and where the first row begins."""
-    ranges = csv_ranges.plan([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",), columns)
+    ranges = csv_ranges.plan_ranges([str(path)], ("ImageID", "LabelName", "Confidence"), ("Source",), columns)
     rows = rejects = 0
     for part in ranges:
-        for block in csv_ranges.blocks(part):
+        for block in csv_ranges.read_blocks(part):
             pieces, refused = label_rows.parse(block, part.layout, part.path)
             rows, rejects = rows + sum(map(len, pieces)), rejects + refused.num_rows
     return rows, rejects, ranges[0].start if ranges else len(path.read_bytes())

@@ -62,7 +62,7 @@ def test_rows_of_shards_that_are_done_go_nowhere() -> None:
 def test_only_images_on_the_list(tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "list.csv").write_text(content)
     monkeypatch.setattr(csv_ranges, "RANGE_BYTES", 10)
-    ranges = csv_ranges.plan([str(tmp_path / "list.csv")], ["ImageID"])
+    ranges = csv_ranges.plan_ranges([str(tmp_path / "list.csv")], ["ImageID"])
     listed = listed_images(ranges).tolist()
     assert listed == ([1, 5] if "5" in content else [])
     narrowing = Narrowing(None, ranges, 0)

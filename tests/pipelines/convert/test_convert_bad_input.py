@@ -14,7 +14,7 @@ import pytest
 import scipy.io
 
 from schemas.errors import InputError, StorageError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from storage import products
 from tests.support.course_files import convert, course, declared, halves
 
@@ -265,7 +265,7 @@ def test_too_many_rejects_stop_the_stage_and_show_the_first(tmp_path: Path) -> N
     assert "convert rejected 2 of 100 records (pixels_not_finite 2), more than --max-reject-fraction 0.019" in message
     first = [f"The first: {path}, X_train[{row}]: 1 pixels are NaN or infinite" for row in (7, 41)]
     assert first[0] in message or first[1] in message
-    assert REMEDIES[Reason.PIXELS_NOT_FINITE] in message
+    assert REJECT_HINTS[Reason.PIXELS_NOT_FINITE] in message
     assert f"{root}/rejects/convert/dataset=d/split=train" in message
     assert [row["position"] for row in reject_rows(root)] == ["X_train[7]", "X_train[41]"]
     assert declared(root) == []

@@ -18,10 +18,10 @@ from pipelines.convert import transforms
 from pipelines.convert.sources import Photo
 from pipelines.convert.transforms import PhotoPlan
 from schemas.errors import TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from storage import fetching
-from storage.fetching import Patience
-from storage.formats.images import Photograph, Wanted
+from storage.fetching import FetchPolicy
+from storage.formats.images import Photograph, TargetFormat
 from tests.support import faulty_server, photo_runs
 from tests.support.faulty_server import Fault, FaultyServer, listed, serving
 from tests.support.photo_runs import convert, image_id, scene, written
@@ -84,7 +84,7 @@ REJECTED: dict[str, tuple[Reason, Fault | None, bytes, str]] = {
     "animated": (Reason.IMAGE_ANIMATED, None, FRAMES, "gif: 2 frames or more"),
     "too many pixels": (Reason.IMAGE_TOO_LARGE, None, written(scene(1, 51, 50)), "50x51 pixels, more than 2,500"),
     "too many bytes": (Reason.IMAGE_TOO_LARGE, None, bytes(100_001), "has 100,001 bytes, more than 100,000"),
-    "undecodable": (Reason.IMAGE_UNDECODABLE, None, UNDECODABLE, "jpeg: marker FFD9 before the picture"),
+    "undecodable": (Reason.IMAGE_UNDECODABLE, None, UNDECODABLE, "jpeg: marker FFD9 before the image"),
 }
 OF_PHOTOGRAPHS = {reason for reason in Reason if reason.startswith(("image_", "fetch_", "not_an_image"))}
 
@@ -92,7 +92,7 @@ OF_PHOTOGRAPHS = {reason for reason in Reason if reason.startswith(("image_", "f
 def test_every_reason_of_a_photograph_has_a_case() -> None:
     of_rows = {Reason.IMAGE_ID_NOT_HEX, Reason.IMAGE_ID_MISSING, Reason.IMAGE_REPEATED, Reason.IMAGE_UNKNOWN}
     assert {reason for reason, *_ in REJECTED.values()} == OF_PHOTOGRAPHS - of_rows
-    assert set(REMEDIES) == set(Reason)
+    assert set(REJECT_HINTS) == set(Reason)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def rejected(drawn: tuple[Path, dict[str, bytes], Path], tmp_path_factory: pytes
             faults[f"{image_id(number)}.jpg"] = fault
     with serving(faulty_server.folder(folder), listed(faults)) as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetching, "FIRST_PAUSE", 0.005)
-        patch.setattr(fetching, "MOST_BYTES", 100_000)
+        patch.setattr(fetching, "MAX_BYTES", 100_000)
         given: dict[str, Any] = {"max_attempts": 2, "timeout": 1.0, "max_pixels": 2500, "max_reject_fraction": 0.5}
         return root, convert(root, images_from=place(server), **given)
 
@@ -148,7 +148,7 @@ def test_too_many_rejects_stop_the_stage_and_allowing_them_fetches_nothing(root:
         message = str(raised.value)
         assert f"convert rejected 2 of {COUNT} records (image_forbidden 2), more than --max-reject-fraction" in message
         assert f"access to {server.address}/drawn/" in message
-        assert REMEDIES[Reason.IMAGE_FORBIDDEN] in message
+        assert REJECT_HINTS[Reason.IMAGE_FORBIDDEN] in message
         assert not (root / "images/photos/1.0.0/_concord.json").exists()
         before = asked(server)
         result = convert(root, images_from=place(server), max_reject_fraction=2 / COUNT)
@@ -302,7 +302,7 @@ def test_requests_go_on_while_a_photograph_is_prepared(folder: Path, monkeypatch
     waited: list[float] = []
     again = f"/drawn/{image_id(1)}.jpg"
 
-    def until_tried_again(content: bytes, wanted: Wanted) -> Photograph:
+    def until_tried_again(content: bytes, wanted: TargetFormat) -> Photograph:
         began = time.monotonic()
         while server.requests[again] < 2 and time.monotonic() - began < 5:
             time.sleep(0.01)
@@ -313,6 +313,6 @@ def test_requests_go_on_while_a_photograph_is_prepared(folder: Path, monkeypatch
     monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.4)  # the first is being prepared by then
     with serving(faulty_server.folder(folder), listed({again.rpartition("/")[2]: [Fault.BUSY]})) as server:
         photos = [Photo("", place(server).format(image_id=image_id(n)), ("a",)) for n in range(2)]
-        plan = PhotoPlan(None, None, Patience(), Wanted())  # type: ignore[arg-type]
+        plan = PhotoPlan(None, None, FetchPolicy(), TargetFormat())  # type: ignore[arg-type]
         assert asyncio.run(transforms.gather(photos, plan)) == [photograph] * 2
     assert 0.05 < max(waited) < 5

@@ -35,7 +35,7 @@ from schemas.settings.explain import ExplainSettings
 from schemas.settings.label import LabelSettings
 from schemas.settings.report import ReportSettings
 from schemas.stage import Context, StageResult
-from storage import comparisons, model_cards, products, tfrecord
+from storage import model_cards, products, tfrecord
 from storage.products import ShardReport
 from storage.tfrecord import decode_example, encode_example
 from tests.support import small_models
@@ -251,7 +251,7 @@ def test_a_model_is_asked_about_its_own_comparisons_alone(own: str) -> None:
     agree(AgreeSettings(dataset="drawn", annotators=("first", "flat")), Context(own))
     of_first, of_second, of_flat = (requested_images(settings, own, name) for name in ("first", "second", "flat"))
     assert of_second == tuple(ranked(own, 5))
-    assert of_flat == tuple(comparisons.disagreements(own, "drawn", ("first", "flat", "test"), 5))
+    assert of_flat == tuple(products.list_disagreements(own, "drawn", ("first", "flat", "test"), 5))
     assert set(of_second) != set(of_flat)
     assert set(of_first) == {*of_second, *of_flat}
 

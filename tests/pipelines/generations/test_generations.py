@@ -101,7 +101,7 @@ def test_every_network_has_a_row_and_those_alike_a_mean(study: tuple[str, list[S
 def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]]) -> None:
     root, _ = study
     people, people_train = labels(root, "human", "test")["label"], labels(root, "human", "train")["label"]
-    pool = hashing.in_pool(people_train.index.tolist(), 0.7)
+    pool = hashing.is_in_pool(people_train.index.tolist(), 0.7)
     assert 0.6 < pool.mean() < 0.8
     found = rows(root)
     for row in found[found["seed"].notna() & (found["seeds"] == 1)].to_dict("records"):
@@ -153,7 +153,7 @@ def test_a_cut_that_leaves_no_label_excludes_its_student_with_a_row(study: tuple
 def test_nothing_but_a_teachers_pool_is_learnt(study: tuple[str, list[StageResult]]) -> None:
     root, _ = study
     ids = labels(root, "human", "train").index
-    pool = set(ids[hashing.in_pool(ids.tolist(), 0.7)])
+    pool = set(ids[hashing.is_in_pool(ids.tolist(), 0.7)])
     assert set(labels(root, "line_g1_c60_s4_pool", "train").index) == pool
     assert set(labels(root, "line_taught", "train").index) == set(ids) - pool
     for student in students.everyone(STUDY):

@@ -13,13 +13,12 @@ from concord import cli
 from pipelines.chain import load_run_file
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import ConfirmationManifest
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
-from tests.support.cards import model_card
+from tests.support.manifests import confirmation_manifest, model_card
 from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -211,17 +210,8 @@ def test_images_that_come_later_make_it_anew(converted: str, tmp_path: Path) -> 
 
 
 def test_beside_what_confirm_wrote(tmp_path: Path) -> None:
-    confirmation = ConfirmationManifest(
-        stage="confirm",
-        product="d",
-        fingerprint=CONFIRMED,
-        dataset="d",
-        task="multilabel",
-        shards=4,
-        splits={"test": 1.0},
-        classes=["x0"],
-        label_sets={"confirmed": ["x0"], "machine": ["x0", "x1"]},
-    )
+    label_sets = {"confirmed": ["x0"], "machine": ["x0", "x1"]}
+    confirmation = confirmation_manifest("d", CONFIRMED, shards=4, classes=["x0"], label_sets=label_sets)
     products.write_manifest(layout.confirmation(str(tmp_path), "d"), confirmation)
     result = run(tmp_path, rows(tmp_path / "f.csv"))
     manifest = products.label_manifest(str(tmp_path), "d", "vendor", "test")

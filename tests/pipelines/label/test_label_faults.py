@@ -14,7 +14,7 @@ from models.networks import cnn1
 from models.tensorflow_setup import tensorflow as tf
 from schemas import layout
 from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import parquet, products, stores, tfrecord
@@ -131,7 +131,7 @@ def test_damaged_records_are_named_and_the_others_are_read_at_their_places(
     with pytest.raises(TooManyRejectsError) as caught:
         run(own, max_reject_fraction=0.0, scores=True)
     assert f"{path}, record {min(gone.values())}: the checksum" in str(caught.value)
-    assert REMEDIES[Reason.RECORD_DAMAGED] in str(caught.value)
+    assert REJECT_HINTS[Reason.RECORD_DAMAGED] in str(caught.value)
 
 
 def test_a_shard_that_is_gone_is_named(own: str) -> None:

@@ -18,10 +18,10 @@ from schemas import layout
 from schemas.manifests import Calibration
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context
-from storage import json_files, model_cards, products
+from storage import model_cards, products, small_files
 from storage.products import ImageSet
 from tests.support import small_dataset
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.stages import label
 
 CLASSES = {"multilabel": ["nw", "ne", "sw", "se"], "sequence": list("0123456789")}
@@ -93,7 +93,7 @@ def test_an_image_gets_every_label_at_or_above_its_threshold(tmp_path: Path) -> 
     np.testing.assert_allclose([row["scores"] for row in found], [row[3] for row in expected], atol=1e-6)
     assert result.counts == {"in": 60, "out": 60, "rejected": {}}
     assert result.counters["label.out"] == 60
-    manifest = json_files.find(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
+    manifest = small_files.find_json(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None
     assert manifest["thresholds"] == dict(zip(CLASSES["multilabel"], LIMITS, strict=True))
     assert (manifest["rows"], manifest["counts"]) == (len(expected), result.counts)
@@ -111,7 +111,7 @@ def test_without_thresholds_a_half_counts_and_scores_are_left_out(tmp_path: Path
     }
     assert {(row["image_id"], row["label"]) for row in rows_of(images)} == expected
     assert {str(row["scores"]) for row in rows_of(images)} == {"None"}
-    manifest = json_files.find(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
+    manifest = small_files.find_json(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None and "thresholds" not in manifest
 
 
@@ -205,7 +205,7 @@ def test_calibration_adds_a_column_and_changes_nothing_else(tmp_path: Path, task
         assert {**new, "confidence_calibrated": None} == old
         assert new["confidence_calibrated"] == pytest.approx(cooled(new, task), rel=1e-4)
     assert run(images, scores=True).made is False
-    manifest = json_files.find(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
+    manifest = small_files.find_json(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None and manifest["calibration"]["temperatures"] == DEGREES[task]
     unchanged = Calibration(temperatures=dict.fromkeys(DEGREES[task], 1.0))
     model_cards.write_card(folder, card.model_copy(update={"calibration": unchanged}))

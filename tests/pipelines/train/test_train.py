@@ -21,7 +21,7 @@ from pipelines import runner
 from pipelines.train.transforms import TrainModels, epoch_line, train_models
 from schemas import layout
 from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
-from schemas.rejects import REMEDIES, Reason
+from schemas.rejects import REJECT_HINTS, Reason
 from schemas.settings.base import GPU_HINT
 from schemas.settings.train import TrainSettings
 from schemas.stage import Context
@@ -265,7 +265,7 @@ def test_damaged_records_are_excluded_and_named(root: str, models: Models) -> No
     assert shard.read_bytes() == bytes(content[:-1])  # nothing is mended where it lies
     with pytest.raises(TooManyRejectsError, match=r"train has to exclude 3 of 480 images .*fraction 0.001") as caught:
         train([models[0].changed(name="strict", max_reject_fraction=0.001)], Context(root))
-    assert f"The first: {named[0]}: {REMEDIES[Reason.RECORD_DAMAGED]}" in str(caught.value)
+    assert f"The first: {named[0]}: {REJECT_HINTS[Reason.RECORD_DAMAGED]}" in str(caught.value)
     assert not Path(root, "models/drawn/strict/model.json").exists()
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from schemas.rejects import Problem, Reason
-from storage.formats.images import Photograph, Wanted, prepare
+from storage.formats.images import Photograph, TargetFormat, prepare
 from tests.support.photo_files import AS_IT_IS, picture, problem, reason, tiff_sized, written
 
-SCALED = Wanted(max_side=5)  # everything has to be decoded
+SCALED = TargetFormat(max_side=5)  # everything has to be decoded
 
 
 def several(form: str, **options: Any) -> bytes:
@@ -68,7 +68,7 @@ def test_all_of_these_are_whole(name: str) -> None:
 @pytest.mark.parametrize("setting", [{"max_side": -1}, {"quality": 0}, {"quality": 101}, {"max_pixels": 0}])
 def test_what_cannot_be_wanted(setting: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"max_side=-1|quality=0|quality=101|max_pixels=0"):
-        Wanted(**setting)
+        TargetFormat(**setting)
 
 
 # --- No image -----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_no_image_at_all(content: bytes) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on a TIFF whose tags' values are cut off
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("wanted", [AS_IT_IS, SCALED])
-def test_no_part_of_a_file_passes_for_the_whole(name: str, wanted: Wanted) -> None:
+def test_no_part_of_a_file_passes_for_the_whole(name: str, wanted: TargetFormat) -> None:
     content = WHOLE[name]
     for length in range(1, len(content)):
         assert isinstance(prepare(content[:length], wanted), Problem), length
@@ -207,9 +207,9 @@ def test_the_fixture_sees_decoding() -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_last_pixel_is_one_too_many(name: str) -> None:
-    assert isinstance(prepare(WHOLE[name], Wanted(max_pixels=48)), Photograph)
-    assert problem(WHOLE[name], Wanted(max_pixels=47)).detail == "8x6 pixels, more than 47"
-    assert reason(WHOLE[name], Wanted(max_pixels=47)) == Reason.IMAGE_TOO_LARGE
+    assert isinstance(prepare(WHOLE[name], TargetFormat(max_pixels=48)), Photograph)
+    assert problem(WHOLE[name], TargetFormat(max_pixels=47)).detail == "8x6 pixels, more than 47"
+    assert reason(WHOLE[name], TargetFormat(max_pixels=47)) == Reason.IMAGE_TOO_LARGE
 
 
 def test_pillow_warns_of_no_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def test_details_are_short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Whatever the bytes -------------------------------------------------------------------------
 
 
-def holds(content: bytes, wanted: Wanted) -> None:
+def holds(content: bytes, wanted: TargetFormat) -> None:
     """Whether it is a problem, or a photograph that is what it says."""
     found = prepare(content, wanted)
     if isinstance(found, Problem):
@@ -321,7 +321,7 @@ STARTS = [b"", *(content[:length] for content in WHOLE.values() for length in (4
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, on the tags of damaged TIFFs
 @settings(max_examples=500)
 @given(st.sampled_from(STARTS), st.binary(max_size=200), st.sampled_from([AS_IT_IS, SCALED]))
-def test_arbitrary_bytes_raise_nothing(start: bytes, rest: bytes, wanted: Wanted) -> None:
+def test_arbitrary_bytes_raise_nothing(start: bytes, rest: bytes, wanted: TargetFormat) -> None:
     holds(start + rest, wanted)
 
 
@@ -333,7 +333,7 @@ def test_flipped_bytes_raise_nothing(data: st.DataObject) -> None:
     places = st.integers(0, len(content) - 1)
     for at, value in data.draw(st.dictionaries(places, st.integers(0, 255), min_size=1, max_size=4)).items():
         content[at] = value
-    holds(bytes(content), data.draw(st.sampled_from([AS_IT_IS, SCALED, Wanted(max_pixels=10**6)])))
+    holds(bytes(content), data.draw(st.sampled_from([AS_IT_IS, SCALED, TargetFormat(max_pixels=10**6)])))
 
 
 # --- Threads ------------------------------------------------------------------------------------

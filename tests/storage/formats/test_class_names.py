@@ -60,10 +60,10 @@ BAD = {
     b"LabelName,DisplayName\n": "names no class",
     b"/m/1,A\n/m/2,B, C\n": "line 2: a class is LABEL,NAME (quote a name with commas); got ['/m/2', 'B', ' C']",
     b"/m/1,Apple\n\n,Bread\n": "line 3: a class is LABEL,NAME (quote a name with commas); got ['', 'Bread']",
-    b"/m/1,Apple\r/m/2,Fig\r/m/1,Pear\r": "line 3: '/m/1' is there twice, as 'Apple' and 'Pear'",
+    b"/m/1,Apple\r/m/2,Fig\r/m/1,Pear\r": "line 3: '/m/1' occurs twice, as 'Apple' and 'Pear'",
     b"/m/1,Caf\xe9\n": "is no CSV file of classes in UTF-8",
     b"DisplayName,LabelName\nApple\n": "line 2: a class is LABEL,NAME (quote a name with commas); got ['Apple']",
-    b"\x1b[1m\x0b,a\n\x1b[1m\x0b,b\n": r"line 2: '\x1b[1m\x0b' is there twice",
+    b"\x1b[1m\x0b,a\n\x1b[1m\x0b,b\n": r"line 2: '\x1b[1m\x0b' occurs twice",
     b'"' + b"x" * 200_000 + b'",a\n': "is no CSV file of classes in UTF-8: field larger than field limit (131072)",
 }
 

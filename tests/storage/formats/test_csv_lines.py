@@ -14,7 +14,7 @@ from storage.formats.csv_ranges import Block
 def test_parts_are_the_block(lines: bytes, size: int, more: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_lines, "PART_BYTES", size)
-        found = list(csv_lines.parts(Block(lines + more, 100, len(lines))))
+        found = list(csv_lines.split_block(Block(lines + more, 100, len(lines))))
     assert b"".join(part.lines for part in found) == lines
     assert [part.offset for part in found] == [100 + sum(one.size for one in found[:n]) for n in range(len(found))]
     whole = [line for line in re.split(rb"[\r\n]", lines) if line]

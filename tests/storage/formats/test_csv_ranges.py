@@ -31,7 +31,7 @@ def sizes(**some: int) -> Iterator[None]:
 
 
 def plan(path: Path | str, columns: Sequence[str] = ()) -> tuple[Range, ...]:
-    return csv_ranges.plan([str(path)], WANTED, ("Source",), columns)
+    return csv_ranges.plan_ranges([str(path)], WANTED, ("Source",), columns)
 
 
 def lines(data: bytes) -> list[bytes]:
@@ -40,7 +40,7 @@ def lines(data: bytes) -> list[bytes]:
 
 def all_blocks(ranges: Sequence[Range]) -> list[Block]:
     """Every block, its bytes kept: the next one may overwrite them."""
-    return [replace(block, data=bytes(block.data)) for part in ranges for block in csv_ranges.blocks(part)]
+    return [replace(block, data=bytes(block.data)) for part in ranges for block in csv_ranges.read_blocks(part)]
 
 
 def check(content: bytes, first: int, ranges: Sequence[Range]) -> None:
@@ -73,7 +73,7 @@ def test_every_size_of_ranges_and_blocks(tmp_path: Path, end: str, bom: bytes, l
     first = len(bom) + len(HEADER) + len(end)
     for range_bytes in (1, 2, 28, 29, 30, 57, 1 << 20):
         for block_bytes in (30, 55, 1 << 20):
-            with sizes(range_bytes=range_bytes, block_bytes=block_bytes, _look_bytes=range_bytes % 7 + 1):
+            with sizes(range_bytes=range_bytes, block_bytes=block_bytes, _read_bytes=range_bytes % 7 + 1):
                 ranges = plan(path)
                 check(bom + body, first, ranges)
         assert {part.layout for part in ranges} == {Layout(4, (0, 2, 3, 1))}
@@ -108,7 +108,7 @@ def test_arbitrary_lines(
     path = tmp_path_factory.getbasetemp() / "arbitrary.csv"
     path.write_bytes(content)
     longest = max(map(len, [HEADER, *lines(rest)]))
-    with sizes(range_bytes=range_bytes, block_bytes=longest + extra, _look_bytes=look):
+    with sizes(range_bytes=range_bytes, block_bytes=longest + extra, _read_bytes=look):
         check(content, len(HEADER) + len(end), plan(path))
         path.write_bytes(gzip.compress(content))
         check(content, len(HEADER) + len(end), plan(path))
@@ -118,14 +118,14 @@ def test_ranges_are_numbered_through_all_files(tmp_path: Path) -> None:
     for name, rows in (("a", 3), ("b", 0), ("c", 2)):
         (tmp_path / name).write_bytes(HEADER + b"\n" + b"1,2,3,4\n" * rows)
     with sizes(range_bytes=1):
-        ranges = csv_ranges.plan([str(tmp_path / name) for name in "abc"], WANTED)
+        ranges = csv_ranges.plan_ranges([str(tmp_path / name) for name in "abc"], WANTED)
     assert [(part.path[-1], part.number) for part in ranges] == [("a", 0), ("a", 1), ("a", 2), ("c", 3), ("c", 4)]
 
 
 def test_a_file_has_no_more_ranges_than_allowed(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(HEADER + b"\n" + b"1,2,3,4\n" * 100)
-    with sizes(range_bytes=1, most_ranges=7):
+    with sizes(range_bytes=1, max_ranges=7):
         ranges = plan(path)
     assert 5 <= len(ranges) <= 7
     check(path.read_bytes(), len(HEADER) + 1, ranges)
@@ -191,7 +191,7 @@ def test_damaged_gzip(tmp_path: Path, damage: str) -> None:
 
 def test_empty_gzip(tmp_path: Path) -> None:
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b""))
-    with pytest.raises(InputError, match=r"rows\.csv\.gz has no header: it is empty; copy it again, or leave it out"):
+    with pytest.raises(InputError, match=r"rows\.csv\.gz has no header: it is empty; copy it again, or exclude it"):
         plan(tmp_path / "rows.csv.gz")
 
 
@@ -222,7 +222,7 @@ def test_files_with_and_without_a_header(tmp_path: Path) -> None:
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     columns = ["ImageID", "Source", "LabelName", "Confidence"]
-    ranges = csv_ranges.plan([str(tmp_path / name) for name in contents], WANTED, (), columns)
+    ranges = csv_ranges.plan_ranges([str(tmp_path / name) for name in contents], WANTED, (), columns)
     found = {part.path.rpartition("/")[2]: (part.layout, lines(all_blocks([part])[0].lines)) for part in ranges}
     assert found == {
         "bare": (Layout(4, (0, 2, 3)), [b"1,2,3,4", b"5,6,7,8"]),
@@ -242,9 +242,9 @@ BAD = {
         f"has no column LabelName, Confidence; its columns are: ImageID, Label, Conf. {REMEDY}",
     ),
     "twice": (HEADER + b",ImageID\n", "has the column ImageID more than once; its columns are: ImageID, Source, "),
-    "blanks": (b"\n\r\n", "has no header: it is empty; copy it again, or leave it out"),
-    "empty": (b"", "has no header: it is empty; copy it again, or leave it out"),
-    "only a mark": (BOM, "has no header: it is empty; copy it again, or leave it out"),
+    "blanks": (b"\n\r\n", "has no header: it is empty; copy it again, or exclude it"),
+    "empty": (b"", "has no header: it is empty; copy it again, or exclude it"),
+    "only a mark": (BOM, "has no header: it is empty; copy it again, or exclude it"),
     "not UTF-8": (b"Image\xffID,LabelName\n", "is no CSV file of labels: its first line is no row of UTF-8 text ("),
     "control characters": (b"\0\x0b\x1c\xc2\x85,\x1b[1m\n", r"its columns are: \x00\x0b\x1c\x85, \x1b[1m. If that"),
     "a picture": (
@@ -282,14 +282,14 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_a_first_line_without_end(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(b"x" * 300)
-    with sizes(most_line_bytes=200), pytest.raises(InputError, match="its first line has more than 200 bytes"):
+    with sizes(max_line_bytes=200), pytest.raises(InputError, match="its first line has more than 200 bytes"):
         plan(path)
 
 
 def test_a_later_line_without_end_where_a_range_is_to_be_cut(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(HEADER + b"\n" + b"x" * 1000)
-    with sizes(most_line_bytes=200, range_bytes=100, _look_bytes=50), pytest.raises(InputError) as error:
+    with sizes(max_line_bytes=200, range_bytes=100, _read_bytes=50), pytest.raises(InputError) as error:
         plan(path)
     assert "rows.csv is no CSV file of labels: there is no line end in 200 bytes from byte 1" in str(error.value)
 

@@ -108,4 +108,4 @@ def test_boxes_outside_the_picture_have_no_crop(box: Box) -> None:
     with pytest.raises(UnfitError) as raised:
         entry(box).rectangle(60, 100, 0.3)
     assert raised.value.problem.reason == "box_outside"
-    assert raised.value.problem.detail.endswith("but the picture is 100x60")
+    assert raised.value.problem.detail.endswith("but the image is 100x60")

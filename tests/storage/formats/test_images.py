@@ -15,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from storage.formats.images import CHANGES, Photograph, Wanted, prepare
+from storage.formats.images import CHANGES, Photograph, TargetFormat, prepare
 
 Array = npt.NDArray[Any]
 ORIENTATIONS = range(1, 9)
-AS_IT_IS = Wanted()
+AS_IT_IS = TargetFormat()
 
 
 def scene(height: int = 48, width: int = 64) -> Image.Image:
@@ -70,7 +70,7 @@ def opened(content: bytes) -> Image.Image:
     return image
 
 
-def good(content: bytes, wanted: Wanted = AS_IT_IS) -> Photograph:
+def good(content: bytes, wanted: TargetFormat = AS_IT_IS) -> Photograph:
     """What becomes of the image; that it is what it says of itself."""
     found = prepare(content, wanted)
     assert isinstance(found, Photograph), found
@@ -128,7 +128,7 @@ KEPT = {
 @pytest.mark.parametrize("name", KEPT)
 def test_what_will_do_is_kept_byte_for_byte(name: str) -> None:
     content = KEPT[name]
-    found = good(content, Wanted(max_side=64))
+    found = good(content, TargetFormat(max_side=64))
     assert found.content is content
     assert (found.changed, found.channels) == (None, 1 if "grey" in name else 3)
 
@@ -195,7 +195,7 @@ def test_only_the_first_exif_of_a_jpeg_counts() -> None:
 
 def test_inks_become_colours() -> None:
     plain = written(scene().convert("CMYK"), "JPEG", quality=95)  # Adobe's marker, and so inverted inks
-    found = good(plain, Wanted(quality=95))
+    found = good(plain, TargetFormat(quality=95))
     assert (found.format, found.changed) == ("jpeg", "cmyk")
     assert distance(found.content, scene()) < 3
     at = plain.index(b"Adobe") + 11
@@ -285,7 +285,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_kinds_look_as_pillow_shows_them(name: str) -> None:
     content, form, changed = OTHERS[name]
-    found = good(content, Wanted(quality=100, max_side=1000))  # and are never enlarged
+    found = good(content, TargetFormat(quality=100, max_side=1000))  # and are never enlarged
     assert (found.format, found.changed) == (form, changed)
     assert found.channels == (1 if "grey" in name or "black" in name else 3)
     shown = on_white(opened(content)).convert("L" if found.channels == 1 else "RGB")
@@ -330,7 +330,7 @@ def test_a_tiff_of_16_bit_colours_is_rounded_and_turned(channels: int, orientati
 @given(st.integers(1, 150), st.integers(1, 150), st.integers(1, 160))
 @example(1, 150, 4)
 def test_the_longest_side_is_as_wanted_and_the_other_in_proportion(height: int, width: int, most: int) -> None:
-    found = good(png(np.full((height, width, 1), 77), 0, 8), Wanted(max_side=most))
+    found = good(png(np.full((height, width, 1), 77), 0, 8), TargetFormat(max_side=most))
     if max(height, width) <= most:
         assert (found.height, found.width, found.changed) == (height, width, None)
         return
@@ -344,7 +344,7 @@ def test_the_longest_side_is_as_wanted_and_the_other_in_proportion(height: int, 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_scaled_pixel_is_the_mean_of_what_it_covers(mode: str) -> None:
     values = noise(40, 60, 3 if mode == "RGB" else 1)
-    found = good(png(values, 2 if mode == "RGB" else 0, 8), Wanted(max_side=15))
+    found = good(png(values, 2 if mode == "RGB" else 0, 8), TargetFormat(max_side=15))
     means = values.reshape(10, 4, 15, 4, -1).astype(float).mean((1, 3))
     assert (found.format, found.changed) == ("png", "scaled")
     assert np.abs(pixels(found.content).reshape(means.shape) - means).max() <= 0.5
@@ -352,14 +352,14 @@ def test_a_scaled_pixel_is_the_mean_of_what_it_covers(mode: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in KEPT if "png" not in name])
 def test_a_scaled_jpeg_looks_the_same(name: str) -> None:
-    found, image = good(KEPT[name], Wanted(max_side=32)), opened(KEPT[name])
+    found, image = good(KEPT[name], TargetFormat(max_side=32)), opened(KEPT[name])
     assert (found.format, found.changed, found.height, found.width) == ("jpeg", "scaled", 24, 32)
     assert distance(found.content, image.resize((32, 24), Image.Resampling.BOX)) < 3
 
 
 def test_every_change_is_named() -> None:
     content = png(noise(30, 20, 4, bits=16), 6, 16, chunk(b"eXIf", exif_block(8)))
-    found = good(content, Wanted(max_side=15))
+    found = good(content, TargetFormat(max_side=15))
     assert (found.changed, found.height, found.width) == ("16_bit+alpha+rotated+scaled", 10, 15)
 
 
@@ -367,7 +367,7 @@ def test_every_change_is_named() -> None:
 def test_the_quality_is_as_wanted(quality: int) -> None:
     sources = {"jpeg": JPEG, "cmyk": written(scene().convert("CMYK"), "JPEG"), "webp": written(scene(), "WEBP")}
     for content in sources.values():
-        found = good(content, Wanted(max_side=32, quality=quality))
+        found = good(content, TargetFormat(max_side=32, quality=quality))
         by_pillow = Image.open(io.BytesIO(written(scene(), "JPEG", quality=quality)))
         assert Image.open(io.BytesIO(found.content)).quantization == by_pillow.quantization  # type: ignore[attr-defined]
 
@@ -392,7 +392,7 @@ def test_real_photographs_are_kept(photographs: list[bytes]) -> None:
 def test_real_photographs_scale_as_in_pillow(photographs: list[bytes]) -> None:
     far = []
     for content in photographs[::8]:
-        found, image = good(content, Wanted(max_side=256)), opened(content)
+        found, image = good(content, TargetFormat(max_side=256)), opened(content)
         assert (found.changed, max(found.height, found.width)) == ("scaled", 256)
         far.append(distance(found.content, image.resize((found.width, found.height), Image.Resampling.BOX)))
     assert statistics.mean(far) < 4 and max(far) < 8

@@ -48,11 +48,11 @@ def test_a_tiff_of_tiles_is_whole() -> None:
 MEASURED = """
 import sys
 from pathlib import Path
-from storage.formats.images import Photograph, Wanted, prepare
+from storage.formats.images import Photograph, TargetFormat, prepare
 from tests.support.peaks import peak
 peaks = []
 for path in sys.argv[1:]:
-    assert isinstance(prepare(Path(path).read_bytes(), Wanted()), Photograph)
+    assert isinstance(prepare(Path(path).read_bytes(), TargetFormat()), Photograph)
     peaks.append(peak())
 print(peaks[1] - peaks[0])
 """

@@ -38,7 +38,7 @@ def test_arrays_are_those_that_scipy_reads(data: st.DataObject, packed: bool) ->
 
 
 def test_values_of_several_reads_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matlab, "_READ", 100)
+    monkeypatch.setattr(matlab, "_PART_BYTES", 100)
     values = np.random.default_rng(2).integers(0, 9, (7, 11, 13), dtype=np.uint8)
     for packed in (False, True):
         np.testing.assert_array_equal(matlab.read("x", io.BytesIO(saved(packed, X=values)), ("X",))["X"], values)
@@ -67,7 +67,7 @@ def bomb(unpacked: int, told: int) -> bytes:
 
 def test_a_variable_that_cannot_be_as_large_as_it_says_is_refused() -> None:
     assert matlab.read("x", io.BytesIO(bomb(1 << 20, 1 << 20)), ("X",))["X"].shape == (1024, 1024)
-    with pytest.raises(InputError, match=r"x: X says that it has 2,147,483,648 bytes, but only 1,\d\d\d are stored"):
+    with pytest.raises(InputError, match=r"x: X states 2,147,483,648 bytes, but only 1,\d\d\d are stored"):
         matlab.read("x", io.BytesIO(bomb(1 << 20, 1 << 31)), ("X",))
     with pytest.raises(InputError, match=r"X ends after 1,048,576 of 1,048,600 bytes|has shape"):
         matlab.read("x", io.BytesIO(bomb(1 << 20, 1_048_600)), ("X",))

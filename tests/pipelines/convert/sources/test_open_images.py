@@ -292,9 +292,9 @@ def make(**more: Any) -> open_images.OpenImages:
         ),
         (
             {"images_from": "ftp://host/{image_id}.jpg"},
-            "cannot fetch from ftp://host/{image_id}.jpg: a place is a folder",
+            "cannot fetch from ftp://host/{image_id}.jpg: give a folder",
         ),
-        ({"images_from": "https://host/get?id={image_id}"}, "a web address may hold no ? or #"),
+        ({"images_from": "https://host/get?id={image_id}"}, "a web address may contain no ? or #"),
     ],
 )
 def test_settings_that_make_no_sense(given: dict[str, Any], message: str) -> None:

@@ -125,7 +125,7 @@ def test_a_bad_row_rejects_its_picture_alone(tmp_path: Path, rows: str, reason: 
     [
         ("name;label;left;height;width\n1.png;1;2;3;4\n", "has no column top; it has name, label, left, height, width"),
         ("name;label;top;left;height;width\n", "has no rows below its header"),
-        ("name;label;top;left;height;width\n;1;2;3;4;5\n", "line 2: the row names no picture"),
+        ("name;label;top;left;height;width\n;1;2;3;4;5\n", "line 2: the row names no image"),
         ("", "is empty"),
     ],
 )
