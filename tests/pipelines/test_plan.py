@@ -325,7 +325,7 @@ def test_every_network_states_what_it_takes() -> None:
 @pytest.mark.parametrize("name", ["logistic", "ann1", "ann2", "cnn1", "cnn2", "colour_cnn"])
 def test_weights_are_as_many_as_keras_counts(name: str) -> None:
     from models import networks
-    from models.heads import Head
+    from models.tasks import Head
 
     shape = plugins.literal(networks, name, "HINT")["shape"]
     model = plugins.load(networks, "network", name).build(shape, Head(MULTICLASS, 10))
