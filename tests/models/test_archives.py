@@ -67,7 +67,31 @@ def calls(module: str, name: str, *given: Any, **more: Any) -> Change:
     return change
 
 
+def gallery(module: str, name: str, path: str = "ran") -> Change:
+    """A Lambda layer under some name, which calls a function of Keras that writes a picture at a path of the file."""
+    kind = "visualization.plot_image_gallery"
+    function = {"module": "keras", "class_name": "function", "config": kind, "registered_name": kind}
+    config = {"function": function, "arguments": {"path": path}, "output_shape": [8, 8, 3]}
+
+    def change(whole: dict[str, Any]) -> None:
+        layer(whole, "RandomFlip").update(module=module, class_name=name, registered_name=None, config=config)
+
+    return change
+
+
+def activation(name: str, module: str = "keras") -> Change:
+    """A layer whose activation is some function."""
+    function = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    return lambda config: layer(config)["config"].update(activation=function)
+
+
 ATTACKS: dict[str, Change] = {
+    "a name that Keras splits otherwise": gallery("keras", "layers.Lambda"),
+    "a SavedModel by such a name": calls("keras", "layers.TFSMLayer", filepath="ran", call_endpoint="serve"),
+    "a function by such a name": activation("visualization.plot_image_gallery"),
+    "a class as a function": activation("layers.TFSMLayer"),
+    "a function of the names of activations": activation("deserialize", "builtins"),
+    "an operation that calls a function": calls("keras.src.ops.core", "VectorizedMap", function="ran"),
     "CVE-2025-1550": calls("os", "system", "touch ran"),
     "a module of its own": calls("theirs.layers", "Attention"),
     "CVE-2025-8747": calls("keras.src.utils.file_utils", "get_file", fname="ran", origin="file:///etc/hostname"),
