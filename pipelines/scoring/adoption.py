@@ -63,7 +63,7 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[st
             storage.write_bytes(storage.join(scratch, name), storage.read_bytes(path))
         local = scratch if "saved_model.pb" in files else storage.join(scratch, next(iter(files)))
         fit = foreign.Fit.of(card, images.manifest["image_shape"])
-        network = foreign.load(local, settings.trust_model, settings.model_file)
+        network = foreign.load(local, settings.trust_model, settings.model_file, fit)
         model = foreign.wrapped(network, fit, settings.model_file)
         card = {**card, "image_shape": list(model.input_shape[1:])}
         if "saved_model.pb" not in files:

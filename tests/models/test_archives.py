@@ -4,6 +4,7 @@ import faulthandler
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,31 @@ ATTACKS: dict[str, Change] = {
         loss={"module": "subprocess", "class_name": "function", "config": "call", "registered_name": "call"}
     ),
 }
+
+
+@pytest.mark.parametrize("module,name", [("keras", "layers.Lambda"), ("keras.layers", "Lambda")])
+def test_a_network_that_were_overlooked_could_not_write_when_it_is_tried(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    """It is called in a process of its own before it is in this one."""
+    target = tmp_path / "ran.png"
+    path = rewritten(whole, tmp_path / "net.keras", gallery(module, name, str(target)))
+    fit = foreign.Fit("multiclass", ["a", "b", "c"], (8, 8, 3), (), (0, 1), "")
+    monkeypatch.setattr(archives, "check", lambda *_, **__: None)
+    with pytest.raises(InputError, match="is refused while a file from outside is tried"):
+        foreign.load(str(path), trusted=False, shown="theirs", trial=fit)
+    assert not target.exists()
+    with suppress(Exception):  # no idle fear
+        foreign.wrapped(foreign.load(str(path), trusted=False, shown="theirs"), fit, "theirs")
+    assert target.exists()
+
+
+def test_a_network_that_fits_is_loaded_after_it_was_tried(whole: Path) -> None:
+    fit = foreign.Fit("multiclass", ["a", "b", "c"], (8, 8, 3), (), (0, 1), "")
+    path = str(whole / "net.keras")
+    assert foreign.load(path, False, "theirs", fit).output_shape == (None, 3)
+    with pytest.raises(InputError, match=r"theirs gives scores of shape \[3\], but 2 classes need \[2\]"):
+        foreign.load(path, False, "theirs", foreign.Fit("multiclass", ["a", "b"], (8, 8, 3), (), (0, 1), ""))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
