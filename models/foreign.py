@@ -155,7 +155,8 @@ def _check_size(path: str, shown: str) -> None:
         wanted = 4 * sum(math.prod(one.shape) for one in network.variables)
         check_bytes(shown, "its network", wanted, Path(path).stat().st_size, archives.RATIO)
         for layer in network._flatten_layers():
-            for shape in [output.shape for node in layer._inbound_nodes for output in node.outputs]:
+            nodes = [node for one in (layer, *getattr(layer, "operations", ())) for node in one._inbound_nodes]
+            for shape in [output.shape for node in nodes for output in node.outputs]:
                 if math.prod(side or 1 for side in shape) > MOST_VALUES:
                     raise InputError(
                         f"{shown}: layer {layer.name!r} makes {shape} of an image, more than {MOST_VALUES:,} values"

@@ -234,6 +234,14 @@ def test_a_layer_that_makes_too_much_of_an_image_is_refused(whole: Path, tmp_pat
         foreign.load(str(path), trusted=False, shown="theirs")
 
 
+def test_an_operation_that_makes_too_much_of_an_image_is_refused(tmp_path: Path) -> None:
+    entry = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.ops.image.resize(entry, (9_000, 9_000)))
+    keras.Model(entry, keras.layers.Dense(100)(pooled)).save(tmp_path / "net.keras")
+    with pytest.raises(InputError, match=r"makes \(None, 9000, 9000, 3\) of an image, more than 67,108,864 values"):
+        foreign.load(str(tmp_path / "net.keras"), trusted=False, shown="theirs")
+
+
 def test_a_configuration_nested_without_end_is_refused(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.keras"
     with zipfile.ZipFile(whole / "net.keras") as given, zipfile.ZipFile(path, "w") as made:
