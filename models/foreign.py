@@ -187,7 +187,8 @@ def wrapped(network: keras.Model, fit: Fit, path: str) -> keras.Model:
         )
     shape = pixel_shape(tuple(network.inputs[0].shape[1:]), fit.image_shape, path)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
-    scores = _scores(network(_told(pixels, network, fit)), fit, path)
+    (given,) = keras.tree.flatten(network(_told(pixels, network, fit)))  # networks of Keras 2 give a list of one
+    scores = _scores(given, fit, path)
     model = keras.Model(pixels, keras.layers.Activation("linear", dtype="float32", name="scores")(scores))
     _check_scores(model, shape, fit, path)
     return model
