@@ -412,7 +412,7 @@ def test_a_queue_and_its_export_by_flags(two_annotators: Path, capsys: pytest.Ca
     cli.main([*asked, f"--output={folder}", "--unsure-below=0.5"])
     out, err = capsys.readouterr()
     assert "queue drawn/test: done in " in err
-    assert "0 of 0 to look at (none)" in err
+    assert "0 of 0 to review (none)" in err
     assert "queue drawn/test/csv: done in " in err
     assert f"queue:  {folder}" in out
     assert (folder / "queue.csv").read_text().startswith("rank,image_id,split,reason,score")
