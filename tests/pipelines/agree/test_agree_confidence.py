@@ -45,8 +45,8 @@ def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> No
         for split, accuracy in (("validation", row["threshold_split_accuracy"]), ("test", row["accuracy"])):
             pair = join_machines(split)
             accepted = pair[(pair["label_a"] == pair["label_b"]) & (pair["least"] >= np.float32(row["threshold"]))]
-            known = accepted[accepted["truth"].notna()]
-            assert accuracy == pytest.approx((known["label_a"] == known["truth"]).mean())
+            known = accepted[accepted["reference"].notna()]
+            assert accuracy == pytest.approx((known["label_a"] == known["reference"]).mean())
             if split == "test":
                 assert row["coverage"] == pytest.approx(len(accepted) / len(pair))
         assert row["threshold_split_accuracy"] >= row["target"]
