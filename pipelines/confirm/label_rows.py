@@ -151,17 +151,15 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     ]
     good = np.ones(count, dtype=bool)
     problems: list[Problem] = []
-    for passed, reason, column, values in tests:
+    for passed, reason, column, texts in tests:
         for row in np.flatnonzero(good & ~passed).tolist():
             image_id = ids[row].as_py()[:MAX_SHOWN].decode("utf-8", "backslashreplace")
-            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(values[row].as_py())}"))
+            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(texts[row].as_py())}"))
         good &= passed
     kept = {name: fields[name].filter(good) for name in fields.column_names if name != CONFIDENCE}
-    parse_block = {
-        name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()
-    }
-    parse_block[CONFIDENCE] = pa.array(values[good], pa.float32())
-    return pa.table(parse_block), problems
+    columns = {name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()}
+    columns[CONFIDENCE] = pa.array(values[good], pa.float32())
+    return pa.table(columns), problems
 
 
 def _through(name: str) -> pa.DataType:
