@@ -1,1 +1,1 @@
-"""The report page: `page.py` builds it from the sections beside it, each a file found by its name."""
+"""The report page: `page.py` builds it from the sections beside it, each a file known by its name."""
