@@ -134,7 +134,7 @@ def test_nothing_is_removed_or_written_beyond_a_link_in_a_label_set(tmp_path: Pa
     place = next(one for one in (folder, *folder.parents) if one.name == link)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(home, target_is_directory=True)
-    with pytest.raises(StorageError, match=f"{link} is a link, and nothing is written or removed beyond one"):
+    with pytest.raises(StorageError, match=f"{link} is a link, and nothing is written or removed beyond links"):
         ShardFolder(str(folder), 8, "f").prepare()
     assert len(list(home.rglob("diary.txt"))) == 2
     assert len(list(home.rglob("*"))) == 3
@@ -224,7 +224,7 @@ def test_json_and_csv_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(small_files, "MAX_JSON_BYTES", 10)
     monkeypatch.setattr(csv_tables, "MAX_BYTES", 10)
     path.write_text('{"a": "longer than that"}')
-    with pytest.raises(StorageError, match="has 25 bytes, and may have 10"):
+    with pytest.raises(StorageError, match="has 25 bytes, more than 10"):
         small_files.find_json(str(path))
     with pytest.raises(InputError, match="has 25 bytes; a file of boxes may have 10"):
         csv_tables.read_rows(str(path), "boxes")

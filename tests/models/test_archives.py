@@ -186,7 +186,7 @@ def test_weights_of_another_file_are_refused(whole: Path, tmp_path: Path, suffix
             elsewhere(weights, secret)
             for name in given.namelist():
                 made.writestr(name, weights.read_bytes() if name == weights.name else given.read(name))
-    with pytest.raises(InputError, match="lies in another file, and is not read from there"):
+    with pytest.raises(InputError, match="lies in another file, which is not read"):
         external_models.load(str(path), trusted=False, shown="theirs")
 
 
