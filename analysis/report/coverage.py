@@ -45,7 +45,7 @@ def _markdown_row(row: Row) -> tuple[str, ...]:
 
 
 def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
-    """The most that two machines save humans at an accuracy, in a line; none where no threshold was looked for.
+    """The most that two machines save humans at an accuracy, in a line; none without thresholds.
 
     Args:
         pairs: the comparisons to choose from; thresholds are chosen on another split than the one reported.
