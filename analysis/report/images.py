@@ -117,7 +117,9 @@ def group_by_image(rows: Iterable[Row]) -> list[Row]:
     return [
         {
             "image_id": image_id,
-            "reference": _join_labels(group, "reference") if any(row["correct_a"] is not None for row in group) else None,
+            "reference": _join_labels(group, "reference")
+            if any(row["correct_a"] is not None for row in group)
+            else None,
             **{f"label_{side}": _join_labels(group, f"label_{side}") for side in "ab"},
             **{f"confidence_{side}": None for side in "ab"},
         }
