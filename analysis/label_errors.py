@@ -83,19 +83,19 @@ def _check_out_of_fold(settings: LabelErrorSettings, root: str) -> None:
     """Make sure that the label set states that each image was scored by a network that had not seen it."""
     dataset, name, split = settings.dataset, settings.annotator, settings.split
     relabel = f"concord label --models {name} --splits {split} --scores --force --dataset {dataset}"
-    card = model_cards.find_card(layout.model(root, dataset, name)) or {}
-    network = card.get("settings", {}).get("network", "NETWORK")
+    card = model_cards.find_card(layout.model(root, dataset, name))
+    network = card.network if card else "NETWORK"
     retrain = f"concord train --network {network} --name {name} --folds 5 --split {split} --dataset {dataset}, then "
     manifest = products.find_manifest(layout.labels(root, dataset, name, split), LabelsManifest)
     if manifest is not None and manifest.folds_of == split:
         return
-    folded = card.get("folds") and "members" in card and card["settings"]["split"] == split
+    folded = card is not None and card.fold_split == split
     if folded:
         why = (
             "there are none yet" if not manifest else "they were made before the model had folds, or do not state them"
         )
-    elif card.get("folds") and "members" in card:
-        why = f"{name!r} divided split {card['settings']['split']!r} into folds, and has no fold of {split!r}"
+    elif card is not None and card.members:
+        why = f"{name!r} divided split {card.fold_split!r} into folds, and has no fold of {split!r}"
     else:
         why = f"{name!r} is no model of folds"
     raise InputError(

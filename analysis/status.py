@@ -118,7 +118,8 @@ def _finished(files: Mapping[str, FileStat], stated: Mapping[str, dict[str, Any]
         when = _moment(files[path].modified)
         if path.endswith(model_cards.CARD_FILE) and path.count("/") == 3:
             _, dataset, model, _ = path.split("/")
-            found.append(Progress(dataset, "train", f"{dataset}/{model}", DONE, when=when))
+            stage = str(content.get("stage", "train"))
+            found.append(Progress(dataset, stage, f"{dataset}/{model}", DONE, when=when))
         elif path.endswith(MANIFEST):
             try:
                 manifest = products.parse_manifest(path, content, AnyManifest)
@@ -151,7 +152,11 @@ def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
         elif f"{folder}/{MANIFEST}" not in files and top not in ("rejects", "report", "runs"):
             one = _unfinished(root, folder, paths, when)
             if one:
-                found[one.stage, one.product] = one
+                known = found.setdefault((one.stage, one.product), one)
+                if known is not one:  # another folder of the same product
+                    known.shards_done = (known.shards_done or 0) + (one.shards_done or 0)
+                    known.shards = (known.shards or 0) + (one.shards or 0)
+                    known.when = max(known.when, one.when)
     return list(found.values())
 
 

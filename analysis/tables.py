@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from metrics import classification
 from schemas import layout, tables
 from schemas.errors import IncompleteError
-from schemas.manifests import MULTILABEL, ConfirmationManifest, LabelsManifest, PairsManifest, ScoresManifest
+from schemas.manifests import (
+    MULTILABEL,
+    ConfirmationManifest,
+    LabelsManifest,
+    ModelCard,
+    PairsManifest,
+    ScoresManifest,
+)
 from schemas.settings.report import ReportSettings
 from storage import model_cards, parquet, products, stores
 from storage.products import ImageSet, ShardFolder
@@ -330,7 +337,7 @@ class Sources:
         return find_studies(self.root, self.dataset)
 
     @cached_property
-    def models(self) -> tuple[Row, ...]:
+    def models(self) -> tuple[ModelCard, ...]:
         """The cards of the models that the settings name, or of all that are whole and no students of a study."""
         if self.settings.models:
             folders = [layout.model(self.root, self.dataset, name) for name in self.settings.models]
@@ -360,8 +367,8 @@ class Sources:
             folder = layout.explanations(self.root, self.dataset, annotator, split)
             manifest = products.find_manifest(folder, ScoresManifest)
             if manifest is not None:
-                card = model_cards.find_card(layout.model(self.root, self.dataset, annotator)) or {}
-                current = (self.images.fingerprint if self.images else "", card.get("weights_sha256") or "")
+                card = model_cards.find_card(layout.model(self.root, self.dataset, annotator))
+                current = (self.images.fingerprint if self.images else "", card.weights_sha256 if card else "")
                 is_stale = (manifest.images, manifest.weights) != current
                 sets.append(ExplanationSet(annotator, split, manifest, is_stale))
         return tuple(sets)
@@ -383,7 +390,7 @@ class Sources:
             pairs=[(pair.a, pair.b, pair.split, pair.fingerprint) for pair in self.pairs],
             unfinished=self.unfinished,
             confirmation=self.confirmation and self.confirmation.fingerprint,
-            models=[(card["name"], card["fingerprint"]) for card in self.models],
+            models=[(card.name, card.fingerprint) for card in self.models],
             studies=[(study.name, study.fingerprint) for study in self.studies],
             explanations=[
                 (one.annotator, one.split, one.manifest.fingerprint, one.is_stale) for one in self.explanations

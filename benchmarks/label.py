@@ -32,11 +32,21 @@ def prepared(count: int) -> ImageSet:
     folder = Path(model_folder(images))
     if not (folder / "model.json").exists():
         from models import saved_models
-        from models.heads import Head
         from models.networks import cnn2
+        from models.tasks import Head
+        from schemas.manifests import ModelCard
 
         task, shape = images.manifest.task, images.image_shape
-        card = {"fingerprint": "untrained", "classes": images.classes, "task": task, "image_shape": list(shape)}
+        card = ModelCard(
+            stage="train",
+            product="untrained",
+            fingerprint="untrained",
+            name=folder.name,
+            dataset=images.dataset,
+            task=task,
+            classes=images.classes,
+            image_shape=shape,
+        )
         saved_models.save(cnn2.build(shape, Head(task, len(images.classes))), str(folder), card)
     return images
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from models import networks
-from models.heads import Head
+from models.tasks import Head
 from schemas import plugins
 from schemas.manifests import MULTICLASS
 

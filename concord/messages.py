@@ -34,29 +34,27 @@ def print_result(result: StageResult) -> None:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["found"].items() if count)
         parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to review ({reasons or 'none'})")
     if result.stage == "train":
-        parts.append(trained(counts))
+        parts.append(describe_training(counts))
     stated = {name: value for name, value in vars(result).items() if name != "made"}
     line = "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts)
     _log.info(*line, extra=progress.fields("stage_done", **stated))
 
 
-def trained(counts: dict[str, Any]) -> str:
-    """How well a model learnt: its validation figure, and what it was judged at."""
-    figures = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
-    parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in figures]
-    parts.append(f" after {counts['epochs']} epochs")
-    if "left_out" in counts:
-        gone = counts["left_out"]
-        first = f", the first {gone['damaged'][0]}: run convert --force" if gone["damaged"] else ""
-        parts.append(f"; {gone['images']:,} images left out, which cannot be read{first}")
-    for split, figures in counts.get("evaluation", {}).items():
-        shown = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items() if isinstance(value, float)]
-        parts.append(f"; {split.replace('_', ' ')} ({figures['images']:,} images)")
+def describe_training(counts: dict[str, Any]) -> str:
+    """How good a trained model is: its validation metric, and its evaluation."""
+    names = [name for name in ("val_accuracy", "val_average_precision") if name in counts]
+    parts = [f"; {name.replace('val_', 'validation ').replace('_', ' ')} {counts[name]:.3f}" for name in names]
+    parts.append(f" after {counts['epochs']} epoch{'s' * (counts['epochs'] != 1)}")
+    if excluded := counts.get("excluded"):
+        first = f", the first {excluded['damaged'][0]}: run convert --force" if excluded["damaged"] else ""
+        parts.append(f"; {excluded['images']:,} images excluded, which cannot be read{first}")
+    for split, metrics in counts.get("evaluation", {}).items():
+        shown = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in metrics.items() if isinstance(value, float)]
+        parts.append(f"; {split.replace('_', ' ')} ({metrics['images']:,} images)")
         parts.append(f": {', '.join(shown)}" if shown else "")
-    sweep = counts.get("sweep")
-    if sweep:
+    if sweep := counts.get("sweep"):
         parts.append(f"; the best of {sweep['runs']} runs ({sweep['best']}), of which")
-        spreads = [(name, spread) for name, spread in sweep["figures"].items() if name in sweep["judged"]]
+        spreads = [(name, sweep["metrics"][name]) for name in sweep["metrics"] if name in sweep["main_metrics"]]
         parts += [f"\n  {name}: mean {of['mean']:.3f}, {of['least']:.3f} to {of['most']:.3f}" for name, of in spreads]
     return "".join(parts)
 

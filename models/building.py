@@ -1,6 +1,6 @@
-"""Build the network that settings ask for: its input, the settings that it takes, and its precision."""
+"""Build the network of a training's settings: its input, the settings that it takes, and its precision."""
 
-import models.tensorflow_setup  # isort: skip  # noqa: F401  (before the networks import Keras, which is not quiet by itself)
+import models.tensorflow_setup  # isort: skip  # noqa: F401  (before the networks import Keras, which logs as it starts)
 
 import inspect
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from models import networks, transfer
-from models.heads import Head
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.transfer import Transfer
@@ -26,67 +26,65 @@ _FLOAT16, _BFLOAT16 = (7, 0), (8, 0)  # compute capabilities from which on a GPU
 Shape = tuple[int, int, int]
 
 
-def module_of(settings: TrainSettings) -> ModuleType:
-    """The network's file."""
+def load_network(settings: TrainSettings) -> ModuleType:
+    """The network's module."""
     return plugins.load(networks, "network", settings.network)
 
 
-def transfer_of(settings: TrainSettings) -> Transfer | None:
+def find_transfer(settings: TrainSettings) -> Transfer | None:
     """The network's backbone and head, if it is a transfer network."""
-    found: Transfer | None = getattr(module_of(settings), "TRANSFER", None)
-    return found
+    transfer_network: Transfer | None = getattr(load_network(settings), "TRANSFER", None)
+    return transfer_network
 
 
 def image_shape(settings: TrainSettings, images: ImageSet) -> Shape:
     """Height, width and channels of the network's input: as set, else the network's own, else the dataset's.
 
     Raises:
-        InputError: nothing says it.
+        InputError: none of them states it.
     """
-    own: Shape | None = getattr(module_of(settings), "IMAGE_SHAPE", None)
+    own: Shape | None = getattr(load_network(settings), "IMAGE_SHAPE", None)
     if settings.image_size:
         channels = own[2] if own else (images.manifest.image_shape or (None, None, 3))[2]
         return settings.image_size, settings.image_size, channels or 3
     return own or images.image_shape
 
 
-def options(settings: TrainSettings) -> dict[str, Any]:
-    """The settings that a network may take, and that are given.
+def network_options(settings: TrainSettings) -> dict[str, Any]:
+    """The settings of the network itself, as far as they are set.
 
     Raises:
         InputError: the network does not take one of them.
     """
     unset = {"width": 0.0, "dropout": -1.0, "weights": "", "features_from": ""}
-    given = {name: getattr(settings, name) for name, default in unset.items() if getattr(settings, name) != default}
-    taken = inspect.signature(module_of(settings).build).parameters
-    for name in given:
-        if name not in taken:
-            able = ", ".join(key for key in taken if key in unset) or "none of these settings"
-            raise InputError(f"network {settings.network!r} takes no {name}; it takes {able}")
-    if settings.fine_tune_from and transfer_of(settings) is None:
-        raise InputError(
-            f"network {settings.network!r} has no backbone that could be fine-tuned: leave fine_tune_from out"
-        )
-    return given
+    options = {name: getattr(settings, name) for name, default in unset.items() if getattr(settings, name) != default}
+    parameters = inspect.signature(load_network(settings).build).parameters
+    for name in options:
+        if name not in parameters:
+            known = ", ".join(key for key in parameters if key in unset) or "none of these settings"
+            raise InputError(f"network {settings.network!r} takes no {name}; it takes {known}")
+    if settings.fine_tune_from and find_transfer(settings) is None:
+        raise InputError(f"network {settings.network!r} has no backbone to fine-tune: remove fine_tune_from")
+    return options
 
 
 def build(settings: TrainSettings, shape: Sequence[int], head: Head) -> keras.Model:
-    """The untrained network, at the precision asked for.
+    """The untrained network, at the precision of the settings.
 
     Raises:
         InputError: it cannot be built for images of this size, or its weights do not fit.
     """
-    given = options(settings)
-    keras.mixed_precision.set_dtype_policy(precision(settings.precision))
+    options = network_options(settings)
+    keras.mixed_precision.set_dtype_policy(resolve_precision(settings.precision))
     try:
         with ExitStack() as stack:
-            if given.get("weights", "") not in ("", IMAGENET):
-                (given["weights"],) = stack.enter_context(stores.local_copies([given["weights"]]))
-            model: keras.Model = module_of(settings).build(tuple(shape), head, **given)
+            if options.get("weights", "") not in ("", IMAGENET):
+                (options["weights"],) = stack.enter_context(stores.local_copies([options["weights"]]))
+            model: keras.Model = load_network(settings).build(tuple(shape), head, **options)
     except InputError:
         raise
     except Exception as error:
-        if given.get("weights") == IMAGENET:
+        if options.get("weights") == IMAGENET:
             raise InputError(f"ImageNet's weights cannot be fetched ({error}): give a file with --weights") from error
         if not isinstance(error, ValueError):
             raise
@@ -97,28 +95,28 @@ def build(settings: TrainSettings, shape: Sequence[int], head: Head) -> keras.Mo
     return model
 
 
-def backbone(settings: FeatureSettings) -> keras.Model:
+def build_backbone(settings: FeatureSettings) -> keras.Model:
     """The backbone of a transfer network as `build` makes it, with the same random weights where they are random.
 
     Raises:
-        InputError: the network is none that has a backbone, or its weights do not fit.
+        InputError: the network has no backbone, or its weights do not fit.
     """
     fields = ("dataset", "network", "image_size", "weights", "features_from", "precision", "seed")
     training = TrainSettings(**{key: getattr(settings, key) for key in fields})
-    module = module_of(training)
-    if transfer_of(training) is None:
+    module = load_network(training)
+    if find_transfer(training) is None:
         raise InputError(f"network {settings.network!r} has no backbone: features are of transfer networks")
     keras.utils.set_random_seed(settings.seed)
     shape = (settings.image_size, settings.image_size, 3) if settings.image_size else module.IMAGE_SHAPE
-    return transfer.backbone_of(build(training, shape, Head(MULTICLASS, 2)))
+    return transfer.split_backbone(build(training, shape, Head(MULTICLASS, 2)))
 
 
-def precision(wanted: str) -> str:
+def resolve_precision(precision: str) -> str:
     """The dtype policy: `auto` is mixed on GPUs that are fast at it, and float32 anywhere else."""
-    if wanted != "auto":
-        return wanted
+    if precision != "auto":
+        return precision
     devices = tf.config.list_physical_devices("GPU")
-    able = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in devices]
-    if able and min(able) >= _BFLOAT16:
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in devices]
+    if capabilities and min(capabilities) >= _BFLOAT16:
         return "mixed_bfloat16"
-    return "mixed_float16" if able and min(able) >= _FLOAT16 else "float32"
+    return "mixed_float16" if capabilities and min(capabilities) >= _FLOAT16 else "float32"

@@ -1,20 +1,20 @@
-"""Temperature scaling: one number that makes a network as sure as it is right, fitted on images it did not learn from.
+"""Temperature scaling: one number that makes a network as confident as it is accurate, fitted on images it did not see.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (https://arxiv.org/abs/1706.04599): scores are a softmax of
 logits z; softmax(z / T) has the same order, and T is the one of the least negative log likelihood (NLL). The logits of
 scores p are log p, up to a number that softmax does not see. Logits are never below the logarithm of float32's smallest
-normal number, so that one image that was surely wrong does not outweigh all others.
+normal number, so that one confident error does not outweigh all others.
 
 A temperature is fitted at the end of a training, on its validation split or else the share that was held out, and
-towards the labels that taught; never on images that were learnt from. Models that Concord did not train, or trained
-before, have none, and label without a calibrated confidence. Labels stay those of the scores as they come.
+towards the labels of the training; never on images that were learnt from. Models that Concord did not train have none,
+and label without a calibrated confidence. Labels stay those of the uncalibrated scores.
 
-What cannot be told is not made up:
+Where the images do not determine it:
 
 - Fewer than `LEAST_IMAGES` images have no temperature.
-- Where every choice is right, NLL falls with T for ever, and would have the network be sure of everything; where the
-  least lies below `LOWEST`, T is 1, and confidence is left as it is.
-- Scores that say next to nothing have their least above `HIGHEST`; they get `HIGHEST`, close to even scores.
+- Where every choice is right, NLL falls with T for ever, and would give everything a confidence of 1; where the least
+  lies below `LOWEST`, T is 1, and confidence stays as it is.
+- Uninformative scores have their least above `HIGHEST`; they get `HIGHEST`, close to even scores.
 """
 
 import io
@@ -27,17 +27,18 @@ import numpy.typing as npt
 from scipy import optimize
 
 from schemas.errors import IncompleteError, one_line
+from schemas.manifests import Calibration
 from storage import small_files
 
 LEAST_IMAGES = 30
 LOWEST, HIGHEST = 0.05, 20.0
-HELD_FILE = "validation.npz"  # what a fold said of the validation images, for the temperature of the mean of folds
+FOLD_FILE = "validation.npz"  # a fold's scores of the validation images, for the temperature of the mean of folds
 _TINY = np.finfo(np.float32).tiny
 _CHUNK = 1 << 20  # scores that are computed with in float64 at once
 _CLOSE = 1e-10  # of the logarithm of T
 
 Floats = npt.NDArray[np.float32]
-Temperatures = Mapping[str, Any]  # by what they are of; each a number, or (n,) one an image
+Temperatures = Mapping[str, Any]  # by what they are of; each a number, or (n,) one per image
 
 
 @dataclass(frozen=True)
@@ -53,50 +54,44 @@ class Choices:
     right: npt.NDArray[np.int64]
 
 
-def none(reason: str) -> dict[str, Any]:
-    """What a model's card says where there is no temperature."""
-    return {"temperatures": None, "reason": reason}
-
-
-def fit(choices: Mapping[str, Choices], images: int) -> dict[str, Any]:
-    """The temperature of each kind of choice, as a model's card keeps it.
+def fit(choices: Mapping[str, Choices], images: int) -> Calibration:
+    """The temperature of each kind of choice.
 
     Args:
-        choices: what a network said of the images it is calibrated on, by the name of the temperature.
+        choices: of a network on the images it is calibrated on, by the name of the temperature.
         images: how many images these are.
 
     Returns:
-        `temperatures`; `nll_before` and `nll_after`, mean NLL of a choice in nats; `images`; `at_bound`, the names of
-        those whose NLL is least beyond the bounds. Or no temperatures, and the `reason`.
+        the temperatures, or no temperatures and the reason.
     """
     if images < LEAST_IMAGES:
-        return none(f"{images} images to calibrate on, and fewer than {LEAST_IMAGES} tell too little")
+        return Calibration(reason=f"{images} images to calibrate on, fewer than {LEAST_IMAGES}")
     temperatures, at_bound = {}, []
     for name, some in choices.items():
-        temperatures[name], bounded = temperature(some)
+        temperatures[name], bounded = fit_temperature(some)
         at_bound += [name] if bounded else []
-    return {
-        "temperatures": temperatures,
-        "nll_before": {name: nll(some) for name, some in choices.items()},
-        "nll_after": {name: nll(some, temperatures[name]) for name, some in choices.items()},
-        "images": images,
-        "at_bound": at_bound,
-    }
+    return Calibration(
+        temperatures=temperatures,
+        nll_before={name: mean_nll(some) for name, some in choices.items()},
+        nll_after={name: mean_nll(some, temperatures[name]) for name, some in choices.items()},
+        images=images,
+        at_bound=at_bound,
+    )
 
 
-def temperature(choices: Choices) -> tuple[float, bool]:
+def fit_temperature(choices: Choices) -> tuple[float, bool]:
     """The temperature of the least NLL, and whether it lies beyond the bounds.
 
     NLL is convex in 1 / T, so that its slope has one root: mean logit by softmax(z / T) = logit of what is right.
     """
 
     def slope(log: float) -> float:
-        inverse, found = np.exp(-log), 0.0
+        inverse, total = np.exp(-log), 0.0
         for logits, right in _chunks(choices):
             weights = np.exp(logits * inverse)
             mean = (weights * logits).sum(axis=1) / weights.sum(axis=1)
-            found += float((mean - logits[np.arange(len(right)), right]).sum())
-        return found
+            total += float((mean - logits[np.arange(len(right)), right]).sum())
+        return total
 
     lowest, highest = float(np.log(LOWEST)), float(np.log(HIGHEST))
     if slope(lowest) <= 0:
@@ -106,7 +101,7 @@ def temperature(choices: Choices) -> tuple[float, bool]:
     return float(np.exp(optimize.brentq(slope, lowest, highest, xtol=_CLOSE))), False
 
 
-def nll(choices: Choices, temperature: float = 1.0) -> float | None:
+def mean_nll(choices: Choices, temperature: float = 1.0) -> float | None:
     """Mean negative log likelihood of a choice, in nats; None without any."""
     total = 0.0
     for logits, right in _chunks(choices):
@@ -139,28 +134,28 @@ def highest(scores: Floats, temperature: Any) -> Floats:
     return np.asarray(1 / np.exp(logits, out=logits).sum(axis=-1), dtype=np.float32)
 
 
-def of_images(found: tuple[Mapping[str, float] | None, ...], folds: npt.NDArray[np.int64]) -> Temperatures:
+def select_by_fold(each: tuple[Mapping[str, float] | None, ...], folds: npt.NDArray[np.int64]) -> Temperatures:
     """The temperatures (n,) of images, each that of its fold; NaN where the fold has none.
 
     Args:
-        found: the temperatures of each fold.
+        each: the temperatures of each fold.
         folds: (n,) the fold of each image.
     """
-    names = dict.fromkeys(name for one in found if one for name in one)
-    return {name: np.array([one[name] if one else np.nan for one in found], np.float32)[folds] for name in names}
+    names = dict.fromkeys(name for one in each if one for name in one)
+    return {name: np.array([one[name] if one else np.nan for one in each], np.float32)[folds] for name in names}
 
 
-def packed(values: npt.NDArray[Any], scores: Floats) -> bytes:
+def pack_scores(values: npt.NDArray[Any], scores: Floats) -> bytes:
     """Targets and scores of validation images, as a fold keeps them."""
-    kept = io.BytesIO()
-    np.savez(kept, values=values, scores=scores)
-    return kept.getvalue()
+    content = io.BytesIO()
+    np.savez(content, values=values, scores=scores)
+    return content.getvalue()
 
 
-def unpacked(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
-    """What `packed` kept; IncompleteError where it is something else."""
+def unpack_scores(content: bytes) -> tuple[npt.NDArray[Any], Floats]:
+    """The targets and scores of `pack_scores`; IncompleteError where it is something else."""
     try:
-        kept = small_files.read_npz(content)
-        return kept["values"], kept["scores"]
+        arrays = small_files.read_npz(content)
+        return arrays["values"], arrays["scores"]
     except small_files.NPZ_ERRORS as error:
-        raise IncompleteError(f"a fold's {HELD_FILE} is damaged ({one_line(error)}): train it again") from error
+        raise IncompleteError(f"a fold's {FOLD_FILE} is damaged ({one_line(error)}): train it again") from error

@@ -8,7 +8,7 @@ loaded only if it is trusted.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ import numpy as np
 from models import archives, tasks
 from models.tensorflow_setup import keras
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import MULTICLASS, SEQUENCE
+from schemas.manifests import MULTICLASS, SEQUENCE, ModelCard
 from storage import stores
 from storage.sandbox import check_bytes
 
-FOLDER = "foreign"  # of a SavedModel, within the model folder
+FOLDER = "external"  # of a SavedModel, within the model folder
 MOST_VALUES = 1 << 26  # that a layer may make of one image
 _CLOSE = 0.01
 Shape = tuple[int, int, int]
@@ -31,7 +31,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Fit:
-    """How a foreign network fits a dataset.
+    """How an external network fits a dataset.
 
     Attributes:
         task: of the dataset.
@@ -50,31 +50,39 @@ class Fit:
     activation: str
 
     @staticmethod
-    def of(card: Mapping[str, Any], image_shape: Sequence[int | None]) -> "Fit":
-        """As the card of an adopted model says."""
+    def of(card: ModelCard, image_shape: Sequence[int | None]) -> "Fit":
+        """As the card of an imported model states.
+
+        Raises:
+            IncompleteError: it is the card of another model.
+        """
         height, width, channels = image_shape
-        told = card["foreign"]
+        origin = card.external
+        if origin is None:
+            raise IncompleteError(f"the card of {card.name!r} does not state an external model: import it again")
         shape = (height, width, channels or 3)
-        return Fit(card["task"], card["classes"], shape, told["classes"], told["value_range"], told["activation"])
+        return Fit(card.task, card.classes, shape, origin.classes, origin.value_range, origin.activation)
 
 
-def reload(folder: str, card: Mapping[str, Any], trusted: bool) -> keras.Model:
-    """The network of a model folder that keeps a SavedModel; that it was trusted once, it says itself.
+def reload(folder: str, card: ModelCard, trusted: bool) -> keras.Model:
+    """The network of a model folder that keeps a SavedModel; the card stating that it was trusted does not count.
 
     Raises:
-        IncompleteError: a file is not the one that the card speaks of.
+        IncompleteError: a file is not the one that the card states.
         InputError: it is not trusted.
     """
     if not trusted:
         raise InputError(f"{folder} keeps a SavedModel, which can run code of its own: trust it with --trust-model")
     with stores.scratch_folder() as scratch:
-        for name, stated in card["files"].items():
+        for name, stated in card.files.items():
             content = stores.read_bytes(stores.join(folder, name))
-            if hashlib.sha256(content).hexdigest() != stated["sha256"]:
-                raise IncompleteError(f"{stores.join(folder, name)} is not the file that was adopted: adopt it again")
+            if hashlib.sha256(content).hexdigest() != stated.sha256:
+                raise IncompleteError(f"{stores.join(folder, name)} is not the file that was imported: import it again")
             stores.write_bytes(stores.join(scratch, name), content)
         path = stores.join(scratch, FOLDER)
-        return wrapped(load(path, trusted=True, shown=folder), Fit.of(card, card["image_shape"]), folder)
+        return wrapped(
+            load(path, trusted=True, shown=folder), Fit.of(card, card.image_shape or (None, None, 3)), folder
+        )
 
 
 def load(path: str, trusted: bool, shown: str) -> keras.Model:
@@ -203,7 +211,7 @@ def _scores(given: Any, fit: Fit, path: str) -> Any:
         given = keras.layers.Activation(fit.activation, dtype="float32")(given)
     if given.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class
         given = ops.concatenate([1 - given, given], axis=-1)
-    wanted = tasks.load(fit.task).scores(len(names))
+    wanted = tasks.load(fit.task).count_scores(len(names))
     if given.shape[1:] != (wanted,):
         raise InputError(
             f"{path} gives scores of shape {list(given.shape[1:])}, but {len(names)} classes need [{wanted}]: name the "

@@ -1,7 +1,8 @@
-"""The state of an unfinished training: what it needs to go on as if it had never been killed.
+"""Fit a network: checkpoints, the learning rate, TensorBoard's logs, early stopping, and resuming.
 
-Weights, the states of random layers, the optimiser's variables, the best weights so far, and the history; in one file,
-whole or not at all, after each epoch. No pickle is read.
+A checkpoint is what an unfinished training needs to resume as if it had never been killed: weights, the states of
+random layers, the optimiser's variables, the best weights so far, and the history; in one file, whole or not at all,
+after each epoch. No pickle is read.
 """
 
 import io
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from models import inputs
 from models.inputs import Batches, LabelledShards
-from models.objectives import Objective
+from models.tasks import Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.settings.train import TrainSettings
@@ -37,8 +38,8 @@ class Checkpoint:
         variables: of the network, random layers' states among them.
         optimizer: the optimiser's variables.
         best: weights of the best epoch; empty before there is one.
-        history: for each figure its value in each epoch, of all phases.
-        facts: small numbers: the best figure, its epoch, how many epochs have gone since.
+        history: for each metric its value in each epoch, of all phases.
+        facts: small numbers: the best value, its epoch, how many epochs have passed since.
     """
 
     phase: int = 0
@@ -52,11 +53,11 @@ class Checkpoint:
 def save_checkpoint(folder: str, fingerprint: str, state: Checkpoint) -> None:
     """Write the state; it replaces an earlier one."""
     groups = {"variables": state.variables, "optimizer": state.optimizer, "best": state.best}
-    arrays = {f"{group}{number}": array for group, found in groups.items() for number, array in enumerate(found)}
-    counts = {group: len(found) for group, found in groups.items()}
-    said = {"fingerprint": fingerprint, "phase": state.phase, "history": state.history, "facts": state.facts}
+    named = {f"{group}{number}": array for group, arrays in groups.items() for number, array in enumerate(arrays)}
+    counts = {group: len(arrays) for group, arrays in groups.items()}
+    header = {"fingerprint": fingerprint, "phase": state.phase, "history": state.history, "facts": state.facts}
     content = io.BytesIO()
-    np.savez(content, said=np.array(json.dumps({**said, "counts": counts})), **arrays)  # type: ignore[arg-type]
+    np.savez(content, header=np.array(json.dumps({**header, "counts": counts})), **named)  # type: ignore[arg-type]
     stores.write_bytes(stores.join(folder, CHECKPOINT_FILE), content.getvalue())
 
 
@@ -67,19 +68,19 @@ def find_checkpoint(folder: str, fingerprint: str) -> Checkpoint | None:
         return None
     try:
         content = small_files.read_npz(stores.read_bytes(path))
-        said = json.loads(str(content["said"]))
-        if said["fingerprint"] != fingerprint:
+        header = json.loads(str(content["header"]))
+        if header["fingerprint"] != fingerprint:
             return None
         groups = {
-            group: [content[f"{group}{number}"] for number in range(count)] for group, count in said["counts"].items()
+            group: [content[f"{group}{number}"] for number in range(count)] for group, count in header["counts"].items()
         }
-        return Checkpoint(said["phase"], **groups, history=said["history"], facts=said["facts"])
-    except (*small_files.NPZ_ERRORS, AttributeError, RecursionError):  # cut off, damaged or foreign
+        return Checkpoint(header["phase"], **groups, history=header["history"], facts=header["facts"])
+    except (*small_files.NPZ_ERRORS, AttributeError, RecursionError):  # cut off, damaged, or another program's
         return None
 
 
 def remove_checkpoint(folder: str) -> None:
-    """Forget the state; the model is done."""
+    """Remove the checkpoint; the model is complete."""
     stores.remove(stores.join(folder, CHECKPOINT_FILE))
 
 
@@ -102,15 +103,15 @@ class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         rising = ops.minimum(1.0, (step + 1) / max(self.warm_up, 1)) if self.warm_up else 1.0
         if not self.cosine:
             return self.rate * rising
-        gone = ops.clip((step - self.warm_up) / max(self.steps - self.warm_up, 1), 0.0, 1.0)
-        return self.rate * rising * (1 + ops.cos(math.pi * gone)) / 2
+        passed = ops.clip((step - self.warm_up) / max(self.steps - self.warm_up, 1), 0.0, 1.0)
+        return self.rate * rising * (1 + ops.cos(math.pi * passed)) / 2
 
     def get_config(self) -> dict[str, Any]:
-        """What it was made with."""
+        """Its arguments."""
         return {"rate": self.rate, "warm_up": self.warm_up, "steps": self.steps, "cosine": self.cosine}
 
 
-def optimizer(settings: TrainSettings, rate: float, steps: int, epochs: int) -> Any:
+def build_optimizer(settings: TrainSettings, rate: float, steps: int, epochs: int) -> Any:
     """Adam, or AdamW where weights decay, with the schedule of the settings.
 
     Args:
@@ -124,31 +125,35 @@ def optimizer(settings: TrainSettings, rate: float, steps: int, epochs: int) -> 
     averaged = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
     if not settings.weight_decay:
         return keras.optimizers.Adam(rate if plain else schedule, **averaged)
-    made = keras.optimizers.AdamW(rate if plain else schedule, weight_decay=settings.weight_decay, **averaged)
-    made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return made
+    decaying = keras.optimizers.AdamW(rate if plain else schedule, weight_decay=settings.weight_decay, **averaged)
+    decaying.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return decaying
 
 
-# What TensorBoard shows of a training: event files, a scalar a figure and epoch, for training and validation apart.
+# What TensorBoard shows of a training: event files of one scalar per metric and epoch, apart for validation.
 
 FOLDER = "logs"
-_HELD = "val_"
+_VALIDATION = "val_"
 
 
 def write_events(folder: str, history: Mapping[str, list[float]]) -> None:
-    """Write the event files of a model folder; `val_` figures go to `logs/validation`, the others to `logs/train`."""
-    for run, held in (("train", False), ("validation", True)):
-        figures = {name.removeprefix(_HELD): told for name, told in history.items() if name.startswith(_HELD) == held}
-        if figures:
+    """Write the event files of a model folder; `val_` metrics go to `logs/validation`, the others to `logs/train`."""
+    for run, validation in (("train", False), ("validation", True)):
+        metrics = {
+            name.removeprefix(_VALIDATION): values
+            for name, values in history.items()
+            if name.startswith(_VALIDATION) == validation
+        }
+        if metrics:
             path = stores.join(folder, FOLDER, run, "events.out.tfevents.0.concord")
-            stores.write_bytes(path, event_file(figures))
+            stores.write_bytes(path, encode_events(metrics))
 
 
-def event_file(figures: Mapping[str, list[float]]) -> bytes:
-    """An event file of scalars: for each figure its value in each epoch, from 1 on."""
+def encode_events(metrics: Mapping[str, list[float]]) -> bytes:
+    """An event file of scalars: for each metric its value in each epoch, from 1 on."""
     now = time.time()
     events = [tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2")]
-    for name, values in figures.items():
+    for name, values in metrics.items():
         for epoch, value in enumerate(values, start=1):
             scalar = tf.compat.v1.Summary.Value(tag=name, simple_value=value)
             summary = tf.compat.v1.Summary(value=[scalar])
@@ -156,9 +161,7 @@ def event_file(figures: Mapping[str, list[float]]) -> bytes:
     return b"".join(tfrecord.frame_record(event.SerializeToString()) for event in events)
 
 
-# Fit a network: epochs, early stopping, the best epoch's weights, and going on where a killed training stopped.
-
-EVALUATION_BATCH = 256
+# Fit a network: epochs, early stopping, the best epoch's weights, and resuming where a killed training stopped.
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,8 @@ class FitPlan:
 
     Attributes:
         validation: what decides which epoch was the best; empty: the last one counts.
+        batches: of the training images.
+        validation_batches: of the validation images.
         rate: the highest learning rate.
         phase: 0, and 1 for fine-tuning.
     """
@@ -174,7 +179,7 @@ class FitPlan:
     train: LabelledShards
     validation: LabelledShards
     batches: Batches
-    judged: Batches
+    validation_batches: Batches
     epochs: int
     rate: float
     phase: int = 0
@@ -192,154 +197,154 @@ class FitRecord:
     Attributes:
         folder: of the model.
         fingerprint: of the model.
-        tell: called after each epoch with its figures.
+        report: called after each epoch with its metrics.
     """
 
     folder: str
     fingerprint: str
-    tell: Callable[[dict[str, Any]], None]
+    report: Callable[[dict[str, Any]], None]
 
 
-def strategy(gpus: int) -> AbstractContextManager[Any]:
-    """The scope in which a model is built and fitted: over several GPUs where there are, and are to be used."""
-    found = tf.config.list_logical_devices("GPU")[:gpus]
-    if len(found) < 2:
+def strategy_scope(gpus: int) -> AbstractContextManager[Any]:
+    """The scope in which a model is built and fitted: over as many GPUs as there are, up to `gpus`."""
+    devices = tf.config.list_logical_devices("GPU")[:gpus]
+    if len(devices) < 2:
         return nullcontext()
-    scope: AbstractContextManager[Any] = tf.distribute.MirroredStrategy([device.name for device in found]).scope()
+    scope: AbstractContextManager[Any] = tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
     return scope
 
 
 def fit(
-    model: keras.Model, lesson: FitPlan, settings: TrainSettings, objective: Objective, record: FitRecord
+    model: keras.Model, plan: FitPlan, settings: TrainSettings, objective: Objective, record: FitRecord
 ) -> Checkpoint:
-    """Fit a network, from where an earlier try stopped; it is left with the weights of its best epoch.
+    """Fit a network, from where an earlier run stopped; it ends with the weights of its best epoch.
 
     Args:
         model: what is fitted; its saved form is not touched, since a model of its own is compiled around its layers.
-        lesson: what it learns from.
+        plan: what it learns from.
         settings: of the training.
         objective: of its task.
         record: where progress goes.
 
     Returns:
-        how it went.
+        the state after the last epoch.
     """
-    fitted = _compiled(model, lesson, settings, objective)
-    watch = _begun(fitted, lesson, objective, settings, record)
-    if not watch.ended():
-        held = lesson.validation if len(lesson.validation) else None
-        averaged = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
-        first = watch.epochs_done()
+    fitted = _compile(model, plan, settings, objective)
+    callback = _start_or_resume(fitted, plan, objective, settings, record)
+    if not callback.has_ended():
+        averaging = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
+        first = callback.epochs_done()
+        validates = len(plan.validation) > 0
         fitted.fit(
-            inputs.training(lesson.train, lesson.batches, settings.seed, lesson.epochs, first),
-            steps_per_epoch=lesson.steps,
+            inputs.training_batches(plan.train, plan.batches, settings.seed, plan.epochs, first),
+            steps_per_epoch=plan.steps,
             initial_epoch=first,
-            epochs=lesson.epochs,
-            validation_data=inputs.validation(held, lesson.judged) if held else None,
-            callbacks=[watch, *averaged],
+            epochs=plan.epochs,
+            validation_data=inputs.validation_batches(plan.validation, plan.validation_batches) if validates else None,
+            callbacks=[callback, *averaging],
             verbose=0,
         )
-    elif settings.ema_momentum and watch.state.phase == lesson.phase:  # as Keras leaves a fit
+    elif settings.ema_momentum and callback.state.phase == plan.phase:  # as Keras leaves a fit
         fitted.optimizer.finalize_variable_values(fitted.trainable_variables)
-    if watch.state.best and watch.state.phase == lesson.phase:
-        model.set_weights(watch.state.best)
-    return watch.state
+    if callback.state.best and callback.state.phase == plan.phase:
+        model.set_weights(callback.state.best)
+    return callback.state
 
 
-def _compiled(model: keras.Model, lesson: FitPlan, settings: TrainSettings, objective: Objective) -> keras.Model:
+def _compile(model: keras.Model, plan: FitPlan, settings: TrainSettings, objective: Objective) -> keras.Model:
     """A model of the same layers, ready to be fitted."""
     fitted = keras.Model(model.inputs, model.outputs)
     fitted.compile(
-        optimizer=optimizer(settings, lesson.rate, lesson.steps, lesson.epochs),
-        loss=objective.loss(),
-        metrics=objective.metrics(),
+        optimizer=build_optimizer(settings, plan.rate, plan.steps, plan.epochs),
+        loss=objective.build_loss(),
+        metrics=objective.build_metrics(),
         jit_compile=False,  # XLA made these networks several times slower on a CPU
     )
     fitted.optimizer.build(fitted.trainable_variables)
     return fitted
 
 
-def _begun(
-    fitted: keras.Model, lesson: FitPlan, objective: Objective, settings: TrainSettings, record: FitRecord
+def _start_or_resume(
+    fitted: keras.Model, plan: FitPlan, objective: Objective, settings: TrainSettings, record: FitRecord
 ) -> "ResumeCallback":
-    """A watch over a fit that begins, or goes on where it was."""
-    found = find_checkpoint(record.folder, record.fingerprint)
-    watch = ResumeCallback(found or Checkpoint(), lesson, objective.watched, settings, record)
-    if found is None or found.phase < lesson.phase:
-        watch.begin(fitted)
-        return watch
-    if found.phase == lesson.phase:
-        for variable, value in zip(fitted.variables, found.variables, strict=True):
+    """The callback of a fit that starts, or resumes from its checkpoint."""
+    saved = find_checkpoint(record.folder, record.fingerprint)
+    callback = ResumeCallback(saved or Checkpoint(), plan, objective.monitored, settings, record)
+    if saved is None or saved.phase < plan.phase:
+        callback.start_phase(fitted)
+        return callback
+    if saved.phase == plan.phase:
+        for variable, value in zip(fitted.variables, saved.variables, strict=True):
             variable.assign(value)
-        for variable, value in zip(fitted.optimizer.variables, found.optimizer, strict=True):
+        for variable, value in zip(fitted.optimizer.variables, saved.optimizer, strict=True):
             variable.assign(value)
-    return watch
+    return callback
 
 
-def _numpy(variable: Any) -> Any:
-    """A copy of a variable, also of one that several devices hold."""
+def _to_numpy(variable: Any) -> Any:
+    """A copy of a variable, also of one that is mirrored on several devices."""
     return np.array(keras.ops.convert_to_numpy(variable))
 
 
 class ResumeCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the best epoch's weights, stops when there is none better for long, and writes down how far it is."""
+    """Keeps the best epoch's weights, stops after some epochs without a better one, and saves checkpoints."""
 
     def __init__(
-        self, state: Checkpoint, lesson: FitPlan, watched: str, settings: TrainSettings, record: FitRecord
+        self, state: Checkpoint, plan: FitPlan, monitored: str, settings: TrainSettings, record: FitRecord
     ) -> None:
         super().__init__()
-        self.state, self._lesson, self._settings, self._record = state, lesson, settings, record
-        self._key = f"val_{watched}"
-        self._judged: Arrays = []
+        self.state, self._plan, self._settings, self._record = state, plan, settings, record
+        self._key = f"{_VALIDATION}{monitored}"
+        self._validated: Arrays = []
 
-    def begin(self, fitted: keras.Model) -> None:
-        """Begin a phase; where there was one before, what it reached has to be bettered."""
-        self.state.phase = self._lesson.phase
-        self.state.facts |= {"begun": float(self._done()), "waited": 0.0}
+    def start_phase(self, fitted: keras.Model) -> None:
+        """Start a phase; where there was one before, its best epoch is what later ones have to exceed."""
+        self.state.phase = self._plan.phase
+        self.state.facts |= {"begun": float(self._all_epochs()), "waited": 0.0}
         if self.state.best:
             self.state.best = [np.array(weights) for weights in fitted.get_weights()]
 
     def epochs_done(self) -> int:
         """Epochs of this phase that are done."""
-        return self._done() - int(self.state.facts["begun"])
+        return self._all_epochs() - int(self.state.facts["begun"])
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether nothing is left to do in this phase."""
-        later = self.state.phase > self._lesson.phase
-        return later or self.epochs_done() >= self._lesson.epochs or self._patience_is_out()
+        later = self.state.phase > self._plan.phase
+        return later or self.epochs_done() >= self._plan.epochs or self._patience_is_out()
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Keep the weights that were just judged; averaged ones are in place only now."""
-        self._judged = [np.array(weights) for weights in self.model.get_weights()]
+        """Keep the weights that were just validated; averaged ones are in place only now."""
+        self._validated = [np.array(weights) for weights in self.model.get_weights()]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge the epoch, write the state down, and tell."""
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        rate = float(_numpy(self.model.optimizer.learning_rate))
-        for name, value in {**figures, "learning_rate": rate}.items():
+        """Compare the epoch with the best one, save a checkpoint, and report."""
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        rate = float(_to_numpy(self.model.optimizer.learning_rate))
+        for name, value in {**metrics, "learning_rate": rate}.items():
             self.state.history.setdefault(name, []).append(value)
-        self._compare(figures)
-        self.state.variables = [_numpy(variable) for variable in self.model.variables]
-        self.state.optimizer = [_numpy(variable) for variable in self.model.optimizer.variables]
+        self._compare(metrics)
+        self.state.variables = [_to_numpy(variable) for variable in self.model.variables]
+        self.state.optimizer = [_to_numpy(variable) for variable in self.model.optimizer.variables]
         save_checkpoint(self._record.folder, self._record.fingerprint, self.state)
         write_events(self._record.folder, self.state.history)
-        told = {"model": self._settings.name, "epoch": epoch + 1, "epochs": self._lesson.epochs, **figures}
-        self._record.tell({**told, "phase": self._lesson.phase})
+        progress = {"model": self._settings.name, "epoch": epoch + 1, "epochs": self._plan.epochs, **metrics}
+        self._record.report({**progress, "phase": self._plan.phase})
         if self._patience_is_out():
             self.model.stop_training = True
 
-    def _compare(self, figures: dict[str, float]) -> None:
+    def _compare(self, metrics: dict[str, float]) -> None:
         facts = self.state.facts
-        if self._key not in figures:
+        if self._key not in metrics:
             return
-        if not self.state.best or figures[self._key] > facts["figure"]:
-            self.state.best = self._judged
-            facts |= {"figure": figures[self._key], "best_epoch": float(self._done()), "waited": 0.0}
+        if not self.state.best or metrics[self._key] > facts["best"]:
+            self.state.best = self._validated
+            facts |= {"best": metrics[self._key], "best_epoch": float(self._all_epochs()), "waited": 0.0}
         else:
             facts["waited"] += 1
 
     def _patience_is_out(self) -> bool:
         return self.state.facts["waited"] >= self._settings.patience
 
-    def _done(self) -> int:
+    def _all_epochs(self) -> int:
         return len(self.state.history.get("loss", ()))

@@ -1,8 +1,8 @@
-"""The input pipeline of training: shards of payloads and what is to be learnt of each, read side by side.
+"""The input pipeline of training: shards of payloads and the targets of each, read side by side.
 
 A payload is a TFRecord's example, or an image's features. The order of the steps: shards in an order drawn from
 (seed, epoch); their payloads with their targets, unlabelled images dropped; payloads shuffled, while they are still
-small; then batched, decoded in parallel, changed at random, and prefetched. All epochs are one stream, so that epoch
+small; then batched, decoded in parallel, augmented, and prefetched. All epochs are one stream, so that epoch
 *e* is the same whether or not the epochs before it ran in this process.
 """
 
@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.augmentation import augment
-from models.objectives import Objective
-from models.tasks import Targets
+from models.tasks import Objective, Targets
 from models.tensorflow_setup import tensorflow as tf
 from schemas.manifests import MULTICLASS
 
 SHUFFLE_BUFFER = 65_536
-_NO_EPOCH = 2**31 - 1  # what validation images are changed by, the same in every epoch
+EVALUATION_BATCH = 256
+_NO_EPOCH = 2**31 - 1  # stands for the epoch in the augmentation of validation images, the same in every one
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LabelledShards:
 
     Attributes:
         payloads: from the number of a shard to a dataset of its payloads, in order.
-        targets: of each shard, what is to be learnt of each payload.
+        targets: of the payloads of each shard.
     """
 
     payloads: Callable[[tf.Tensor], tf.data.Dataset]
@@ -48,7 +48,7 @@ class Batches:
 
     Attributes:
         decode: payloads (n,) to what the network takes.
-        size: images a batch.
+        size: images per batch.
         augment: amounts of the random changes, if any.
         class_weights: how much an image of each class counts; multiclass alone.
     """
@@ -59,12 +59,12 @@ class Batches:
     augment: Mapping[str, float] = field(default_factory=dict)
     class_weights: tuple[float, ...] = ()
 
-    def of(self, rows: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
+    def build(self, rows: tf.data.Dataset, seed: tf.Tensor) -> tf.data.Dataset:
         """Batches of what the network takes, its targets, and weights where classes have any."""
 
-        def made(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        def build_batch(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
             payloads, values = batch
-            images, targets = self.decode(payloads), self.objective.targets(values)
+            images, targets = self.decode(payloads), self.objective.unpack_targets(values)
             if self.augment:
                 images = augment(images, self.augment, tf.stack([seed, number]))
             if not self.class_weights:
@@ -72,49 +72,51 @@ class Batches:
             return images, targets, tf.gather(tf.constant(self.class_weights, tf.float32), targets)
 
         batches = rows.batch(self.size).enumerate()
-        return batches.map(made, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return batches.map(build_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def decode_images(image_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tf.Tensor]:
+def image_decoder(image_shape: tuple[int, int, int]) -> Callable[[tf.Tensor], tf.Tensor]:
     """From serialised examples (n,) to uint8 pixels (n, *image_shape)."""
-    return lambda payloads: decode_batch(images_of(payloads), image_shape)
+    return lambda payloads: decode_batch(encoded_images(payloads), image_shape)
 
 
-def records(paths: tuple[str, ...]) -> Callable[[tf.Tensor], tf.data.Dataset]:
+def read_records(paths: tuple[str, ...]) -> Callable[[tf.Tensor], tf.data.Dataset]:
     """The payloads of TFRecord shards, by number; local paths."""
     return lambda shard: tf.data.TFRecordDataset(tf.constant(paths)[shard])
 
 
-def training(shards: LabelledShards, batches: Batches, seed: int, epochs: int, first: int = 0) -> tf.data.Dataset:
+def training_batches(
+    shards: LabelledShards, batches: Batches, seed: int, epochs: int, first: int = 0
+) -> tf.data.Dataset:
     """Batches for all epochs from `first` on, each in an order, and with changes, that follow from (seed, epoch)."""
 
-    def epoch_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        # three seeds drawn from (seed, epoch): of the order of shards, of that within the buffer, of the changes
-        drawn = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(shards.targets)), [drawn[0], epoch])
-        rows = tf.data.Dataset.from_tensor_slices(order).flat_map(lambda shard: _rows(shards, shard))
-        shuffled = rows.shuffle(min(len(shards), SHUFFLE_BUFFER), seed=drawn[1], reshuffle_each_iteration=False)
-        return batches.of(shuffled, drawn[2])
+    def build_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # three seeds from (seed, epoch): of the order of shards, of that within the buffer, of the augmentation
+        seeds = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(shards.targets)), [seeds[0], epoch])
+        rows = tf.data.Dataset.from_tensor_slices(order).flat_map(lambda shard: _read_rows(shards, shard))
+        shuffled = rows.shuffle(min(len(shards), SHUFFLE_BUFFER), seed=seeds[1], reshuffle_each_iteration=False)
+        return batches.build(shuffled, seeds[2])
 
-    # Keras looks one batch past the last epoch, and warns where there is none
-    return tf.data.Dataset.range(first, epochs + 1).flat_map(epoch_of).prefetch(2)
+    # Keras reads one batch past the last epoch, and warns where there is none
+    return tf.data.Dataset.range(first, epochs + 1).flat_map(build_epoch).prefetch(2)
 
 
-def validation(shards: LabelledShards, batches: Batches) -> tf.data.Dataset:
+def validation_batches(shards: LabelledShards, batches: Batches) -> tf.data.Dataset:
     """Batches of everything, once, in order."""
-    rows = tf.data.Dataset.range(len(shards.targets)).flat_map(lambda shard: _rows(shards, shard))
-    return batches.of(rows, tf.constant(_NO_EPOCH, tf.int64)).prefetch(2)
+    rows = tf.data.Dataset.range(len(shards.targets)).flat_map(lambda shard: _read_rows(shards, shard))
+    return batches.build(rows, tf.constant(_NO_EPOCH, tf.int64)).prefetch(2)
 
 
-def _rows(shards: LabelledShards, shard: tf.Tensor) -> tf.data.Dataset:
+def _read_rows(shards: LabelledShards, shard: tf.Tensor) -> tf.data.Dataset:
     lengths = [len(one.known) for one in shards.targets]
 
-    def of_shard(parts: list[npt.NDArray[np.generic]]) -> tf.data.Dataset:
+    def select_shard(parts: list[npt.NDArray[np.generic]]) -> tf.data.Dataset:
         ragged = tf.RaggedTensor.from_row_lengths(np.concatenate(parts), lengths)
         return tf.data.Dataset.from_tensor_slices(ragged[tf.cast(shard, tf.int64)])
 
-    values = of_shard([one.values for one in shards.targets])
-    known = of_shard([one.known for one in shards.targets])
+    values = select_shard([one.values for one in shards.targets])
+    known = select_shard([one.known for one in shards.targets])
     rows = tf.data.Dataset.zip((shards.payloads(shard), values, known))
     return rows.filter(lambda payload, value, known: known).map(lambda payload, value, known: (payload, value))
 
@@ -143,29 +145,29 @@ FEATURES = {
 def decode_image(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Encoded image bytes, a scalar, to uint8 pixels of the shape that a network takes.
 
-    A colour image for a grey network is turned grey, and a grey one for a colour network repeated; an image of another
-    size is scaled to it, sides apart (bilinear, smoothed where it shrinks).
+    A colour image for a grey network is converted to grey, and a grey one for a colour network repeated; an image of
+    another size is scaled to it, each side by itself (bilinear, smoothed where it shrinks).
     """
     pixels = tf.io.decode_image(encoded, channels=image_shape[2], expand_animations=False)
     fits = tf.reduce_all(tf.shape(pixels)[:2] == image_shape[:2])
-    return tf.ensure_shape(tf.cond(fits, lambda: pixels, lambda: scaled(pixels, image_shape)), image_shape)
+    return tf.ensure_shape(tf.cond(fits, lambda: pixels, lambda: scale_image(pixels, image_shape)), image_shape)
 
 
-def scaled(pixels: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+def scale_image(pixels: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """uint8 pixels (height, width, channels) at another size, rounded to whole levels."""
-    found = tf.image.resize(tf.ensure_shape(pixels, (None, None, image_shape[2])), image_shape[:2], antialias=True)
-    return tf.saturate_cast(tf.round(found), tf.uint8)
+    whole = tf.ensure_shape(pixels, (None, None, image_shape[2]))
+    return tf.saturate_cast(tf.round(tf.image.resize(whole, image_shape[:2], antialias=True)), tf.uint8)
 
 
 def decode_batch(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Encoded images (n,) to uint8 pixels (n, *image_shape); one that cannot be decoded fails them all.
 
-    A loop within one graph costs half of what a `tf.data` element an image does.
+    A loop within one graph costs half of what one `tf.data` element per image does.
     """
     one = tf.TensorSpec(image_shape, tf.uint8)
     return tf.map_fn(lambda image: decode_image(image, image_shape), encoded, fn_output_signature=one)
 
 
-def images_of(payloads: tf.Tensor) -> tf.Tensor:
+def encoded_images(payloads: tf.Tensor) -> tf.Tensor:
     """The encoded images (n,) of serialised examples (n,)."""
     return tf.io.parse_example(payloads, FEATURES)["image"]

@@ -2,12 +2,11 @@
 
 `model.keras` maps uint8 pixels to scores, preprocessing inside; `serving/` is the same with decoding before it, from
 encoded image bytes, for TensorFlow Serving and its like. Labelling loads `model.keras`, in Keras' safe mode. Both give
-scores as they come: the temperatures of `calibration` in `model.json` are applied by labelling alone, to confidence.
+uncalibrated scores: the temperatures of `calibration` in `model.json` are applied by labelling alone, to confidence.
 """
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,17 +15,18 @@ from models.inputs import decode_batch
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import IncompleteError, InputError
+from schemas.manifests import ModelCard, ModelFile
 from storage import stores
 from storage.model_cards import CARD_FILE, MODEL_FILE, require_card, write_card
 
 
-def save(model: keras.Model, folder: str, card: dict[str, Any]) -> None:
-    """Write a model folder; whatever stood there before is no longer a model from the first moment on.
+def save(model: keras.Model, folder: str, card: ModelCard) -> None:
+    """Write a model folder; whatever was there before is no longer a model from the first moment on.
 
     Args:
         model: from uint8 pixels to scores.
         folder: where to, local, `gs://` or `s3://`.
-        card: what `model.json` says of it, beside the hashes of its files.
+        card: what `model.json` states of it, apart from its weights and files.
     """
     stores.remove(stores.join(folder, CARD_FILE))
     with stores.scratch_folder() as scratch:
@@ -36,9 +36,9 @@ def save(model: keras.Model, folder: str, card: dict[str, Any]) -> None:
         for file in sorted(path for path in Path(scratch).rglob("*") if path.is_file()):
             name, content = file.relative_to(scratch).as_posix(), file.read_bytes()
             stores.write_bytes(stores.join(folder, name), content)
-            files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+            files[name] = ModelFile(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
     facts = {"parameters": model.count_params(), "weights_sha256": weights_hash(model), "files": files}
-    write_card(folder, {**card, **facts})
+    write_card(folder, card.model_copy(update=facts))
 
 
 def weights_hash(model: keras.Model) -> str:
@@ -73,17 +73,16 @@ def load(folder: str, trusted: bool = False) -> keras.Model:
         trusted: whether a SavedModel, which can run code of its own, may be loaded as well.
 
     Raises:
-        IncompleteError: the file is not the one that `model.json` speaks of.
+        IncompleteError: the file is not the one that `model.json` states.
         InputError: Keras cannot read it.
     """
     card = require_card(folder)
-    if MODEL_FILE not in card["files"] and "foreign" in card:
+    if MODEL_FILE not in card.files and card.external is not None:
         return external_models.reload(folder, card, trusted)
     path = stores.join(folder, MODEL_FILE)
     content = stores.read_bytes(path)
-    stated = card["files"].get(MODEL_FILE, {}).get("sha256")
-    if hashlib.sha256(content).hexdigest() != stated:
-        raise IncompleteError(f"{path} is not the file that {CARD_FILE} speaks of: train the model again")
+    if MODEL_FILE not in card.files or hashlib.sha256(content).hexdigest() != card.files[MODEL_FILE].sha256:
+        raise IncompleteError(f"{path} is not the file that {CARD_FILE} states: train the model again")
     with stores.scratch_folder() as scratch:
         Path(scratch, MODEL_FILE).write_bytes(content)
         try:

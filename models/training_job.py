@@ -1,4 +1,4 @@
-"""What a training process is told: which model to train, and where."""
+"""The job of a training process: which model to train, and where."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ class TrainJob:
 
     Attributes:
         member: where within the model's folder, for one of several: `fold/3`, `sweep/003`; empty: the model itself.
-        fold: the fold that it is not to see; -1: there are no folds.
+        fold: the fold that it does not see; -1: there are no folds.
         features: folder of the features to learn from instead of images, by split; empty where it sees images.
     """
 
@@ -34,7 +34,7 @@ class TrainJob:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """Its name in messages."""
         return f"{self.settings.name}/{self.member}" if self.member else self.settings.name
 
     def to_json(self) -> str:

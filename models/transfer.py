@@ -1,7 +1,7 @@
 """Transfer networks: a backbone of `keras.applications` up to its features, and a head of our own, in plain Keras 3.
 
 The backbone's layers and its preprocessing stand in the network one by one, not as a network within the network, so
-that each can be named: to stop at it, to train from it on, or to see where it looked.
+that each can be named: to stop at it, to train from it on, or to explain its output.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from models import archives
-from models.heads import Head
+from models.tasks import Head
 from schemas.errors import ConcordError, InputError
 from schemas.layout import IMAGENET
 
@@ -26,7 +26,7 @@ class Transfer:
     Attributes:
         application: makes the backbone, one of `keras.applications`.
         preprocessing: pixels, as float32 in [0, 255], to what the backbone was trained on.
-        flatten: whether all features are kept, place by place, or their mean.
+        flatten: whether all features are kept, position by position, or their mean.
         hidden: units of the layer before the scores.
     """
 
@@ -52,7 +52,7 @@ class Transfer:
         whole = self.application(
             include_top=False, weights=IMAGENET if weights == IMAGENET else None, input_tensor=prepared
         )
-        cut = keras.Model(pixels, inner(whole, features_from))
+        cut = keras.Model(pixels, find_tensor(whole, features_from))
         if weights not in ("", IMAGENET):
             load_weights(weights, whole, cut)
         pool = layers.Flatten(name=POOLED) if self.flatten else layers.GlobalAveragePooling2D(name=POOLED)
@@ -78,8 +78,8 @@ class Transfer:
         return keras.Model(backbone.input, self.top(backbone.output, head, dropout), name=self.name)
 
 
-def inner(model: keras.Model, place: str) -> Any:
-    """The tensor at a place within a network: the output of a layer, or with `.input` behind its name, its input.
+def find_tensor(model: keras.Model, place: str) -> Any:
+    """A tensor within a network: the output of a layer, or with `.input` behind its name, its input.
 
     Raises:
         InputError: there is no such layer; the message names the last ones.
@@ -87,11 +87,11 @@ def inner(model: keras.Model, place: str) -> Any:
     if not place:
         return model.output
     name, mark, _ = place.partition(".input")
-    layer = layer_named(model, name)
+    layer = find_layer(model, name)
     return layer.input if mark else layer.output
 
 
-def layer_named(model: keras.Model, name: str) -> keras.layers.Layer:
+def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:
     """A layer by its name.
 
     Raises:
@@ -123,12 +123,12 @@ def load_weights(path: str, whole: keras.Model, cut: keras.Model) -> None:
     raise InputError(f"{path} does not hold the weights of {whole.name}: {problems[0]}")
 
 
-def head_of(model: keras.Model) -> keras.Model:
+def split_head(model: keras.Model) -> keras.Model:
     """The part of a transfer network behind its features, sharing its layers: from features (n, k) to scores."""
     return keras.Model(model.get_layer(FEATURES).output, model.output, name=f"{model.name}_head")
 
 
-def backbone_of(model: keras.Model) -> keras.Model:
+def split_backbone(model: keras.Model) -> keras.Model:
     """The part of a transfer network up to its features, sharing its layers."""
     return keras.Model(model.input, model.get_layer(FEATURES).output, name=f"{model.name}_backbone")
 
@@ -144,6 +144,6 @@ def unfreeze(model: keras.Model, place: str) -> None:
 
     (https://keras.io/guides/transfer_learning/)
     """
-    first = 0 if place == "all" else model.layers.index(layer_named(model, place))
+    first = 0 if place == "all" else model.layers.index(find_layer(model, place))
     for layer in model.layers[first:]:
         layer.trainable = not isinstance(layer, layers.BatchNormalization)

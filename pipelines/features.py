@@ -132,7 +132,7 @@ def load_backbone(settings: FeatureSettings) -> Any:
     """The backbone, ready to score."""
     from models import building, scoring  # TensorFlow is imported where it is needed: on the workers
 
-    return scoring.Scorer(building.backbone(settings), settings.batch_size)
+    return scoring.Scorer(building.build_backbone(settings), settings.batch_size)
 
 
 def feature_table(ids: Sequence[str], scores: Scores) -> pa.Table:

@@ -206,7 +206,7 @@ def score(scorer: Any, payloads: list[bytes], split: str, stage: str) -> tuple[S
     runner.measure(f"{stage}.images_per_second", round(len(payloads) / max(time.monotonic() - began, 1e-6)))
     for images in scored.batches:
         runner.measure(f"{stage}.batch_images", images)
-    runner.count(f"{stage}.batches_out_of_memory", scored.halved)
+    runner.count(f"{stage}.batches_out_of_memory", scored.out_of_memory)
     rejected: Rejected = dict(scored.faults)
     finite = np.isfinite(scored.scores).all(axis=1)
     for row in np.flatnonzero(~finite).tolist():

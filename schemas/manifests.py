@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 # A dataset's task: one label per image, a set of them, or a number, which is a string of digits.
 MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
 NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
+PLACES = 5  # digits of a number that are told apart
+LENGTHS = PLACES + 2  # of numbers: none to five digits, and more
+MORE = "+"  # stands behind the first five digits of a longer number
 MOST_SHARDS = 1 << 20
 
 Shape = tuple[int | None, int | None, int]  # height, width and channels; None where images are of different sizes
@@ -197,6 +200,142 @@ class ReportManifest(Manifest):
     title: str
     headlines: list[str]
     written: str
+
+
+class ModelFile(_Record):
+    """A file of a model folder."""
+
+    size: NonNegativeInt
+    sha256: str
+
+
+class Calibration(_Record):
+    """How a model's confidence is calibrated: its temperatures, or the reason why it has none.
+
+    Attributes:
+        temperatures: by what they are of, such as `label`; None where there are none.
+        nll_before: mean negative log likelihood of a choice in nats, before; `nll_after`, at the temperature.
+        images: how many they were fitted on.
+        at_bound: the temperatures whose NLL is least beyond the bounds.
+        split: of the images.
+        held_out: share of the training split that the images are; None where they are a validation split.
+        labels: annotator whose labels they were fitted to.
+        folds: of a model of folds: that of each fold.
+    """
+
+    temperatures: dict[str, float] | None = None
+    reason: str = ""
+    nll_before: dict[str, float | None] = Field(default_factory=dict)
+    nll_after: dict[str, float | None] = Field(default_factory=dict)
+    images: NonNegativeInt = 0
+    at_bound: list[str] = Field(default_factory=list)
+    split: str = ""
+    held_out: float | None = None
+    labels: str = ""
+    folds: tuple["Calibration", ...] = ()
+
+
+class Spread(_Record):
+    """A metric over the runs of a sweep; `deviation` is the standard deviation (n - 1)."""
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+
+
+class Sweep(_Record):
+    """The runs of a sweep, of which the model is the best.
+
+    Attributes:
+        best: the folder of the best run within the model's.
+        main_metrics: which of the metrics are of whole splits.
+    """
+
+    runs: int
+    best: str
+    main_metrics: list[str]
+    metrics: dict[str, Spread]
+
+
+class ExcludedImages(_Record):
+    """Labelled images that could not be read: how many, and the first damaged records."""
+
+    images: NonNegativeInt
+    damaged: list[str]
+
+
+class ExternalModel(_Record):
+    """Where an imported model comes from, and how it was fitted to the dataset.
+
+    Attributes:
+        file: its name.
+        sha256: of each of its files.
+        value_range: what black and white are to it.
+        classes: in the order of its scores; empty: the dataset's own order.
+        activation: softmax or sigmoid, where its scores are logits; otherwise empty.
+        trust_model: whether a SavedModel was trusted to run its own code.
+    """
+
+    file: str
+    sha256: dict[str, str]
+    value_range: tuple[float, ...] = (0.0, 1.0)
+    classes: tuple[str, ...] = ()
+    activation: str = ""
+    trust_model: bool = False
+
+
+class ModelCard(Manifest):
+    """A model: of one training, of folds, the best of a sweep, or imported.
+
+    Attributes:
+        network: its architecture; `external` where it was imported.
+        images: fingerprint of the dataset.
+        image_shape: of the network's input.
+        training_labels: annotator whose labels it learned from.
+        weights_from: the file of weights that the training started from, or `imagenet`.
+        settings: of the training.
+        fold: the fold that it did not see; None where there are no folds.
+        folds: how many there are.
+        members: of a model of folds: the fingerprint of each fold's model, by its folder.
+        weights_sha256: of all weights in order.
+        files: by name within the folder.
+        thresholds: of independent classes, the score from which on each label is given.
+        evaluation: metrics of each split that it was evaluated on.
+        history: of each metric its value in each epoch.
+        metrics: of the epoch whose weights were kept.
+    """
+
+    name: str
+    dataset: str
+    task: str
+    classes: list[str]
+    network: str = ""
+    images: str = ""
+    image_shape: Shape | None = None
+    training_labels: str = ""
+    weights_from: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    fold: int | None = None
+    folds: int = 0
+    members: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    parameters: NonNegativeInt = 0
+    weights_sha256: str = ""
+    files: dict[str, ModelFile] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    thresholds: tuple[float, ...] | None = None
+    evaluation: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    history: dict[str, list[float]] = Field(default_factory=dict)
+    metrics: dict[str, int | float] = Field(default_factory=dict)
+    sweep: Sweep | None = None
+    excluded: ExcludedImages | None = None
+    external: ExternalModel | None = None
+
+    @property
+    def fold_split(self) -> str:
+        """Of a model of folds, the split that was divided into them; otherwise empty."""
+        return str(self.settings["split"]) if self.members else ""
 
 
 def total_rejected(counts: Mapping[str, Any]) -> int:

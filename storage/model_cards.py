@@ -1,48 +1,48 @@
-"""`model.json`, the card of a model folder: written last, it declares the model whole."""
+"""`model.json`, the card of a model folder: written last, it declares the model complete."""
 
 from typing import Any
 
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
+from schemas.manifests import ModelCard
 from storage import small_files, stores
-from storage.products import ImageSet
+from storage.products import ImageSet, parse_manifest
 
 MODEL_FILE = "model.keras"
 CARD_FILE = "model.json"
-CHECKPOINT_FILE = "checkpoint.npz"  # of a training that is not done
-_TYPES = {"fingerprint": str, "files": dict, "members": dict, "classes": list, "task": str, "foreign": dict}
+CHECKPOINT_FILE = "checkpoint.npz"  # of an unfinished training
 
 
-def write_card(folder: str, card: dict[str, Any]) -> None:
+def write_card(folder: str, card: ModelCard) -> None:
     """Write the card, last of all."""
-    small_files.write_json(stores.join(folder, CARD_FILE), card)
+    small_files.write_json(stores.join(folder, CARD_FILE), card.model_dump(mode="json"))
 
 
-def find_card(folder: str) -> dict[str, Any] | None:
-    """What `model.json` says, or None where there is no whole model.
+def find_card(folder: str) -> ModelCard | None:
+    """A model's card, or None where there is no complete model.
 
     Raises:
-        InputError: it names files elsewhere than in its folder.
-        StorageError: it is no card.
+        InputError: it names files outside its folder.
+        StorageError: it is no card, or an earlier version wrote it.
     """
     path = stores.join(folder, CARD_FILE)
-    card = small_files.find_json(path)
-    if card is None:
-        return None
-    small_files.check_types(path, card, _TYPES)
-    for name, stated in card.get("files", {}).items():
+    content = small_files.find_json(path)
+    return None if content is None else parse_card(path, content)
+
+
+def parse_card(path: str, content: dict[str, Any]) -> ModelCard:
+    """The card that a JSON object states; raises as `find_card`."""
+    card = parse_manifest(path, content, ModelCard)
+    for name in (*card.files, *card.members):
         layout.check_inside(path, name)
-        small_files.check_types(path, stated, {"sha256": str, "size": int}, ("size",))
-    for member in card.get("members", ()):
-        layout.check_inside(path, member)
     return card
 
 
-def require_card(folder: str) -> dict[str, Any]:
-    """What `model.json` says.
+def require_card(folder: str) -> ModelCard:
+    """A model's card.
 
     Raises:
-        IncompleteError: there is no whole model.
+        IncompleteError: there is no complete model.
     """
     card = find_card(folder)
     if card is None:
@@ -50,29 +50,32 @@ def require_card(folder: str) -> dict[str, Any]:
     return card
 
 
-def fitting_card(images: ImageSet, model: str) -> dict[str, Any]:
-    """The card of a model that is to look at the images of a dataset.
+def require_fitting_card(images: ImageSet, model: str) -> ModelCard:
+    """The card of a model that fits the classes of a dataset.
 
     Raises:
         InputError: it does not fit.
         IncompleteError: it is not there.
     """
     card = require_card(layout.model(images.root, images.dataset, model))
-    if card["classes"] != images.classes or card["task"] != images.manifest.task:
+    if card.classes != images.classes or card.task != images.manifest.task:
         raise InputError(
-            f"model {model!r} was trained for {len(card['classes'])} classes ({card['task']}), but "
+            f"model {model!r} was trained for {len(card.classes)} classes ({card.task}), but "
             f"{images.dataset!r} has {len(images.classes)} ({images.manifest.task}): train it again"
         )
     return card
 
 
 def is_current(folder: str, fingerprint: str) -> bool:
-    """Whether the folder holds a whole model made from just what it would be made from now."""
+    """Whether the folder contains a complete model built from exactly what it would be built from now."""
     card = find_card(folder)
-    if card is None or card.get("fingerprint") != fingerprint:
+    if card is None or card.fingerprint != fingerprint:
         return False
-    for name, stated in card.get("files", {}).items():
-        found = stores.stat(stores.join(folder, name))
-        if found is None or found.size != stated["size"]:
-            return False
-    return True
+    sizes = {name: stores.stat(stores.join(folder, name)) for name in card.files}
+    return all(stat is not None and stat.size == card.files[name].size for name, stat in sizes.items())
+
+
+def summarize(card: ModelCard) -> dict[str, Any]:
+    """What is reported of a finished model: its metrics, its evaluation, its sweep, and what was excluded."""
+    reported = {key for key in ("evaluation", "sweep", "excluded") if getattr(card, key)}
+    return {**card.metrics, **card.model_dump(mode="json", include=reported)}

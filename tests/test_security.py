@@ -32,6 +32,7 @@ from storage.products import ShardFolder, ShardReport
 from tests.support import digit_struct, small_dataset
 from tests.support.idx_files import digits, write_digits
 from tests.support.idx_files import idx as idx_bytes
+from tests.support.manifests import model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\\b", "a\0b", "", "s3://bucket/x"]
@@ -105,19 +106,17 @@ def test_names_in_lists_of_pictures_stay_in_their_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["../../../.bashrc", "/etc/cron.d/x"])
 def test_the_card_of_a_model_names_files_of_its_folder_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / "victim").write_bytes(b"x")
-    model_cards.write_card(
-        str(tmp_path), {"fingerprint": "f", "files": {name: {"sha256": "0", "size": 1}}, "foreign": {}}
-    )
+    model_cards.write_card(str(tmp_path), model_card(files={name: {"sha256": "0", "size": 1}}))
     for read in (model_cards.find_card, model_cards.require_card):
         with pytest.raises(InputError, match=r"model\.json names .*which is no path within its folder"):
             read(str(tmp_path))
-    model_cards.write_card(str(tmp_path), {"fingerprint": "f", "files": {}, "members": {"../other": "f"}})
+    model_cards.write_card(str(tmp_path), model_card(members={"../other": "f"}))
     with pytest.raises(InputError, match="which is no path within its folder"):
         model_cards.find_card(str(tmp_path))
 
 
 def test_a_model_that_says_of_itself_that_it_is_trusted_is_not(tmp_path: Path) -> None:
-    card = {"fingerprint": "f", "files": {}, "foreign": {"trust_model": True}}
+    card = model_card(external={"file": "net", "sha256": {}, "trust_model": True})
     with pytest.raises(InputError, match="keeps a SavedModel, which can run code of its own: trust it with"):
         external_models.reload(str(tmp_path), card, trusted=False)
 
@@ -173,11 +172,11 @@ class Attack:
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     ran, given = tmp_path / "ran", np.array([Attack(tmp_path / "ran")], dtype=object)
-    np.savez(tmp_path / model_cards.CHECKPOINT_FILE, said=given, values=given, scores=given)
+    np.savez(tmp_path / model_cards.CHECKPOINT_FILE, header=given, values=given, scores=given)
     content = (tmp_path / model_cards.CHECKPOINT_FILE).read_bytes()
     assert fitting.find_checkpoint(str(tmp_path), "f") is None
     with pytest.raises(IncompleteError, match="is damaged"):
-        calibration.unpacked(content)
+        calibration.unpack_scores(content)
     with pytest.raises(ValueError, match="an array of shape"):
         small_files.read_npz(content)
     features = Path(layout.features(str(tmp_path), "d", "b", "train"))
@@ -187,7 +186,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="is damaged"):
         ShardFolder(str(features), 1, "f").read(0)
     assert not ran.exists()
-    np.load(tmp_path / model_cards.CHECKPOINT_FILE, allow_pickle=True)["said"]  # and the attack is one
+    np.load(tmp_path / model_cards.CHECKPOINT_FILE, allow_pickle=True)["header"]  # and the attack is one
     assert ran.exists()
 
 

@@ -34,7 +34,7 @@ def test_a_study_can_be_run_as_it_says(path: Path) -> None:
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said
     assert "{data}" not in str(found)
-    assert f"`{path.stem}`" in (ROOT / "README.md").read_text()
+    assert f"`{path.stem}`" in (ROOT / "docs" / "studies.md").read_text()
 
 
 def test_a_study_on_data_asks_for_the_folder() -> None:

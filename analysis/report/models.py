@@ -5,6 +5,7 @@ from typing import Any
 
 from analysis.report.plots import plot_learning_curve
 from analysis.tables import Row, Sources
+from schemas.manifests import ModelCard, Sweep
 
 TITLE, ORDER = "Evaluation and learning curves", 80
 FIGURES = {
@@ -25,33 +26,32 @@ def build_section(sources: Sources) -> Row | None:
     return {"evaluations": evaluations, "curves": curves} if evaluations or curves else None
 
 
-def _build_curves(cards: Sequence[Row]) -> list[Row]:
+def _build_curves(cards: Sequence[ModelCard]) -> list[Row]:
     entries = []
     for card in cards:
-        if history := card.get("history"):
-            metrics = card.get("metrics", {})
-            best = metrics.get("best_epoch")
+        if history := card.history:
+            metrics, best = card.metrics, int(card.metrics.get("best_epoch", 0)) or None
             plots = [plot_learning_curve(history, name, best) for name in ("accuracy", "loss") if name in history]
-            entries.append({"name": card["name"], "best": best, "metrics": metrics, "plots": plots})
+            entries.append({"name": card.name, "best": best, "metrics": metrics, "plots": plots})
     return entries
 
 
-def build_evaluations(cards: Sequence[Row]) -> list[Row]:
+def build_evaluations(cards: Sequence[ModelCard]) -> list[Row]:
     """What to show of each model that was evaluated, in the order of the cards."""
     return [
         {
-            "name": card["name"],
-            "labels": card.get("training_labels"),
-            "augment": _describe_augmentation(card.get("settings", {})),
-            "splits": [_build_split(name, figures, card.get("sweep")) for name, figures in card["evaluation"].items()],
-            "sweep": _build_sweep(card.get("sweep")),
+            "name": card.name,
+            "labels": card.training_labels,
+            "augment": _describe_augmentation(card.settings),
+            "splits": [_build_split(name, metrics, card.sweep) for name, metrics in card.evaluation.items()],
+            "sweep": _build_sweep(card.sweep),
         }
         for card in cards
-        if card.get("evaluation")
+        if card.evaluation
     ]
 
 
-def _build_split(name: str, figures: Mapping[str, Any], sweep: Mapping[str, Any] | None) -> Row:
+def _build_split(name: str, figures: Mapping[str, Any], sweep: Sweep | None) -> Row:
     """The figures of one split, and the tables of its classes, lengths or positions."""
     parts = [
         {
@@ -65,11 +65,11 @@ def _build_split(name: str, figures: Mapping[str, Any], sweep: Mapping[str, Any]
     return {"split": name.replace("_", " "), "images": figures["images"], "figures": shown, "parts": parts}
 
 
-def _build_part(prefix: str, label: str, figures: Mapping[str, Any], sweep: Mapping[str, Any] | None) -> Row:
+def _build_part(prefix: str, label: str, figures: Mapping[str, Any], sweep: Sweep | None) -> Row:
     """The figure of one class, length or position, and its mean over the runs of a sweep."""
     figure = "f1" if "f1" in figures else "accuracy"
-    runs = (sweep or {}).get("figures", {}).get(f"{prefix}_{label}_{figure}")
-    value = {"value": figures[figure], "mean": runs["mean"] if runs else None}
+    runs = sweep.metrics.get(f"{prefix}_{label}_{figure}") if sweep else None
+    value = {"value": figures[figure], "mean": runs.mean if runs else None}
     return {"label": label, "images": figures["images"], "figure": FIGURES.get(figure, "F1"), **value}
 
 
@@ -80,9 +80,9 @@ def _describe_augmentation(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items()) + (where if amounts else "")
 
 
-def _build_sweep(sweep: Mapping[str, Any] | None) -> Row | None:
+def _build_sweep(sweep: Sweep | None) -> Row | None:
     """Mean and spread of each figure over the runs of a sweep."""
     if not sweep:
         return None
-    rows = [{"figure": name.replace("_", " "), **sweep["figures"][name]} for name in sweep.get("judged", ())]
-    return {"runs": sweep["runs"], "best": sweep["best"], "rows": rows}
+    rows = [{"figure": name.replace("_", " "), **sweep.metrics[name].model_dump()} for name in sweep.main_metrics]
+    return {"runs": sweep.runs, "best": sweep.best, "rows": rows}

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from analysis.tables import SIDES, Row, Sources, query, read_shards
 from schemas import layout
-from schemas.manifests import LabelsManifest, ScoresManifest
+from schemas.manifests import LabelsManifest, ModelCard, ScoresManifest
 from schemas.rejects import REJECT_HINTS
 from storage.products import ShardFolder
 
@@ -36,11 +36,11 @@ def build_section(sources: Sources) -> Row:
     }
 
 
-def _settings_side_by_side(models: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+def _settings_side_by_side(models: Sequence[ModelCard]) -> Iterator[tuple[str, list[Any]]]:
     """Each setting with its value in every model."""
-    keys = {key for card in models for key in card.get("settings", {})} - {"name", "dataset"}
+    keys = {key for card in models for key in card.settings} - {"name", "dataset"}
     for key in sorted(keys):
-        yield key, [card.get("settings", {}).get(key) for card in models]
+        yield key, [card.settings.get(key) for card in models]
 
 
 def count_rejects(sources: Sources) -> list[Row]:

@@ -17,7 +17,7 @@ from analysis.verify.contents import ImageFile, rebuild
 from analysis.verify.inventory import Expected, Finding, Inventory
 from analysis.verify.parquet import Checked
 from schemas import layout
-from schemas.manifests import ImagesManifest
+from schemas.manifests import ImagesManifest, ModelFile
 from storage import checksums, stores
 from storage.checksums import RowSum
 from storage.tables import Table
@@ -154,33 +154,22 @@ def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) 
     """Check every file of every model, and of the runs and folds that models are made of."""
     checks: list[Callable[[], list[Finding]]] = []
     for path, card in found.cards.items():
-        folder, stage = stores.parent(path), contents.model_stage(card)
-        try:
-            stated = {
-                f"{folder}/{name}": {key: told[key] for key in ("size", "sha256")}
-                for name, told in card["files"].items()
-            }
-            if path.count("/") == 3:
-                outcome.weights[folder] = str(card["weights_sha256"])
-        except (KeyError, TypeError, AttributeError) as error:
-            outcome.findings.append(
-                Finding(path, f"does not say what a card says ({error})", f"run {inventory.command(stage)} --force")
-            )
-            continue
+        folder, stage = stores.parent(path), card.stage
+        stated = {f"{folder}/{name}": file for name, file in card.files.items()}
+        if path.count("/") == 3:
+            outcome.weights[folder] = card.weights_sha256
         found.known |= set(stated)
         outcome.findings += [
             Finding(name, "is missing", rebuild(stage, path)) for name in stated if name not in found.files
         ]
-        checks += [_file_check(found, name, path, told, stage) for name, told in stated.items() if name in found.files]
+        checks += [_file_check(found, name, path, file, stage) for name, file in stated.items() if name in found.files]
         outcome.files += sum(name in found.files for name in stated)
         outcome.bytes += sum(found.files.get(name, 0) for name in stated)
     outcome.findings += [one for wrong in _run(pool, checks) for one in wrong]
 
 
-def _file_check(
-    found: Inventory, name: str, card: str, told: Mapping[str, object], stage: str
-) -> Callable[[], list[Finding]]:
-    return lambda: contents.check_model_file(found.root, name, card, told, stage)
+def _file_check(found: Inventory, name: str, card: str, stated: ModelFile, stage: str) -> Callable[[], list[Finding]]:
+    return lambda: contents.check_model_file(found.root, name, card, stated, stage)
 
 
 def _run(pool: ThreadPoolExecutor, checks: Iterable[Callable[[], list[Finding]]]) -> Iterator[list[Finding]]:

@@ -1,7 +1,7 @@
 """Check the bytes of images and models: TFRecord shards against their index, a model's files against its card."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from analysis.verify.inventory import Finding, command
 from schemas import layout
 from schemas.errors import ConcordError
+from schemas.manifests import ModelFile
 from storage import model_cards, stores, tfrecord
 
 _PIECE = 8 << 20  # read at a time
@@ -99,14 +100,14 @@ def _problem(window: bytes, offset: int, rows: dict[str, list[Any]], place: int)
     )
 
 
-def check_model_file(root: str, path: str, card: str, stated: Mapping[str, Any], stage: str) -> list[Finding]:
+def check_model_file(root: str, path: str, card: str, stated: ModelFile, stage: str) -> list[Finding]:
     """Check one file of a model that is there.
 
     Args:
         root: local, `gs://` or `s3://`.
         path: of the file, under the root.
         card: path of `model.json`, under the root.
-        stated: `size` and `sha256` that the card says.
+        stated: its size and hash, by the card.
         stage: that made the model.
     """
     digest, size = hashlib.sha256(), 0
@@ -118,9 +119,9 @@ def check_model_file(root: str, path: str, card: str, stated: Mapping[str, Any],
                 size += len(piece)
     except (ConcordError, OSError) as error:
         return [Finding(path, f"cannot be read ({error})", remedy)]
-    if size != stated["size"]:
-        return [Finding(path, f"has {size:,} bytes, and {model_cards.CARD_FILE} says {stated['size']:,}", remedy)]
-    if digest.hexdigest() != stated["sha256"]:
+    if size != stated.size:
+        return [Finding(path, f"has {size:,} bytes, and {model_cards.CARD_FILE} says {stated.size:,}", remedy)]
+    if digest.hexdigest() != stated.sha256:
         return [Finding(path, f"was altered: its SHA-256 is not the one of {model_cards.CARD_FILE}", remedy)]
     return []
 
@@ -129,11 +130,6 @@ def rebuild(stage: str, manifest: str, file: str = "") -> str:
     """The remedy for a file that is missing, or, where it is named, altered."""
     removed = f"{file.rsplit('/', 1)[-1]} and {manifest}" if file else manifest
     return f"remove {removed}, and run {command(stage)} again"
-
-
-def model_stage(card: Mapping[str, Any]) -> str:
-    """The stage that made a model."""
-    return "label" if "foreign" in card else "train"
 
 
 def is_beside(name: str) -> bool:

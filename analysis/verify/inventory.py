@@ -8,7 +8,7 @@ from typing import Any
 from schemas import layout
 from schemas.errors import ConcordError, InputError, StorageError
 from schemas.layout import HUMAN, MACHINE
-from schemas.manifests import ImagesManifest, Manifest, TableFiles
+from schemas.manifests import ImagesManifest, Manifest, ModelCard, TableFiles
 from storage import model_cards, parquet, products, small_files, stores
 from storage.products import MANIFEST
 from storage.tables import Table
@@ -86,7 +86,7 @@ class Inventory:
     root: str
     files: dict[str, int]
     manifests: dict[str, Manifest] = field(default_factory=dict)
-    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cards: dict[str, ModelCard] = field(default_factory=dict)
     expected: list[Expected] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
@@ -134,9 +134,7 @@ def list_root(root: str, tables: Mapping[str, Table], dataset: str = "") -> Inve
             names = (*image_files(manifest), *METADATA)
             inventory.known |= {f"{stores.parent(path)}/{name}" for name in names}
     for path, card in inventory.cards.items():
-        if "sweep" in card:
-            files_of = TableFiles(table="sweep", folder=stores.parent(path), files={layout.SWEEP_TABLE: ""})
-            inventory.expected.append(Expected(files_of, path, card["fingerprint"], "train"))
+        inventory.expected += _expected_of(path, card)
     _add_lone_tables(inventory, tables)
     return inventory
 
@@ -158,18 +156,20 @@ def _read_manifests(inventory: Inventory) -> None:
         for path, content in zip(paths, contents, strict=True):
             if isinstance(content, Finding):
                 inventory.findings.append(content)
-            elif isinstance(content, Manifest):
-                inventory.manifests[path] = content
-            elif content is not None:
+            elif isinstance(content, ModelCard):
                 inventory.cards[path] = content
+            elif content is not None:
+                inventory.manifests[path] = content
     inventory.known |= set(paths)
 
 
-def _read(root: str, path: str) -> Manifest | dict[str, Any] | Finding | None:
+def _read(root: str, path: str) -> Manifest | Finding | None:
     try:
         content = small_files.find_json(stores.join(root, path))
-        if content is None or path.endswith(model_cards.CARD_FILE):
-            return content
+        if content is None:
+            return None
+        if path.endswith(model_cards.CARD_FILE):
+            return model_cards.parse_card(path, content)
         return products.parse_manifest(path, content, products.kind_of(path))
     except StorageError as error:
         return Finding(path, f"cannot be read ({error})", "remove it, and run the stage that writes it again")

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from models.heads import Head
+from models.tasks import Head
 
 HINT = {"shape": (32, 32, 1), "scored_per_second": 8_000, "learnt_per_second": 1_600, "parameters": 267_306}
 

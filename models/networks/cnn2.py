@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from models.heads import Head
+from models.tasks import Head
 
 HINT = {"shape": (32, 32, 1), "scored_per_second": 5_600, "learnt_per_second": 1_100, "parameters": 164_362}
 

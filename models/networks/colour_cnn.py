@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from models.heads import Head
+from models.tasks import Head
 
 HINT = {"shape": (32, 32, 3), "scored_per_second": 3_000, "learnt_per_second": 900, "parameters": 298_618}
 

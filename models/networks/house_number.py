@@ -9,7 +9,7 @@ length and one for each of five digits.
 import keras
 from keras import layers
 
-from models.heads import Head
+from models.tasks import Head
 
 HINT = {"shape": (48, 128, 1), "scored_per_second": 900, "learnt_per_second": 250, "parameters": 1_624_041}
 

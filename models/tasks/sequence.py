@@ -4,7 +4,8 @@ Targets are (n, 6): the length (0 to 5; 6: more), and five digits, -1 where ther
 probabilities of the seven lengths, then those of ten digits for each of five places.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,36 +13,41 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.calibration import Choices, Floats, Temperatures, highest
-from models.tasks import Reading, Scores, Targets, places
+from models.tasks import DecodedLabels, Scores, Targets, cross_entropy, dense_scores, image_positions
+from schemas import tables
 from schemas.layout import DIGITS
+from schemas.manifests import LENGTHS, MORE, PLACES
 
-PLACES = 5
-LENGTHS = PLACES + 2  # none to five, and more
-MORE = "+"  # stands behind the first five digits of a longer number
+INDEPENDENT = False
+MONITORED = "accuracy"
 
 
-def scores(classes: int) -> int:
-    """Seven lengths, and a score a digit for each place."""
+def count_scores(classes: int) -> int:
+    """Seven lengths, and one score per digit for each place."""
     return LENGTHS + PLACES * classes
 
 
-def targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str]) -> Targets:
-    """Length and digits of each image's number; of several the most confident, of equals the first in order."""
-    found = places(labels, ids)
-    texts, confidence = labels["label"].to_pylist(), labels["confidence"].to_numpy()
+def encode_targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str], complete: bool = True) -> Targets:
+    """Length and digits of each image's number; of several the most confident, of equals the first in order.
+
+    A rejected number states that an image shows something else, not what, and so is not learnt.
+    """
+    present = labels.filter(tables.present(labels))
+    positions = image_positions(present, ids)
+    texts, confidence = present["label"].to_pylist(), present["confidence"].to_numpy()
     values = np.full((len(ids), PLACES + 1), -1, dtype=np.int64)
     backwards = sorted(range(len(texts)), key=lambda row: str(texts[row]), reverse=True)
     for row in sorted(backwards, key=lambda row: float(confidence[row])):  # what is written last stays
-        if found[row] >= 0:
-            values[found[row]] = spelt(texts[row], classes)
+        if positions[row] >= 0:
+            values[positions[row]] = encode_number(texts[row], classes)
     return Targets(values, values[:, 0] >= 0)
 
 
-def spelt(text: str, classes: Sequence[str] = DIGITS) -> list[int]:
+def encode_number(text: str, classes: Sequence[str] = DIGITS) -> list[int]:
     """Length and digits of a number.
 
     Raises:
-        KeyError: it holds something else than digits.
+        KeyError: it contains something else than digits.
     """
     digits = text.removesuffix(MORE)
     if any(letter not in classes for letter in digits):
@@ -51,40 +57,40 @@ def spelt(text: str, classes: Sequence[str] = DIGITS) -> list[int]:
     return [length, *known, *[-1] * (PLACES - len(known))]
 
 
-def read(given: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None) -> Reading:
-    """The most probable reading of each image; its confidence is its probability."""
-    lengths, digits, confidences = most_probable(given, len(classes))
+def decode_labels(scores: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None) -> DecodedLabels:
+    """The most probable number of each image; its confidence is its probability."""
+    lengths, digits, confidences = decode_numbers(scores, len(classes))
     names = np.array(classes, dtype=object)
     texts = [
         "".join(names[row[:length]]) + (MORE if length > PLACES else "")
         for length, row in zip(lengths, digits, strict=True)
     ]
-    return Reading(np.arange(len(given)), np.array(texts, dtype=object), confidences)
+    return DecodedLabels(np.arange(len(scores)), np.array(texts, dtype=object), confidences)
 
 
-def most_probable(
-    given: Scores, classes: int
+def decode_numbers(
+    scores: Scores, classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Length (n,), digits (n, 5) and probability (n,) of the most probable reading.
+    """Length (n,), digits (n, 5) and probability (n,) of the most probable number.
 
     P(length) times the product of the digits' probabilities up to that length; each digit is its place's best.
     """
-    of_place = given[:, LENGTHS:].reshape(-1, PLACES, classes)
+    of_place = scores[:, LENGTHS:].reshape(-1, PLACES, classes)
     products = np.cumprod(of_place.max(axis=2, initial=0), axis=1)
-    upto = np.concatenate([np.ones((len(given), 1)), products, products[:, -1:]], axis=1)  # 0 to 5 digits, and more
-    readings = given[:, :LENGTHS] * upto
-    lengths = readings.argmax(axis=1)
-    return lengths, of_place.argmax(axis=2), readings.max(axis=1, initial=0).clip(0, 1).astype(np.float32)
+    upto = np.concatenate([np.ones((len(scores), 1)), products, products[:, -1:]], axis=1)  # 0 to 5 digits, and more
+    numbers = scores[:, :LENGTHS] * upto
+    lengths = numbers.argmax(axis=1)
+    return lengths, of_place.argmax(axis=2), numbers.max(axis=1, initial=0).clip(0, 1).astype(np.float32)
 
 
-def figures(
-    values: npt.NDArray[Any], given: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None
+def evaluate(
+    values: npt.NDArray[Any], scores: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None
 ) -> dict[str, Any]:
     """Accuracy of whole numbers, of the length, of each length's numbers, and of each place's digits."""
-    lengths, digits, _ = most_probable(given, len(classes))
-    truth, spelt_out = values[:, 0], values[:, 1:]
-    absent = spelt_out < 0
-    right = (digits == spelt_out) | absent
+    lengths, digits, _ = decode_numbers(scores, len(classes))
+    truth, true_digits = values[:, 0], values[:, 1:]
+    absent = true_digits < 0
+    right = (digits == true_digits) | absent
     whole = (lengths == truth) & right.all(axis=1)
     by_length = {
         ("more" if length > PLACES else str(length)): _share(whole[truth == length]) for length in np.unique(truth)
@@ -95,7 +101,7 @@ def figures(
         "length_accuracy": float((lengths == truth).mean()),
         "digit_accuracy": float(right[~absent].mean()) if (~absent).any() else 0.0,
         "by_length": by_length,
-        "by_place": {place: found for place, found in by_place.items() if found["images"]},
+        "by_place": {place: share for place, share in by_place.items() if share["images"]},
     }
 
 
@@ -103,24 +109,90 @@ def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {"images": len(right), "accuracy": float(right.mean()) if len(right) else 0.0}
 
 
-def choices(values: npt.NDArray[Any], given: Scores, classes: Sequence[str]) -> dict[str, Choices]:
-    """A choice an image, of its length, and one a digit that there is."""
+def list_choices(values: npt.NDArray[Any], scores: Scores, classes: Sequence[str]) -> dict[str, Choices]:
+    """One choice per image, of its length, and one per digit of its number."""
     truth = values[:, 1:].astype(np.int64)
     there = truth >= 0
-    of_place = given[:, LENGTHS:].reshape(-1, PLACES, len(classes))
+    of_place = scores[:, LENGTHS:].reshape(-1, PLACES, len(classes))
     return {
-        "length": Choices(given[:, :LENGTHS], values[:, 0].astype(np.int64)),
+        "length": Choices(scores[:, :LENGTHS], values[:, 0].astype(np.int64)),
         "digits": Choices(of_place[there], truth[there]),
     }
 
 
-def calibrated(given: Scores, reading: Reading, classes: Sequence[str], temperatures: Temperatures) -> Floats:
-    """The probability of each reading, its length and its digits each at the temperature of its image."""
-    lengths, _, _ = most_probable(given, len(classes))
+def calibrate(scores: Scores, labels: DecodedLabels, classes: Sequence[str], temperatures: Temperatures) -> Floats:
+    """The probability of each number, its length and its digits each at the temperature of its image."""
+    lengths, _, _ = decode_numbers(scores, len(classes))
     of_length, of_digits = (np.asarray(temperatures[name], dtype=np.float32) for name in ("length", "digits"))
-    scores = np.maximum(given[:, :LENGTHS], np.finfo(np.float32).tiny)
-    logits = np.log(scores / scores.max(axis=1, keepdims=True)) / of_length.reshape(-1, 1)
-    length = np.exp(logits[np.arange(len(given)), lengths]) / np.exp(logits).sum(axis=1)
-    digits = highest(given[:, LENGTHS:].reshape(-1, PLACES, len(classes)), of_digits.reshape(-1, 1, 1))
-    read_out = np.arange(PLACES) < lengths[:, None]
-    return np.asarray(length * np.where(read_out, digits, np.float32(1)).prod(axis=1), dtype=np.float32)
+    of_lengths = np.maximum(scores[:, :LENGTHS], np.finfo(np.float32).tiny)
+    logits = np.log(of_lengths / of_lengths.max(axis=1, keepdims=True)) / of_length.reshape(-1, 1)
+    length = np.exp(logits[np.arange(len(scores)), lengths]) / np.exp(logits).sum(axis=1)
+    digits = highest(scores[:, LENGTHS:].reshape(-1, PLACES, len(classes)), of_digits.reshape(-1, 1, 1))
+    is_shown = np.arange(PLACES) < lengths[:, None]
+    return np.asarray(length * np.where(is_shown, digits, np.float32(1)).prod(axis=1), dtype=np.float32)
+
+
+def mark_label(scores: Scores, classes: int) -> Scores:
+    """The length of each image's most probable number, and its digits."""
+    marks, rows = np.zeros_like(scores), np.arange(len(scores))
+    lengths, digits, _ = decode_numbers(scores, classes)
+    marks[rows, lengths] = 1
+    for place in range(PLACES):
+        shown = lengths > place
+        marks[rows[shown], LENGTHS + place * classes + digits[shown, place]] = 1
+    return marks
+
+
+def build_head(features: Any, classes: int) -> Any:
+    """A softmax for the length, and one for each place."""
+    from keras import layers
+
+    parts = [dense_scores(features, LENGTHS, "softmax", "length")]
+    parts += [dense_scores(features, classes, "softmax", f"digit{place + 1}") for place in range(PLACES)]
+    return layers.Concatenate(name="scores", dtype="float32")(parts)
+
+
+def unpack_targets(values: Any, classes: int) -> Any:
+    """As they are encoded."""
+    return values
+
+
+def build_loss(classes: int, smoothing: float) -> Callable[[Any, Any], Any]:
+    """Cross-entropy, the sum over length and digits; a place without a digit costs nothing."""
+    return partial(_loss, classes=classes, smoothing=smoothing)
+
+
+def _loss(truth: Any, scores: Any, classes: int, smoothing: float) -> Any:
+    from keras import ops
+
+    truth = ops.cast(truth, "int32")
+    lengths, digits = _split(scores, classes)
+    losses = cross_entropy(truth[:, 0], lengths, smoothing)
+    shown = ops.cast(truth[:, 1:] >= 0, scores.dtype)
+    of_digits = cross_entropy(ops.maximum(truth[:, 1:], 0), digits, smoothing)
+    return losses + ops.sum(of_digits * shown, axis=1)
+
+
+def build_metrics(classes: int) -> list[Any]:
+    """Whether the most probable number is the whole number."""
+    from keras import metrics
+
+    return [metrics.MeanMetricWrapper(partial(_accuracy, classes=classes), name=MONITORED)]
+
+
+def _accuracy(truth: Any, scores: Any, classes: int) -> Any:
+    from keras import ops
+
+    truth = ops.cast(truth, "int32")
+    lengths, digits = _split(scores, classes)
+    upto = ops.cumprod(ops.max(digits, axis=2), axis=1)
+    whole = ops.concatenate([ops.ones_like(upto[:, :1]), upto, upto[:, -1:]], axis=1)
+    right = ops.equal(ops.cast(ops.argmax(lengths * whole, axis=1), "int32"), truth[:, 0])
+    same = ops.logical_or(ops.equal(ops.cast(ops.argmax(digits, axis=2), "int32"), truth[:, 1:]), truth[:, 1:] < 0)
+    return ops.cast(ops.logical_and(right, ops.all(same, axis=1)), "float32")
+
+
+def _split(scores: Any, classes: int) -> tuple[Any, Any]:
+    from keras import ops
+
+    return scores[:, :LENGTHS], ops.reshape(scores[:, LENGTHS:], (-1, PLACES, classes))

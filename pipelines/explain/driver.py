@@ -19,7 +19,7 @@ from pipelines.explain.transforms import STAGE, ExplainImages, ExplainPlan, Requ
 from pipelines.runner import check_rejects
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
-from schemas.manifests import ScoresManifest
+from schemas.manifests import ModelCard, ScoresManifest
 from schemas.settings.explain import ExplainSettings
 from schemas.stage import Context, Driver, Plan, Product, State
 from storage import hashing, model_cards, products, stores
@@ -36,7 +36,7 @@ class Explanation:
     """What the models of one verb explain, in one job."""
 
     plans: Mapping[str, ExplainPlan]  # by the product's name
-    cards: Mapping[str, Mapping[str, Any]]
+    cards: Mapping[str, ModelCard]
     settings: ExplainSettings
 
 
@@ -60,7 +60,7 @@ class ExplainDriver(Driver[ExplainSettings]):
         images = products.image_set(context.root, settings.dataset, settings.version)
         images.images_in(settings.split)
         _check_known(images, settings)
-        cards = {model: model_cards.fitting_card(images, model) for model in settings.models}
+        cards = {model: model_cards.require_fitting_card(images, model) for model in settings.models}
         requested = {model: requested_images(settings, context.root, model) for model in _explainable(images, cards)}
         if not any(requested.values()):
             raise InputError(
@@ -131,7 +131,7 @@ class ExplainDriver(Driver[ExplainSettings]):
             images=plan.images.fingerprint,
             shards=output.shards,
             rows=counts["out"],
-            weights=card["weights_sha256"],
+            weights=card.weights_sha256,
             parts=sorted(done),
             requested=list(plan.requested),
             explained_by=explained_by,
@@ -144,11 +144,11 @@ def _plan_model(
     settings: ExplainSettings,
     context: Context,
     images: ImageSet,
-    card: Mapping[str, Any],
+    card: ModelCard,
     requested: tuple[str, ...],
 ) -> tuple[Product, ExplainPlan]:
     """What one model explains, and what of it is missing."""
-    model, split = card["name"], settings.split
+    model, split = card.name, settings.split
     output = explanations(settings, images, card, requested)
     folder = layout.explain_rejects(context.root, images.dataset, model, split)
     rejects = ShardFolder(folder, output.shards, output.fingerprint)
@@ -204,7 +204,7 @@ def _by_shard(ids: Sequence[str], shards: int) -> dict[int, tuple[str, ...]]:
     return {shard: tuple(ids[int(row)] for row in of_shard) for shard, of_shard in enumerate(rows) if len(of_shard)}
 
 
-def _explainable(images: ImageSet, cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _explainable(images: ImageSet, cards: Mapping[str, ModelCard]) -> list[str]:
     """The models that have convolutions; the others are skipped, and named.
 
     Raises:
@@ -213,11 +213,11 @@ def _explainable(images: ImageSet, cards: Mapping[str, Mapping[str, Any]]) -> li
     able, problems = [], {}
     for model, card in cards.items():
         folder = layout.model(images.root, images.dataset, model)
-        member = stores.join(folder, *next(iter(card.get("members", {"": ""}))).split("/"))
-        if "foreign" in card and model_cards.MODEL_FILE not in card["files"]:
+        member = stores.join(folder, *next(iter(card.members), "").split("/"))
+        if card.external is not None and model_cards.MODEL_FILE not in card.files:
             problems[model] = "is a SavedModel, which does not show its layers"
         elif not archives.convolves(stores.join(member, model_cards.MODEL_FILE)):
-            problems[model] = "has no convolutions, and so no places where it looks"
+            problems[model] = "has no convolutions"
         else:
             able.append(model)
     if not able:
@@ -238,12 +238,12 @@ def requested_images(settings: ExplainSettings, root: str, model: str) -> tuple[
 
 
 def explanations(
-    settings: ExplainSettings, images: ImageSet, card: Mapping[str, Any], requested: tuple[str, ...]
+    settings: ExplainSettings, images: ImageSet, card: ModelCard, requested: tuple[str, ...]
 ) -> ShardFolder:
     """Where the explanations of one model go."""
-    recipe = {"model": card["fingerprint"], "weights": card["weights_sha256"], "images": images.fingerprint}
-    request = {"split": settings.split, "asked": requested, "batch_size": settings.batch_size}
-    folder = layout.explanations(images.root, images.dataset, card["name"], settings.split)
+    recipe = {"model": card.fingerprint, "weights": card.weights_sha256, "images": images.fingerprint}
+    request = {"split": settings.split, "requested": requested, "batch_size": settings.batch_size}
+    folder = layout.explanations(images.root, images.dataset, card.name, settings.split)
     return ShardFolder(folder, images.shards, products.fingerprint(STAGE, **recipe, **request))
 
 
@@ -253,13 +253,13 @@ def is_complete(output: ShardFolder) -> bool:
     return sheet is not None and products.is_current(output.folder, output.fingerprint)
 
 
-def _explained_by(one: ExplainPlan, card: Mapping[str, Any]) -> str:
+def _explained_by(one: ExplainPlan, card: ModelCard) -> str:
     """Of folds: which of them explained."""
-    if "members" not in card:
+    if not card.members:
         return ""
-    if one.split == card["settings"]["split"]:
-        return "each image was shown to the fold that did not see it in training"
-    return f"the mean of where its {len(card['members'])} folds looked, none of which saw these images in training"
+    if one.split == card.fold_split:
+        return "each image was explained by the fold that did not see it in training"
+    return f"the mean heat maps of its {len(card.members)} folds, none of which saw these images in training"
 
 
 def _sheet(one: ExplainPlan) -> bytes:

@@ -150,7 +150,7 @@ def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes:
     rows_out = []
     if rows:
         stacked = np.stack([pixels[row] for row in rows])
-        heats, scores, faults = explainer.look(stacked, [ids[row] for row in rows], source.split)
+        heat, scores, faults = explainer.explain(stacked, [ids[row] for row in rows], source.split)
         whole = np.isfinite(scores).all(axis=1)
         for place in np.flatnonzero(~whole).tolist():
             infinite = (Reason.SCORES_NOT_FINITE, f"scores {scores[place].tolist()[:20]}")
@@ -158,7 +158,7 @@ def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes:
         kept = np.flatnonzero(whole)
         labels = most_probable_labels(scores[kept], task, classes)
         for place, (label, confidence) in zip(kept.tolist(), labels, strict=True):
-            images = (heat_maps.picture(stacked[place]), heat_maps.blend(stacked[place], heats[place]))
+            images = (heat_maps.picture(stacked[place]), heat_maps.blend(stacked[place], heat[place]))
             rows_out.append((ids[rows[place]], label, confidence, *images))
     columns = [pa.array([row[at] for row in rows_out], field.type) for at, field in enumerate(tables.EXPLANATIONS)]
     return ExplainedShard(source, pa.table(columns, schema=tables.EXPLANATIONS), reject_table(source, ids, rejected))
@@ -187,7 +187,7 @@ def read_requested(source: ImageShard, requested: Sequence[str]) -> tuple[list[s
 
 def most_probable_labels(scores: Any, task: str, classes: Sequence[str]) -> list[tuple[str, float]]:
     """The one label of each image that its scores most stand for, and its confidence."""
-    reading = tasks.load(MULTICLASS if task == MULTILABEL else task).read(scores, classes, None)
+    reading = tasks.load(MULTICLASS if task == MULTILABEL else task).decode_labels(scores, classes, None)
     return list(zip(reading.labels.tolist(), reading.confidences.tolist(), strict=True))
 
 

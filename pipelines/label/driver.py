@@ -16,7 +16,7 @@ from pipelines import scoring
 from pipelines.label.import_model import import_model, is_imported
 from pipelines.scoring import ScorePlan, Scores, Scoring, ScoringDriver
 from schemas import layout, tables
-from schemas.manifests import LabelsManifest
+from schemas.manifests import Calibration, LabelsManifest, ModelCard
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context, Plan, Product, StageResult, State
 from storage import hashing, model_cards, products
@@ -58,7 +58,7 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
         answers: what they mean.
     """
     task = tasks.load(answers.task)
-    reading = task.read(scores, answers.classes, answers.thresholds)
+    reading = task.decode_labels(scores, answers.classes, answers.thresholds)
     columns: dict[str, Any] = {
         "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
         "label": pa.array(reading.labels, pa.string()),
@@ -67,8 +67,8 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
     if any(answers.temperatures):
         alike = len(answers.temperatures) == 1
         folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
-        found = calibration.of_images(answers.temperatures, folds)
-        calibrated = task.calibrated(scores, reading, answers.classes, found)
+        found = calibration.select_by_fold(answers.temperatures, folds)
+        calibrated = task.calibrate(scores, reading, answers.classes, found)
         columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
     kept = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
     return tables.label_rows(columns | kept)
@@ -82,7 +82,7 @@ class Labelling(Scoring):
     """The models that label, with the card of each; none of them where an external model is still to be imported."""
 
     settings: LabelSettings
-    cards: Mapping[str, dict[str, Any]]
+    cards: Mapping[str, ModelCard]
 
 
 class LabelDriver(ScoringDriver[LabelSettings]):
@@ -114,13 +114,10 @@ class LabelDriver(ScoringDriver[LabelSettings]):
         images = products.image_set(context.root, settings.dataset, settings.version)
         if settings.model_file and not is_imported(settings, context.root, images):
             return self._plan_import(settings, images)
-        cards = {model: model_cards.fitting_card(images, model) for model in _models(settings)}
+        cards = {model: model_cards.require_fitting_card(images, model) for model in _models(settings)}
         plans = tuple(plan_labels(settings, context.root, images, model, card) for model, card in cards.items())
         work = Labelling(plans, settings.max_reject_fraction, settings, cards)
-        seconds = {
-            model: scoring.network_hint(card.get("network", ""), card.get("image_shape"))[0]
-            for model, card in cards.items()
-        }
+        seconds = {model: scoring.network_hint(card.network, card.image_shape)[0] for model, card in cards.items()}
         return self.plan_products(settings, work, seconds, context.force)
 
     def _plan_import(self, settings: LabelSettings, images: ImageSet) -> Plan:
@@ -143,22 +140,21 @@ class LabelDriver(ScoringDriver[LabelSettings]):
 
     def counted(self, work: Labelling, plan: ScorePlan) -> str:
         """Nothing where images have several labels: an image may have no row, or several."""
-        return "" if "thresholds" in work.cards[plan.name] else "out"
+        return "out" if work.cards[plan.name].thresholds is None else ""
 
     def manifest(self, work: Labelling, plan: ScorePlan, split: str, common: dict[str, Any]) -> LabelsManifest:
         """Which state of a model labelled; of folds, the split whose images were scored by networks without them."""
         card = work.cards[plan.name]
-        folds = {"folds": card["folds"], "folds_of": card["settings"]["split"]} if "members" in card else {}
-        thresholds = dict(zip(card["classes"], card["thresholds"], strict=True)) if "thresholds" in card else {}
         return LabelsManifest(
             **common,
-            **folds,
+            folds=len(card.members),
+            folds_of=card.fold_split,
             annotator=plan.name,
             covers_all_images=True,
-            model=card["fingerprint"],
-            weights=card["weights_sha256"],
-            thresholds=thresholds,
-            calibration=card.get("calibration", {}),
+            model=card.fingerprint,
+            weights=card.weights_sha256,
+            thresholds=dict(zip(card.classes, card.thresholds, strict=True)) if card.thresholds else {},
+            calibration=card.calibration.model_dump(exclude_defaults=True) if card.calibration else {},
         )
 
 
@@ -166,19 +162,19 @@ def _models(settings: LabelSettings) -> tuple[str, ...]:
     return (*settings.models, *([settings.annotator] if settings.annotator else []))
 
 
-def temperatures(card: dict[str, Any], split: str) -> tuple[dict[str, float] | None, ...]:
+def temperatures(card: ModelCard, split: str) -> tuple[dict[str, float] | None, ...]:
     """By which the labels of a split are calibrated, as `Answers` takes them; none for models that have none.
 
     Of a model of folds, each image of the divided split is labelled by one fold, and has that fold's own; images of
     other splits get the mean of all folds' scores, which has temperatures of its own.
     """
-    found = card.get("calibration", {})
-    if "folds" in found and split == card["settings"]["split"]:
-        return tuple(fold["temperatures"] for fold in found["folds"])
-    return (found["temperatures"],) if found.get("temperatures") else ()
+    fitted = card.calibration or Calibration()
+    if fitted.folds and split == card.fold_split:
+        return tuple(fold.temperatures for fold in fitted.folds)
+    return (fitted.temperatures,) if fitted.temperatures else ()
 
 
-def plan_labels(settings: LabelSettings, root: str, images: ImageSet, model: str, card: dict[str, Any]) -> ScorePlan:
+def plan_labels(settings: LabelSettings, root: str, images: ImageSet, model: str, card: ModelCard) -> ScorePlan:
     """What one model labels, done or not."""
     outputs, rejects, answers = label_sets(settings, root, images, model, card)
     return ScorePlan(
@@ -197,22 +193,22 @@ def plan_labels(settings: LabelSettings, root: str, images: ImageSet, model: str
 
 
 def label_sets(
-    settings: LabelSettings, root: str, images: ImageSet, model: str, card: dict[str, Any]
+    settings: LabelSettings, root: str, images: ImageSet, model: str, card: ModelCard
 ) -> tuple[dict[str, ShardFolder], dict[str, ShardFolder], dict[str, Answers]]:
     """Of each split: where one model's labels go, where the rejects go, and how its scores are turned into labels."""
     recipe = {
-        "model": card["fingerprint"],
-        "weights": card["weights_sha256"],
+        "model": card.fingerprint,
+        "weights": card.weights_sha256,
         "images": images.fingerprint,
         "settings": (settings.scores, settings.batch_size),
     }
-    limits = tuple(card["thresholds"]) if "thresholds" in card else None
+    limits = card.thresholds
     recipe |= {"thresholds": limits} if limits else {}
     outputs, rejects, answers = {}, {}, {}
     for split in settings.splits:
         name = (root, images.dataset, model, split)
         degrees = temperatures(card, split)
-        answers[split] = Answers(card["task"], tuple(images.classes), limits, settings.scores, degrees)
+        answers[split] = Answers(card.task, tuple(images.classes), limits, settings.scores, degrees)
         followed = {**recipe, "temperatures": degrees} if any(degrees) else recipe
         rest = (images.shards, products.fingerprint("label", split=split, **followed))
         outputs[split] = ShardFolder(layout.labels(*name), *rest)

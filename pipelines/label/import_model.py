@@ -4,10 +4,10 @@ concord label --model-file lenet.keras --annotator lenet --value-range 0,1 --dat
 """
 
 import hashlib
-from typing import Any
 
 from schemas import layout
 from schemas.errors import InputError
+from schemas.manifests import ExternalModel, ModelCard, ModelFile
 from schemas.settings.label import LabelSettings
 from storage import model_cards, products, stores
 from storage.products import ImageSet
@@ -16,14 +16,14 @@ _FITTING = ("value_range", "classes", "activation", "trust_model")
 
 
 def is_imported(settings: LabelSettings, root: str, images: ImageSet) -> bool:
-    """Whether the model folder is there, made from just this file and these settings.
+    """Whether the model folder is there, built from exactly this file and these settings.
 
     Raises:
         InputError: there is no such file, or a model that was trained here has that name.
     """
     folder = layout.model(root, images.dataset, settings.annotator)
     card = model_cards.find_card(folder)
-    if card and "foreign" not in card:
+    if card and card.external is None:
         raise InputError(f"{settings.annotator!r} is a model that was trained here: give the annotator another name")
     return model_cards.is_current(folder, _identify(settings, images)[0])
 
@@ -37,17 +37,20 @@ def import_model(settings: LabelSettings, root: str, images: ImageSet, afresh: b
     if is_imported(settings, root, images) and not afresh:
         return
     fingerprint, contents = _identify(settings, images)
-    origin = {"file": settings.model_file.rstrip("/").rsplit("/", 1)[-1], "sha256": contents}
-    card = {
-        "fingerprint": fingerprint,
-        "name": settings.annotator,
-        "network": "foreign",
-        "dataset": images.dataset,
-        "images": images.fingerprint,
-        "task": images.manifest.task,
-        "classes": images.classes,
-        "foreign": {**origin, **{key: getattr(settings, key) for key in _FITTING}},
-    }
+    name = settings.model_file.rstrip("/").rsplit("/", 1)[-1]
+    fitting = {key: getattr(settings, key) for key in _FITTING}
+    card = ModelCard(
+        stage="label",
+        product=f"{images.dataset}/{settings.annotator}",
+        fingerprint=fingerprint,
+        name=settings.annotator,
+        network="external",
+        dataset=images.dataset,
+        images=images.fingerprint,
+        task=images.manifest.task,
+        classes=images.classes,
+        external=ExternalModel(file=name, sha256=contents, **fitting),
+    )
     folder = layout.model(root, images.dataset, settings.annotator)
     _write(settings, images, folder, card, _files(settings.model_file))
 
@@ -71,7 +74,7 @@ def _files(path: str) -> dict[str, str]:
     return found
 
 
-def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[str, Any], files: dict[str, str]) -> None:
+def _write(settings: LabelSettings, images: ImageSet, folder: str, card: ModelCard, files: dict[str, str]) -> None:
     from models import external_models, saved_models  # TensorFlow is imported where it is needed
 
     stores.remove_partial_files(folder, below=True)
@@ -82,7 +85,7 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[st
         fit = external_models.Fit.of(card, images.manifest.image_shape or (None, None, 3))
         network = external_models.load(local, settings.trust_model, settings.model_file)
         model = external_models.wrapped(network, fit, settings.model_file)
-        card = {**card, "image_shape": list(model.input_shape[1:])}
+        card = card.model_copy(update={"image_shape": tuple(model.input_shape[1:])})
         if "saved_model.pb" not in files:
             saved_models.save(model, folder, card)
             return
@@ -91,9 +94,8 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: dict[st
         for name in files:  # kept as it is: what runs code of its own cannot be saved as a network that does not
             content = stores.read_bytes(stores.join(scratch, name))
             stores.write_bytes(stores.join(folder, external_models.FOLDER, name), content)
-            stated[f"{external_models.FOLDER}/{name}"] = {
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "size": len(content),
-            }
-    facts = {"parameters": model.count_params(), "weights_sha256": card["fingerprint"], "files": stated}
-    model_cards.write_card(folder, {**card, **facts})
+            stated[f"{external_models.FOLDER}/{name}"] = ModelFile(
+                sha256=hashlib.sha256(content).hexdigest(), size=len(content)
+            )
+    facts = {"parameters": model.count_params(), "weights_sha256": card.fingerprint, "files": stated}
+    model_cards.write_card(folder, card.model_copy(update=facts))

@@ -74,7 +74,7 @@ class TrainDriver(Driver[TrainSettings]):
         training = plan_training(settings, context.root)
         name = f"{settings.dataset}/{settings.name}"
         if not context.force and model_cards.is_current(training.folder, training.fingerprint):
-            counts = _counts(model_cards.require_card(training.folder))
+            counts = model_cards.summarize(model_cards.require_card(training.folder))
             return Plan(settings, (Product(name, State.DONE, counts),), training)
         absent = sum(not model_cards.is_current(job.folder, job.fingerprint) for job in training.jobs)
         missing = len(training.jobs) if context.force else absent
@@ -110,17 +110,12 @@ class TrainDriver(Driver[TrainSettings]):
         counters = _fit_all(_with_features(jobs, context), context) if jobs else {}
         for training in missing:
             if training.members:
-                ensembles.gather(training.settings, training.fingerprint, training.jobs, training.folder)
+                ensembles.write_ensemble(training.settings, training.fingerprint, training.jobs, training.folder)
         seconds = time.monotonic() - began
         for plan in plans:
-            counts, made = _counts(model_cards.require_card(plan.work.folder)), not plan.is_done
+            counts, made = model_cards.summarize(model_cards.require_card(plan.work.folder)), not plan.is_done
             spent = (seconds, counts, counters) if made else (0.0, counts, {})
             yield StageResult(stage, plan.products[0].name, made, *spent)
-
-
-def _counts(card: dict[str, Any]) -> dict[str, Any]:
-    """What is reported of a model."""
-    return {**card["metrics"], **{key: card[key] for key in ("evaluation", "sweep", "left_out") if key in card}}
 
 
 def plan_training(settings: TrainSettings, root: str) -> Training:

@@ -187,7 +187,9 @@ def test_explanations_of_another_state_are_left_out_and_named(
     assert "Not shown: heat maps of cnn1 on test" in Outline(page).text("explanations")
     assert "run concord explain again" in Outline(page).text("explanations")
     card = model_cards.require_card(layout.model(small.root, DATASET, "cnn1"))
-    model_cards.write_card(layout.model(small.root, DATASET, "cnn1"), {**card, "weights_sha256": "former"})
+    model_cards.write_card(
+        layout.model(small.root, DATASET, "cnn1"), card.model_copy(update={"weights_sha256": "former"})
+    )
     assert is_current(settings, small.root) == (changed == "images")  # by now the network is that of the pictures
 
 

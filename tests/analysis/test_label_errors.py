@@ -20,6 +20,7 @@ from schemas.settings.label_errors import LabelErrorSettings
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards
 from storage.products import ImageSet
+from tests.support.manifests import model_card
 from tests.support.small_dataset import random_pixels, write_images, write_labels
 
 CLASSES = ["cat", "dog", "émeu"]
@@ -59,9 +60,9 @@ def write_sets(images: ImageSet, kept: bool = True, folds_of: str = "train", **c
 
 
 def write_card(root: Path, folds: bool = True, split: str = "train") -> None:
-    card = {"fingerprint": "f", "settings": {"network": "cnn2", "split": split}}
-    more = {"folds": 5, "members": {"fold/0": "f"}} if folds else {}
-    model_cards.write_card(layout.model(str(root), "small", "net"), {**card, **more})
+    more: dict[str, Any] = {"folds": 5, "members": {"fold/0": "f"}} if folds else {}
+    card = model_card(network="cnn2", settings={"network": "cnn2", "split": split}, **more)
+    model_cards.write_card(layout.model(str(root), "small", "net"), card)
 
 
 def asked(**changed: Any) -> LabelErrorSettings:

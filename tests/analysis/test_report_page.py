@@ -188,7 +188,7 @@ def test_report_is_current_until_something_changes(small: SmallRoot, settings: R
     change_manifest(pairs, fingerprint="agree-cnn1-cnn2")
     assert is_current(settings, small.root)
     card = model_cards.require_card(model)
-    model_cards.write_card(model, {**card, "fingerprint": "another"})
+    model_cards.write_card(model, card.model_copy(update={"fingerprint": "another"}))
     assert not is_current(settings, small.root)
     model_cards.write_card(model, card)
     stores.remove(stores.join(small.root, "report", DATASET, "index.html"))

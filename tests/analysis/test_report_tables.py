@@ -57,9 +57,9 @@ def test_what_import_turned_away_is_read_where_import_leaves_it(small: SmallRoot
 
 
 def test_unfinished_models_are_not_shown(pristine: SmallRoot, settings: ReportSettings) -> None:
-    assert [card["name"] for card in tables.find_sources(settings, pristine.root).models] == ["cnn1", "cnn2"]
+    assert [card.name for card in tables.find_sources(settings, pristine.root).models] == ["cnn1", "cnn2"]
     chosen = ReportSettings(dataset=DATASET, models=("cnn2",))
-    assert [card["name"] for card in tables.find_sources(chosen, pristine.root).models] == ["cnn2"]
+    assert [card.name for card in tables.find_sources(chosen, pristine.root).models] == ["cnn2"]
 
 
 def test_query_leaves_types_as_they_are() -> None:

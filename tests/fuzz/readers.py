@@ -192,7 +192,7 @@ def _npz(path: Path) -> None:
 
     (path.parent / model_cards.CHECKPOINT_FILE).write_bytes(path.read_bytes())
     if fitting.find_checkpoint(str(path.parent), "f" * 16) is None:
-        calibration.unpacked(path.read_bytes())
+        calibration.unpack_scores(path.read_bytes())
 
 
 def _network(path: Path) -> None:

@@ -227,7 +227,7 @@ def npz() -> list[bytes]:
         state = fitting.Checkpoint(1, [np.ones((3, 2), np.float32)], [np.zeros(2)], [], {"loss": [1.0]}, {"best": 0.5})
         fitting.save_checkpoint(folder, "f" * 16, state)
         saved = Path(folder, model_cards.CHECKPOINT_FILE).read_bytes()
-    return [saved, calibration.packed(np.arange(4)[:, None], np.full((4, 2), 0.5, np.float32))]
+    return [saved, calibration.pack_scores(np.arange(4)[:, None], np.full((4, 2), 0.5, np.float32))]
 
 
 @functools.cache

@@ -127,16 +127,16 @@ def _check(row: dict[str, Any], a: list[Any], b: list[Any], some: list[Row]) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         same(row["cohen_kappa"], cohen_kappa_score(a, b))
-    names = sorted({*a, *b})
-    if len(names) == 1:
+    labels = sorted({*a, *b})
+    if len(labels) == 1:
         assert row["scott_pi"] is row["krippendorff_alpha"] is None
         assert row["scott_pi_why"] == row["krippendorff_alpha_why"] == "chance alone agrees on everything"
         return
-    codes = np.array([[names.index(one) for one in column] for column in (a, b)])
+    codes = np.array([[labels.index(one) for one in column] for column in (a, b)])
     same(row["krippendorff_alpha"], krippendorff.alpha(codes.astype(float), level_of_measurement="nominal"))
-    same(row["scott_pi"], _pi(codes, len(names)))
-    same(row["gwet_ac1"], _ac1(codes, len(names)))
-    _check_interval(row, codes, len(names))
+    same(row["scott_pi"], _pi(codes, len(labels)))
+    same(row["gwet_ac1"], _ac1(codes, len(labels)))
+    _check_interval(row, codes, len(labels))
 
 
 def _check_interval(row: dict[str, Any], codes: Any, size: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies
 from hypothesis.extra import numpy as arrays
 
 from models import augmentation
-from models.augmentation import augment, corners, projective
+from models.augmentation import augment, solve_projective, source_corners
 from models.tensorflow_setup import tensorflow as tf
 from schemas.settings.train import AUGMENTATIONS
 
@@ -146,7 +146,7 @@ def test_what_an_image_is_made_of_follows_from_the_draw(
 def test_corners_that_were_drawn_are_where_the_image_comes_from(channels: int) -> None:
     geometric = {name: amount for name, amount in EVERY.items() if name not in ("contrast", "brightness")}
     images, seed = pictures(24, channels), tf.constant((8, 9), tf.int64)
-    drawn = corners(tf.shape(images), geometric, seed).numpy()
+    drawn = source_corners(tf.shape(images), geometric, seed).numpy()
     for one, found, source in zip(images, changed(images, geometric, 8, 9), drawn, strict=True):
         assert_close(found, warped(one, source), most=6)
 
@@ -159,7 +159,7 @@ QUADS = arrays.arrays(np.float32, (3, 4, 2), elements=strategies.floats(-0.25, 0
 def test_maps_are_those_of_opencv(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> None:
     points = (BASE + one * 20).astype(np.float32)
     images = (BASE + other * 20).astype(np.float32)
-    found = projective(tf.constant(points), tf.constant(images)).numpy()
+    found = solve_projective(tf.constant(points), tf.constant(images)).numpy()
     for eight, before, after in zip(found, points, images, strict=True):
         expected = cv2.getPerspectiveTransform(before, after)
         placed = cv2.perspectiveTransform(before[None], np.append(eight, 1).reshape(3, 3).astype(np.float64))[0]
@@ -170,7 +170,7 @@ def test_maps_are_those_of_opencv(one: npt.NDArray[np.float32], other: npt.NDArr
 def drawn_corners(amounts: Mapping[str, float], count: int = 3000) -> npt.NDArray[np.float64]:
     """Corners that were drawn, in shares of the sides."""
     shape = tf.constant((count, HEIGHT, WIDTH, 3))
-    found = corners(shape, amounts, tf.constant((5, 6), tf.int64)).numpy().astype(np.float64)
+    found = source_corners(shape, amounts, tf.constant((5, 6), tf.int64)).numpy().astype(np.float64)
     return np.asarray(found / [WIDTH, HEIGHT])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models import networks
-from models.heads import Head
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import plugins
 from tests.support.small_dataset import random_pixels
@@ -42,7 +42,7 @@ ON_JAX = """
 import importlib, json, sys
 import numpy as np
 import keras
-from models.heads import Head
+from models.tasks import Head
 
 assert keras.backend.backend() == "jax"
 # weights are loaded: to draw some before would compile a program for each shape

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from models import building
-from models.heads import Head
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.transfer import Transfer
@@ -61,14 +61,14 @@ def test_images_of_different_sizes_need_a_size() -> None:
 )
 def test_a_setting_that_a_network_does_not_take_is_named(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        building.options(settings(**changed))
+        building.network_options(settings(**changed))
 
 
 def test_settings_that_a_network_takes_are_handed_on() -> None:
-    assert building.options(settings()) == {}
-    assert building.options(settings(network="cnn2", dropout=0.0)) == {"dropout": 0.0}
+    assert building.network_options(settings()) == {}
+    assert building.network_options(settings(network="cnn2", dropout=0.0)) == {"dropout": 0.0}
     given = {"network": "vgg16", "weights": "x.h5", "features_from": "block1_pool", "fine_tune_from": "all"}
-    assert building.options(settings(**given)) == {"weights": "x.h5", "features_from": "block1_pool"}
+    assert building.network_options(settings(**given)) == {"weights": "x.h5", "features_from": "block1_pool"}
     model = building.build(settings(network="cnn2", dropout=0.125), (8, 8, 1), HEAD)
     assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.125]
 
@@ -112,8 +112,8 @@ def test_precision_follows_what_the_gpus_are_made_for(
     monkeypatch.setattr(
         tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": capabilities[gpu]}
     )
-    assert building.precision("auto") == policy
-    assert building.precision("mixed_bfloat16") == "mixed_bfloat16"
+    assert building.resolve_precision("auto") == policy
+    assert building.resolve_precision("mixed_bfloat16") == "mixed_bfloat16"
 
 
 def test_a_network_is_built_at_the_precision_asked_for() -> None:

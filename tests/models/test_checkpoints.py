@@ -21,7 +21,7 @@ def state() -> Checkpoint:
         optimizer=[np.array(12, np.int64), drawn.random(11, dtype=np.float32)],
         best=[drawn.random((3, 2), dtype=np.float32)],
         history={"loss": [1.5, 0.1 + 0.2], "val_accuracy": [0.25, float("nan")]},
-        facts={"figure": 1 / 3, "best_epoch": 2.0, "waited": 0.0, "begun": 1.0},
+        facts={"best": 1 / 3, "best_epoch": 2.0, "waited": 0.0, "begun": 1.0},
     )
 
 
@@ -73,7 +73,7 @@ def test_a_state_that_was_cut_off_is_not_taken(tmp_path: Path, kept: float) -> N
     assert fitting.find_checkpoint(str(tmp_path), MINE) is None
 
 
-@pytest.mark.parametrize("group", ["said", "variables0", "best0"])
+@pytest.mark.parametrize("group", ["header", "variables0", "best0"])
 def test_a_state_with_a_flipped_bit_is_not_taken(tmp_path: Path, group: str) -> None:
     content = bytearray(whole(tmp_path))
     content[content.index(f"{group}.npy".encode()) + 140] ^= 1  # beyond the array's header

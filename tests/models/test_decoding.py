@@ -32,7 +32,7 @@ def smooth(height: int, width: int, channels: int = 3, seed: int = 2) -> npt.NDA
 def test_an_image_that_fits_is_left_as_it_is(channels: int) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (9, 7, channels), dtype=np.uint8)
     np.testing.assert_array_equal(inputs.decode_image(encoded(pixels), (9, 7, channels)), pixels)
-    np.testing.assert_array_equal(inputs.scaled(tf.constant(pixels), (9, 7, channels)), pixels)
+    np.testing.assert_array_equal(inputs.scale_image(tf.constant(pixels), (9, 7, channels)), pixels)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -51,14 +51,14 @@ def test_an_image_of_another_size_is_scaled_sides_apart(kind: str, height: int, 
 def test_shrinking_averages_over_areas_and_does_not_skip_pixels() -> None:
     stripes = np.zeros((64, 64, 1), np.uint8)
     stripes[:, ::2] = 255
-    found = inputs.scaled(tf.constant(stripes), (8, 8, 1)).numpy()[1:-1, 1:-1]
+    found = inputs.scale_image(tf.constant(stripes), (8, 8, 1)).numpy()[1:-1, 1:-1]
     area = cv2.resize(stripes, (8, 8), interpolation=cv2.INTER_AREA)[1:-1, 1:-1]
     assert np.abs(found[..., 0].astype(int) - area).max() <= 2
 
 
 def test_levels_are_rounded_and_not_cut_off() -> None:
     pixels = np.array([[[10], [11]], [[11], [12]]], np.uint8)
-    found = inputs.scaled(tf.constant(pixels), (4, 4, 1)).numpy()[..., 0]
+    found = inputs.scale_image(tf.constant(pixels), (4, 4, 1)).numpy()[..., 0]
     expected = tf.image.resize(pixels.astype(np.float64), (4, 4), antialias=True).numpy()[..., 0]
     np.testing.assert_array_equal(found, np.rint(expected))
     assert (found != np.floor(expected)).any()
@@ -67,7 +67,7 @@ def test_levels_are_rounded_and_not_cut_off() -> None:
 @given(strategies.integers(1, 40), strategies.integers(1, 40), strategies.integers(0, 255))
 @settings(max_examples=20)
 def test_an_image_of_one_level_keeps_it_at_every_size(height: int, width: int, level: int) -> None:
-    found = inputs.scaled(tf.fill((height, width, 3), tf.cast(level, tf.uint8)), (16, 16, 3)).numpy()
+    found = inputs.scale_image(tf.fill((height, width, 3), tf.cast(level, tf.uint8)), (16, 16, 3)).numpy()
     assert set(np.unique(found)) == {level}
 
 
@@ -91,4 +91,4 @@ def test_a_batch_is_decoded_image_by_image() -> None:
 
 def test_images_are_found_in_their_payloads() -> None:
     payloads = [tfrecord.encode_example(b"first", "a", 3), tfrecord.encode_example(b"", "b", [1, 2])]
-    assert inputs.images_of(tf.constant(payloads)).numpy().tolist() == [b"first", b""]
+    assert inputs.encoded_images(tf.constant(payloads)).numpy().tolist() == [b"first", b""]

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from models import building, inputs, saved_models, trainer, training_data
-from models.heads import Head
-from models.objectives import Objective
+from models.tasks import Head, Objective
 from models.tensorflow_setup import keras
 from models.training_job import TrainJob
 from models.transfer import Transfer
@@ -83,8 +82,10 @@ def test_fine_tuning_that_does_harm_is_not_kept(colour: Path) -> None:
 def colour_part(root: Path, job: Any) -> tuple[Any, Any]:
     images = products.image_set(str(root), "small", "1.0.0")
     found = training_data.plan_data(job, images).validation
-    with training_data.image_source(images, [found.split], (12, 12, 3)) as source:
-        [(pixels, classes)] = list(inputs.validation(found.of(source), inputs.Batches(source.decode, FOUR, 99)))
+    with training_data.open_images(images, [found.split], (12, 12, 3)) as source:
+        [(pixels, classes)] = list(
+            inputs.validation_batches(found.open(source), inputs.Batches(source.decode, FOUR, 99))
+        )
     return pixels.numpy(), classes.numpy()
 
 

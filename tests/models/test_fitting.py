@@ -14,8 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from models import building, fitting, inputs, training_data
-from models.heads import Head
-from models.objectives import Objective
+from models.tasks import Head, Objective
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from storage import products
@@ -38,9 +37,9 @@ def part(root: Path, job: Any, name: str) -> tuple[npt.NDArray[np.uint8], npt.ND
     """Pixels and classes of what a job learns from or is judged by, in order."""
     images = products.image_set(str(root), "small", "1.0.0")
     found = getattr(training_data.plan_data(job, images), name)
-    with training_data.image_source(images, [found.split], SHAPE) as source:
+    with training_data.open_images(images, [found.split], SHAPE) as source:
         batch = inputs.Batches(source.decode, DIGITS, len(found))
-        [(pixels, classes)] = list(inputs.validation(found.of(source), batch))
+        [(pixels, classes)] = list(inputs.validation_batches(found.open(source), batch))
     return pixels.numpy(), classes.numpy()
 
 
@@ -74,9 +73,9 @@ def stream(root: Path, job: Any) -> Any:
     """The batches of all epochs of a job."""
     images = products.image_set(str(root), "small", "1.0.0")
     learnt = training_data.plan_data(job, images).train
-    with training_data.image_source(images, ["train"], SHAPE) as source:
+    with training_data.open_images(images, ["train"], SHAPE) as source:
         batches = inputs.Batches(source.decode, DIGITS, job.settings.batch_size)
-        made = inputs.training(learnt.of(source), batches, job.settings.seed, job.settings.epochs)
+        made = inputs.training_batches(learnt.open(source), batches, job.settings.seed, job.settings.epochs)
         yield from made.take(-(-len(learnt) // job.settings.batch_size) * job.settings.epochs)
 
 
@@ -109,7 +108,7 @@ from models.training_job import TrainJob
 devices = tf.config.list_logical_devices("CPU")
 fitting.tf.config.list_logical_devices = lambda kind: devices
 job = TrainJob.from_json(sys.stdin.read())
-with fitting.strategy(job.settings.gpus) as scope:
+with fitting.strategy_scope(job.settings.gpus) as scope:
     print(json.dumps({"replicas": tf.distribute.get_strategy().num_replicas_in_sync}))
 trainer.train(job, lambda said: None)
 """
@@ -142,5 +141,5 @@ def test_no_more_gpus_are_taken_than_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: found if kind == "GPU" else [])
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", mirrored)
     for gpus in (1, 2, 8):
-        fitting.strategy(gpus)
+        fitting.strategy_scope(gpus)
     assert asked == [["GPU:0", "GPU:1"], ["GPU:0", "GPU:1", "GPU:2"]]

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models import external_models, transfer
+from models import external_models, tasks, transfer
 from models.external_models import Fit
-from models.gradcam import Looker, label_places
-from models.heads import Head
+from models.gradcam import GradCam
 from models.networks import ann1, cnn2, logistic
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas.errors import InputError
 
@@ -49,7 +49,7 @@ def by_hand(images: Array, maps: Array, scores: Array, wanted: Array) -> Array:
 def test_heat_is_that_of_a_computation_by_hand(activation: str) -> None:
     model, maps, kernel = tiny(activation)
     images = pixels(20)
-    heat, scores = Looker(model, "multilabel" if activation == "sigmoid" else "multiclass", 3).heat(images)
+    heat, scores = GradCam(model, "multilabel" if activation == "sigmoid" else "multiclass", 3).explain(images)
     np.testing.assert_allclose(scores, model.predict(images, verbose=0), atol=1e-6)
     expected = by_hand(images, maps, kernel, scores.argmax(axis=1))
     assert (expected.max(axis=(1, 2)) > 0).sum() >= 5
@@ -66,7 +66,7 @@ def test_heat_of_any_network_is_that_of_finite_differences() -> None:
     logits = keras.layers.Dense(4)(x)
     model = keras.Model(given, keras.layers.Softmax()(logits))
     images = pixels(2, (SIDE, SIDE, 3))
-    heat, scores = Looker(model, "multiclass", 4).heat(images)
+    heat, scores = GradCam(model, "multiclass", 4).explain(images)
     first, second = keras.Model(given, maps), keras.Model(maps, logits)
     features, step = first.predict(images, verbose=0), 1e-2
     for image in range(2):
@@ -105,7 +105,7 @@ def test_what_lights_up_is_hot(corner: tuple[slice, slice]) -> None:
     """Grad-CAM shows the places where the maps that count are active: a bright corner in a dark image is hot."""
     image = np.zeros((1, 16, 16, 1), np.uint8)
     image[0][corner] = 255
-    heat, scores = Looker(cornered(corner), "multiclass", 2).heat(image)
+    heat, scores = GradCam(cornered(corner), "multiclass", 2).explain(image)
     assert scores[0].argmax() == 1
     assert heat[0][corner].min() == 1
     assert heat[0].sum() == 16
@@ -118,7 +118,7 @@ def test_small_maps_are_enlarged_to_the_image() -> None:
     model.set_weights([np.ones((4, 4, 1, 1)), np.ones((1, 1)), np.zeros(1)])
     image = np.zeros((1, 16, 16, 1), np.uint8)
     image[0, 12:, :4] = 255
-    heat, _ = Looker(model, "multilabel", 1).heat(image)
+    heat, _ = GradCam(model, "multilabel", 1).explain(image)
     assert heat.shape == (1, 16, 16)
     assert np.unravel_index(heat[0].argmax(), (16, 16))[0] >= 13
     assert heat[0, 12:, :4].mean() > 0.7
@@ -129,12 +129,12 @@ def test_small_maps_are_enlarged_to_the_image() -> None:
 def test_a_network_that_is_quite_sure_still_tells(nested: bool) -> None:
     model, maps, kernel = tiny(scale=300)
     images = pixels(20)
-    looked_at = (
+    explained = (
         external_models.wrapped(raw(model), Fit("multiclass", "abc", (SIDE, SIDE, 1), "", (0, 1), ""), "x")
         if nested
         else model
     )
-    heat, scores = Looker(looked_at, "multiclass", 3).heat(images)
+    heat, scores = GradCam(explained, "multiclass", 3).explain(images)
     expected = by_hand(images, maps, kernel, scores.argmax(axis=1))
     told = expected.max(axis=(1, 2)) > 0
     assert (scores.max(axis=1) == 1).all(), "no score is saturated"
@@ -157,7 +157,7 @@ def test_a_foreign_network_tells_as_it_does_by_itself() -> None:
     within = keras.Sequential([keras.Input((SIDE, SIDE, 1)), raw(model)])
     fit = Fit("multiclass", ["a", "b", "c", "d"], (SIDE, SIDE, 1), ["d", "b", "a"], (0, 1), "softmax")
     images = pixels(20)
-    heat, scores = Looker(external_models.wrapped(within, fit, "x.keras"), "multiclass", 4).heat(images)
+    heat, scores = GradCam(external_models.wrapped(within, fit, "x.keras"), "multiclass", 4).explain(images)
     own = np.array([{3: 0, 1: 1, 0: 2}[label] for label in scores.argmax(axis=1).tolist()])
     assert (scores[:, 2] == 0).all()
     np.testing.assert_allclose(heat, by_hand(images, maps, kernel, own), atol=1e-5)
@@ -167,7 +167,7 @@ def test_one_score_for_two_classes_tells_for_both() -> None:
     model, maps, kernel = tiny("sigmoid", classes=1)
     fit = Fit("multiclass", ["no", "yes"], (SIDE, SIDE, 1), (), (0, 1), "")
     images = pixels(30)
-    heat, scores = Looker(external_models.wrapped(raw(model), fit, "x.keras"), "multiclass", 2).heat(images)
+    heat, scores = GradCam(external_models.wrapped(raw(model), fit, "x.keras"), "multiclass", 2).explain(images)
     said = scores.argmax(axis=1)
     both = by_hand(images, maps, np.concatenate([-kernel, kernel], axis=1), said)
     assert set(said.tolist()) == {0, 1}
@@ -189,21 +189,21 @@ def test_a_backbone_within_a_network_is_found(pooling: str | None) -> None:
     network = keras.Sequential([keras.Input((16, 16, 3)), *layers])
     model = external_models.wrapped(network, Fit("multiclass", "abc", (16, 16, 3), "", (-1, 1), ""), "x.keras")
     images = pixels(6, (16, 16, 3))
-    looker = Looker(model, "multiclass", 3)
-    heat, scores = looker.heat(images)
+    network = GradCam(model, "multiclass", 3)
+    heat, scores = network.explain(images)
     np.testing.assert_allclose(scores, model.predict(images, verbose=0), atol=1e-6)
     assert (heat.max(axis=(1, 2)) > 0).any()
-    np.testing.assert_array_equal(Looker(model, "multiclass", 3).heat(images)[0], heat)  # asked a second time
+    np.testing.assert_array_equal(GradCam(model, "multiclass", 3).explain(images)[0], heat)  # asked a second time
 
 
 def test_frozen_networks_tell_the_same() -> None:
     keras.utils.set_random_seed(6)
     model = cnn2.build((16, 16, 1), Head("multiclass", 3))
     images = pixels(5, (16, 16, 1))
-    before = Looker(model, "multiclass", 3).heat(images)[0]
+    before = GradCam(model, "multiclass", 3).explain(images)[0]
     weights = model.get_weights()
     transfer.freeze(model)
-    np.testing.assert_allclose(Looker(model, "multiclass", 3).heat(images)[0], before, atol=1e-6)
+    np.testing.assert_allclose(GradCam(model, "multiclass", 3).explain(images)[0], before, atol=1e-6)
     assert before.max() == 1
     for old, new in zip(weights, model.get_weights(), strict=True):  # statistics of batches are not learnt either
         np.testing.assert_array_equal(old, new)
@@ -211,7 +211,7 @@ def test_frozen_networks_tell_the_same() -> None:
 
 def test_what_is_asked_about_several_labels_is_the_most_probable_one() -> None:
     scores = np.array([[0.2, 0.9, 0.7], [0.4, 0.1, 0.3]], np.float32)
-    np.testing.assert_array_equal(label_places(scores, "multilabel", 3), [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(tasks.load("multilabel").mark_label(scores, 3), [[0, 1, 0], [1, 0, 0]])
 
 
 def test_what_is_asked_about_a_number_is_its_length_and_its_digits() -> None:
@@ -219,7 +219,7 @@ def test_what_is_asked_about_a_number_is_its_length_and_its_digits() -> None:
     lengths[0, 2], lengths[1, 0] = 0.9, 0.9  # two digits, and none
     digits = np.full((2, 5, 10), 0.01, np.float32)
     digits[:, [0, 1, 2], [4, 7, 9]] = 0.9
-    found = label_places(np.concatenate([lengths, digits.reshape(2, -1)], axis=1), "sequence", 10)
+    found = tasks.load("sequence").mark_label(np.concatenate([lengths, digits.reshape(2, -1)], axis=1), 10)
     assert np.flatnonzero(found[0]).tolist() == [2, 7 + 4, 7 + 10 + 7]
     assert np.flatnonzero(found[1]).tolist() == [0]
 
@@ -233,11 +233,11 @@ def test_heat_of_a_number_is_that_of_the_sum_of_what_it_is_read_from() -> None:
         [reader.get_weights()[0], *(generator.normal(size=one.shape) for one in reader.get_weights()[1:])]
     )
     images = pixels(12)
-    heat, scores = Looker(reader, "sequence", 10).heat(images)
+    heat, scores = GradCam(reader, "sequence", 10).explain(images)
     np.testing.assert_allclose(scores, reader.predict(images, verbose=0), atol=1e-6)
     kernels = np.concatenate([layer.kernel.numpy() for layer in reader.layers if hasattr(layer, "kernel")][1:], axis=1)
     assert kernels.shape == (SIDE * SIDE * 2, 57)
-    asked = label_places(scores, "sequence", 10)
+    asked = tasks.load("sequence").mark_label(scores, 10)
     assert len(np.unique(asked, axis=0)) > 1
     summed = kernels @ asked.T
     np.testing.assert_allclose(heat, by_hand(images, maps, summed, np.arange(12)), atol=1e-4)
@@ -246,12 +246,12 @@ def test_heat_of_a_number_is_that_of_the_sum_of_what_it_is_read_from() -> None:
 def test_another_label_may_be_asked_about() -> None:
     model, maps, kernel = tiny()
     images, said = pixels(10), np.tile(np.array([[0, 0, 1]], np.float32), (10, 1))
-    heat, scores = Looker(model, "multiclass", 3).heat(images, said)
+    heat, scores = GradCam(model, "multiclass", 3).explain(images, said)
     assert (scores.argmax(axis=1) != 2).any()
     np.testing.assert_allclose(heat, by_hand(images, maps, kernel, np.full(10, 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("network", [logistic, ann1])
-def test_networks_without_places_are_refused(network: Any) -> None:
-    with pytest.raises(InputError, match=r"has no convolutions: where it looked cannot be said"):
-        Looker(network.build((8, 8, 1), Head("multiclass", 3)), "multiclass", 3)
+def test_networks_without_convolutions_are_refused(network: Any) -> None:
+    with pytest.raises(InputError, match=r"has no convolutions: its predictions cannot be explained"):
+        GradCam(network.build((8, 8, 1), Head("multiclass", 3)), "multiclass", 3)

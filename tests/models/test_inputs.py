@@ -11,10 +11,9 @@ import pyarrow as pa
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from models import inputs
-from models import targets as labelled
+from models import inputs, training_data
 from models.inputs import Batches, LabelledShards
-from models.objectives import Objective
+from models.tasks import Objective
 from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import InputError
 from storage import products
@@ -67,17 +66,17 @@ def label_set(folder: Path, images: ImageSet, dropped: set[str], **changed: str)
 
 def shards_of(images: ImageSet, labels: ShardFolder) -> LabelledShards:
     paths = tuple(images.tfrecord("train", shard) for shard in range(images.shards))
-    return LabelledShards(inputs.records(paths), labelled.shard_targets(images, "train", labels))
+    return LabelledShards(inputs.read_records(paths), training_data.encode_targets(images, "train", labels))
 
 
 def batches(size: int = BATCH, **changed: Any) -> Batches:
-    return Batches(inputs.decode_images(SHAPE), DIGITS, size, **changed)
+    return Batches(inputs.image_decoder(SHAPE), DIGITS, size, **changed)
 
 
 def epochs_of(shards: LabelledShards, seed: int, epochs: int, ahead: int = 0, first: int = 0) -> list[Seen]:
     """What some epochs of a stream yield: the hash of each image's pixels, and its class."""
     steps = -(-len(shards) // BATCH)
-    stream = inputs.training(shards, batches(), seed, epochs + ahead, first).take(steps * (epochs - first))
+    stream = inputs.training_batches(shards, batches(), seed, epochs + ahead, first).take(steps * (epochs - first))
     found: list[Seen] = []
     for number, (pixels, classes) in enumerate(stream.as_numpy_iterator()):
         assert pixels.dtype == np.uint8
@@ -111,7 +110,7 @@ def test_the_order_follows_from_seed_and_epoch(everything: LabelledShards) -> No
 
 
 def test_a_stream_goes_one_epoch_past_the_last(everything: LabelledShards) -> None:
-    stream = inputs.training(everything, batches(100), 1, epochs=2, first=1)
+    stream = inputs.training_batches(everything, batches(100), 1, epochs=2, first=1)
     assert sum(1 for _ in stream) == 2 * 4
 
 
@@ -148,14 +147,14 @@ def test_the_label_set_decides_not_the_record(
 def test_a_label_of_no_class_is_refused(images: ImageSet, truth: dict[str, tuple[str, int]], tmp_path: Path) -> None:
     labels = label_set(tmp_path, images, set(), **{next(iter(truth)): "ten"})
     with pytest.raises(InputError, match=r"part-0000\d-of-00008\.parquet has label 'ten', which is none of"):
-        labelled.shard_targets(images, "train", labels)
+        training_data.encode_targets(images, "train", labels)
 
 
 def test_validation_yields_every_image_once_in_the_order_of_the_shards(
     everything: LabelledShards, images: ImageSet, truth: dict[str, tuple[str, int]]
 ) -> None:
     seen: Seen = []
-    for pixels, classes in inputs.validation(everything, batches(150)).as_numpy_iterator():
+    for pixels, classes in inputs.validation_batches(everything, batches(150)).as_numpy_iterator():
         seen += [(key_of(image), int(index)) for image, index in zip(pixels, classes, strict=True)]
     tables = [images.index("train").read(shard) for shard in range(images.shards)]
     expected = [truth[image_id] for table in tables for image_id in table["image_id"].to_pylist()]
@@ -164,10 +163,10 @@ def test_validation_yields_every_image_once_in_the_order_of_the_shards(
 
 
 def test_changes_follow_from_seed_and_epoch_and_leave_the_order_alone(everything: LabelledShards) -> None:
-    plain = list(inputs.training(everything, batches(), 1, 2).take(14))
+    plain = list(inputs.training_batches(everything, batches(), 1, 2).take(14))
     changing = batches(augment={"shift": 0.2, "brightness": 0.2})
-    first = list(inputs.training(everything, changing, 1, 2).take(14))
-    resumed = list(inputs.training(everything, changing, 1, 2, first=1).take(7))
+    first = list(inputs.training_batches(everything, changing, 1, 2).take(14))
+    resumed = list(inputs.training_batches(everything, changing, 1, 2, first=1).take(7))
     for (pixels, _), (same, _) in zip(first[7:], resumed, strict=True):
         np.testing.assert_array_equal(pixels, same)
     for (pixels, classes), (before, same_classes) in zip(first, plain, strict=True):
@@ -177,8 +176,8 @@ def test_changes_follow_from_seed_and_epoch_and_leave_the_order_alone(everything
 
 
 def test_batches_change_each_in_their_own_way(everything: LabelledShards) -> None:
-    plain = inputs.training(everything, batches(), 1, 1).take(2)
-    brighter = inputs.training(everything, batches(augment={"brightness": 0.2}), 1, 1).take(2)
+    plain = inputs.training_batches(everything, batches(), 1, 1).take(2)
+    brighter = inputs.training_batches(everything, batches(augment={"brightness": 0.2}), 1, 1).take(2)
     moved = [
         np.median(pixels.numpy().astype(int) - before.numpy(), axis=(1, 2, 3))
         for (pixels, _), (before, _) in zip(brighter, plain, strict=True)
@@ -188,8 +187,8 @@ def test_batches_change_each_in_their_own_way(everything: LabelledShards) -> Non
 
 def test_validation_images_change_alike_in_every_epoch(everything: LabelledShards) -> None:
     changing = batches(augment={"rotation": 20})
-    first, again = (list(inputs.validation(everything, changing)) for _ in range(2))
-    plain = list(inputs.validation(everything, batches()))
+    first, again = (list(inputs.validation_batches(everything, changing)) for _ in range(2))
+    plain = list(inputs.validation_batches(everything, batches()))
     for (pixels, _), (same, _), (before, _) in zip(first, again, plain, strict=True):
         np.testing.assert_array_equal(pixels, same)
         assert (pixels.numpy() != before.numpy()).any()
@@ -207,6 +206,6 @@ def test_balanced_weights_are_those_of_scikit_learn(
     found = inputs.balanced_weights(shards, DIGITS)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert expected[7] == 0 and expected[3] > 2 * expected[1]
-    for _, targets, weights in inputs.training(shards, batches(class_weights=found), 1, 1).take(3):
+    for _, targets, weights in inputs.training_batches(shards, batches(class_weights=found), 1, 1).take(3):
         np.testing.assert_allclose(weights, expected[targets.numpy()], rtol=1e-6)
     assert inputs.balanced_weights(shards, Objective("sequence", 10)) == ()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from models import networks, tasks, transfer
-from models.heads import Head
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import plugins
 
@@ -77,9 +77,9 @@ def test_a_network_maps_uint8_pixels_to_the_scores_of_a_task(name: str, task: st
     assert model.inputs[0].dtype == "uint8"
     shape = tuple(model.input_shape[1:])
     assert shape == SMALL.get(name, (16, 20, 1))
-    assert model.output_shape == (None, tasks.load(task).scores(CLASSES[task]))
+    assert model.output_shape == (None, tasks.load(task).count_scores(CLASSES[task]))
     scores = scores_of(model, pixels(shape))
-    assert (scores.shape, scores.dtype) == ((5, tasks.load(task).scores(CLASSES[task])), np.float32)
+    assert (scores.shape, scores.dtype) == ((5, tasks.load(task).count_scores(CLASSES[task])), np.float32)
     assert (scores >= 0).all() and (scores <= 1).all()
     for one in parts(task, scores):
         np.testing.assert_allclose(one.sum(axis=1), 1, atol=1e-5)
@@ -115,7 +115,7 @@ def imports(path: str) -> set[str]:
 def test_a_network_file_imports_keras_and_what_ends_a_network_only(name: str) -> None:
     found = imports(str(network(name).__file__))
     assert "keras" in found
-    assert found <= {"keras", "models.heads", "models.transfer"}
+    assert found <= {"keras", "models.tasks", "models.transfer"}
 
 
 @pytest.mark.parametrize("name", sorted(COURSE))
@@ -145,7 +145,7 @@ def test_the_parameters_are_counted(name: str, parameters: int) -> None:
 @pytest.mark.parametrize(("name", "side", "parameters"), [("vgg16", 150, 2_228_992), ("xception", 75, 2_622_976)])
 def test_the_heads_of_the_study_have_their_parameters(name: str, side: int, parameters: int) -> None:
     model = network(name).build((side, side, 3), Head("multilabel", 512))
-    assert model.count_params() - transfer.backbone_of(model).count_params() == parameters
+    assert model.count_params() - transfer.split_backbone(model).count_params() == parameters
     assert sum(int(np.prod(one.shape)) for one in model.trainable_variables) == parameters, "the backbone is not frozen"
 
 

@@ -9,9 +9,7 @@ from hypothesis import given, settings, strategies
 from sklearn import metrics
 
 from models import tasks
-from models.heads import Head
-from models.objectives import UNKNOWN, Objective
-from models.tasks import multilabel, sequence
+from models.tasks import Head, Objective, multilabel, sequence
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 
@@ -29,7 +27,7 @@ def drawn_scores(count: int, seed: int) -> Floats:
 def loss(objective: Objective, truth: Any, scores: Floats) -> float:
     """The loss as Keras takes it of a batch."""
     model = keras.Sequential([keras.Input(scores.shape[1:]), keras.layers.Identity()])
-    model.compile(loss=objective.loss(), jit_compile=False)
+    model.compile(loss=objective.build_loss(), jit_compile=False)
     return float(model.evaluate(scores, np.asarray(truth), batch_size=len(scores), verbose=0))
 
 
@@ -59,7 +57,7 @@ def test_the_loss_of_labels_is_the_mean_log_loss_of_each(smoothing: float) -> No
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_loss_of_a_number_is_that_of_its_length_and_of_the_digits_it_has(smoothing: float) -> None:
     numbers = ["", "7", "40", "123", "00000", "123456"]
-    truth, scores = np.array([sequence.spelt(text) for text in numbers]), drawn_scores(len(numbers), 3)
+    truth, scores = np.array([sequence.encode_number(text) for text in numbers]), drawn_scores(len(numbers), 3)
 
     def cross_entropy(probabilities: Floats, index: int) -> float:
         wanted = np.eye(len(probabilities))[index] * (1 - smoothing) + smoothing / len(probabilities)
@@ -77,21 +75,21 @@ def test_the_loss_of_a_number_is_that_of_its_length_and_of_the_digits_it_has(smo
 @settings(max_examples=20)
 def test_the_accuracy_told_of_an_epoch_is_that_of_the_task(seed: int) -> None:
     drawn, scores = np.random.default_rng(seed), drawn_scores(12, seed)
-    read = sequence.read(scores, list("0123456789")).labels
+    read = sequence.decode_labels(scores, list("0123456789")).labels
     texts = [text if drawn.random() < 0.5 else "".join(drawn.choice(list("0123"), 3)) for text in read]
-    values = np.array([sequence.spelt(text) for text in texts])
-    [metric] = Objective("sequence", 10).metrics()
+    values = np.array([sequence.encode_number(text) for text in texts])
+    [metric] = Objective("sequence", 10).build_metrics()
     for part in (slice(0, 5), slice(5, 12)):  # batch by batch
         metric.update_state(values[part], scores[part])
-    expected = tasks.load("sequence").figures(values, scores, list("0123456789"))["accuracy"]
+    expected = tasks.load("sequence").evaluate(values, scores, list("0123456789"))["accuracy"]
     assert float(metric.result()) == pytest.approx(expected)
 
 
 def test_the_accuracy_of_classes_is_told() -> None:
-    [metric] = Objective("multiclass", 3).metrics()
+    [metric] = Objective("multiclass", 3).build_metrics()
     metric.update_state(np.array([0, 1, 2, 2]), np.eye(3, dtype=np.float32)[[0, 2, 2, 1]])
     assert float(metric.result()) == 0.5
-    assert metric.name == Objective("multiclass", 3).watched
+    assert metric.name == Objective("multiclass", 3).monitored
 
 
 def test_the_average_precision_of_labels_is_about_that_of_scikit_learn() -> None:
@@ -99,11 +97,11 @@ def test_the_average_precision_of_labels_is_about_that_of_scikit_learn() -> None
     truth = drawn.random((200, 8)) < 0.3
     scores = np.clip(drawn.random((200, 8)) + 0.3 * truth, 0, 1).astype(np.float32)
     objective = Objective("multilabel", 8)
-    [metric] = objective.metrics()
+    [metric] = objective.build_metrics()
     metric.update_state(truth.astype(np.float32), scores)
     expected = metrics.average_precision_score(truth.ravel(), scores.ravel())
     assert float(metric.result()) == pytest.approx(expected, abs=0.02)  # it looks at 200 thresholds only
-    assert metric.name == objective.watched
+    assert metric.name == objective.monitored
 
 
 @given(strategies.integers(1, 6), strategies.integers(1, 20), SEED)
@@ -111,10 +109,10 @@ def test_the_average_precision_of_labels_is_about_that_of_scikit_learn() -> None
 def test_bits_become_the_zeros_and_ones_that_were_packed(count: int, classes: int, seed: int) -> None:
     truth = np.random.default_rng(seed).random((count, classes)) < 0.5
     packed = np.packbits(truth, axis=1)
-    found = Objective("multilabel", classes).targets(tf.constant(packed))
+    found = Objective("multilabel", classes).unpack_targets(tf.constant(packed))
     assert found.dtype == tf.float32
     np.testing.assert_array_equal(found, np.unpackbits(packed, axis=1, count=classes))
-    np.testing.assert_array_equal(found, multilabel.unpacked(packed, classes))
+    np.testing.assert_array_equal(found, multilabel.unpack_labels(packed, classes))
 
 
 def test_what_is_not_known_of_an_image_is_neither_learnt_nor_judged() -> None:
@@ -123,12 +121,12 @@ def test_what_is_not_known_of_an_image_is_neither_learnt_nor_judged() -> None:
     truth = (drawn.random((200, 9)) < 0.5) & known
     packed = np.concatenate([np.packbits(truth, axis=1), np.packbits(known, axis=1)], axis=1)
     objective = Objective("multilabel", 9)
-    targets = objective.targets(tf.constant(packed))
-    np.testing.assert_array_equal(targets, np.where(known, truth.astype(np.float32), UNKNOWN))
+    targets = objective.unpack_targets(tf.constant(packed))
+    np.testing.assert_array_equal(targets, np.where(known, truth.astype(np.float32), multilabel.UNKNOWN))
     losses = -np.where(truth, np.log(scores), np.log(1 - scores))
     by_hand = [row[there].mean() if there.any() else 0.0 for row, there in zip(losses, known, strict=True)]
     assert loss(objective, targets, scores) == pytest.approx(np.mean(by_hand), rel=1e-5)
-    [metric] = objective.metrics()
+    [metric] = objective.build_metrics()
     metric.update_state(targets, scores)
     expected = metrics.average_precision_score(truth[known], scores[known])
     assert float(metric.result()) == pytest.approx(expected, abs=0.02)
@@ -136,9 +134,9 @@ def test_what_is_not_known_of_an_image_is_neither_learnt_nor_judged() -> None:
 
 def test_the_other_targets_are_taken_as_they_are() -> None:
     values = tf.constant([[3], [0]])
-    assert Objective("multiclass", 4).targets(values).numpy().tolist() == [3, 0]
-    numbers = tf.constant([sequence.spelt("12"), sequence.spelt("")])
-    assert Objective("sequence", 10).targets(numbers).numpy().tolist() == numbers.numpy().tolist()
+    assert Objective("multiclass", 4).unpack_targets(values).numpy().tolist() == [3, 0]
+    numbers = tf.constant([sequence.encode_number("12"), sequence.encode_number("")])
+    assert Objective("sequence", 10).unpack_targets(numbers).numpy().tolist() == numbers.numpy().tolist()
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ def test_the_other_targets_are_taken_as_they_are() -> None:
     [
         ("multiclass", [1], [20.0, -20.0, 0.0]),
         ("multilabel", [[0.0, 1.0, 0.0]], [20.0, -20.0, -20.0]),
-        ("sequence", [sequence.spelt("1")], [20.0, -20.0, *[0.0] * 55]),
+        ("sequence", [sequence.encode_number("1")], [20.0, -20.0, *[0.0] * 55]),
     ],
 )
 def test_a_network_that_is_surely_wrong_still_learns(task: str, truth: Any, sure: list[float]) -> None:
@@ -155,7 +153,9 @@ def test_a_network_that_is_surely_wrong_still_learns(task: str, truth: Any, sure
     kernels = np.split(np.array(sure, np.float32), [7, 17, 27, 37, 47]) if task == "sequence" else [np.array(sure)]
     model.set_weights([part for kernel in kernels for part in (kernel[None], np.zeros_like(kernel))])
     with tf.GradientTape() as tape:
-        losses = Objective(task, 10 if task == "sequence" else 3).loss()(tf.constant(truth), model(np.ones((1, 1))))
+        losses = Objective(task, 10 if task == "sequence" else 3).build_loss()(
+            tf.constant(truth), model(np.ones((1, 1)))
+        )
     [kernel, *_] = tape.gradient(losses, model.trainable_variables)
     share = 1 / 3 if task == "multilabel" else 1  # the mean over its three labels
     np.testing.assert_allclose(kernel[0, :2], [share, -share], atol=1e-3)  # scores less truth

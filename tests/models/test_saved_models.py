@@ -12,14 +12,15 @@ import pytest
 from PIL import Image
 
 from models import saved_models
-from models.heads import Head
 from models.networks import cnn1
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards
+from tests.support.manifests import model_card
 
-CARD = {"fingerprint": "0123456789abcdef", "classes": ["no", "yes"]}
+CARD = model_card(fingerprint="0123456789abcdef", classes=["no", "yes"])
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_the_card_states_every_file(folder: Path) -> None:
         content = files[name].read_bytes()
         assert stated == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     assert card["parameters"] == cnn1.build((8, 8, 3), Head("multiclass", 2)).count_params()
-    assert {name: card[name] for name in CARD} == CARD
+    assert (card["fingerprint"], card["classes"]) == (CARD.fingerprint, CARD.classes)
 
 
 def test_serving_gives_the_scores_of_the_model_from_encoded_images(folder: Path) -> None:
@@ -119,7 +120,7 @@ def test_a_model_is_no_model_while_it_is_written_again(folder: Path, monkeypatch
 
 
 def test_a_model_is_current_while_its_fingerprint_and_its_files_fit(folder: Path) -> None:
-    assert model_cards.is_current(str(folder), CARD["fingerprint"])  # type: ignore[arg-type]
+    assert model_cards.is_current(str(folder), CARD.fingerprint)
     assert not model_cards.is_current(str(folder), "another")
     (folder / "serving" / "saved_model.pb").unlink()
-    assert not model_cards.is_current(str(folder), CARD["fingerprint"])  # type: ignore[arg-type]
+    assert not model_cards.is_current(str(folder), CARD.fingerprint)

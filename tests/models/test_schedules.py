@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.fitting import WarmedUp, optimizer
+from models.fitting import WarmedUp, build_optimizer
 from models.tensorflow_setup import keras
 from schemas.settings.train import TrainSettings
 
@@ -35,11 +35,11 @@ def test_the_rate_rises_and_falls_as_the_formula_says(warm_up: int, cosine: bool
 
 
 def test_epochs_are_counted_in_steps() -> None:
-    made = optimizer(settings(schedule="cosine", warm_up=0.5), 0.01, steps=8, epochs=5)
+    made = build_optimizer(settings(schedule="cosine", warm_up=0.5), 0.01, steps=8, epochs=5)
     assert made._learning_rate.get_config() == {"rate": 0.01, "warm_up": 4, "steps": 40, "cosine": True}
-    constant = optimizer(settings(), 0.02, steps=8, epochs=5)
+    constant = build_optimizer(settings(), 0.02, steps=8, epochs=5)
     assert float(constant.learning_rate) == pytest.approx(0.02)
-    assert optimizer(settings(warm_up=1.0), 0.02, 8, 5)._learning_rate.get_config()["cosine"] is False
+    assert build_optimizer(settings(warm_up=1.0), 0.02, 8, 5)._learning_rate.get_config()["cosine"] is False
 
 
 def test_warming_up_for_the_whole_training_is_no_error() -> None:
@@ -48,11 +48,11 @@ def test_warming_up_for_the_whole_training_is_no_error() -> None:
 
 
 def test_adam_is_plain_unless_weights_decay_or_are_averaged() -> None:
-    plain = optimizer(settings(), 0.01, 8, 5)
+    plain = build_optimizer(settings(), 0.01, 8, 5)
     assert type(plain) is keras.optimizers.Adam and plain.weight_decay is None and not plain.use_ema
-    averaged = optimizer(settings(ema_momentum=0.9), 0.01, 8, 5)
+    averaged = build_optimizer(settings(ema_momentum=0.9), 0.01, 8, 5)
     assert (averaged.use_ema, averaged.ema_momentum) == (True, 0.9)
-    decaying = optimizer(settings(weight_decay=0.01, ema_momentum=0.9), 0.01, 8, 5)
+    decaying = build_optimizer(settings(weight_decay=0.01, ema_momentum=0.9), 0.01, 8, 5)
     assert type(decaying) is keras.optimizers.AdamW
     assert (decaying.weight_decay, decaying.use_ema) == (0.01, True)
 
@@ -61,7 +61,7 @@ def test_kernels_decay_and_biases_and_statistics_do_not() -> None:
     pixels = keras.Input((4,))
     model = keras.Model(pixels, keras.layers.BatchNormalization()(keras.layers.Dense(3)(pixels)))
     model.set_weights([np.ones(one.shape) for one in model.get_weights()])
-    made = optimizer(settings(weight_decay=0.5), 0.1, 8, 5)
+    made = build_optimizer(settings(weight_decay=0.5), 0.1, 8, 5)
     made.build(model.trainable_variables)
     made.apply([np.zeros(one.shape, np.float32) for one in model.trainable_variables], model.trainable_variables)
     found = {variable.name: float(np.ptp(variable) + variable.numpy().max()) for variable in model.trainable_variables}

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from models.heads import Head
 from models.networks import cnn1
 from models.scoring import Scored, Scorer
+from models.tasks import Head
 from models.tensorflow_setup import tensorflow as tf
 from schemas.rejects import Reason
 
@@ -106,12 +106,12 @@ class Failing(Scorer):
         self.error, self.most, self.seen = error, most, list[int]()
         self.poisoned = {pixels()[row].tobytes() for row in poisoned}
 
-    def _scores_of(self, shown: Any, part: range) -> Any:
+    def _score_part(self, shown: Any, part: range) -> Any:
         self.seen.append(len(part))
         images = np.asarray(shown[part.start : part.stop])
         if len(part) > self.most or any(image[..., 0].tobytes() in self.poisoned for image in images):
             raise self.error
-        return super()._scores_of(shown, part)
+        return super()._score_part(shown, part)
 
 
 ERRORS = [
@@ -130,7 +130,7 @@ def test_poisoned_images_are_found_by_halving(error: Exception, poisoned: tuple[
     kept = [row for row in range(COUNT) if row not in poisoned]
     assert np.isnan(found.scores[list(poisoned)]).all()
     np.testing.assert_allclose(found.scores[kept], scored(good_payloads()).scores[kept], atol=1e-6)
-    assert found.halved == 0
+    assert found.out_of_memory == 0
     failing.seen.clear()
     failing.score(good_payloads())
     assert failing.seen[0] == 4, "a poisoned image made the batches after it smaller"
@@ -152,7 +152,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_so_are_those_after_it(
     failing = Failing(error, most=most)
     found = scored(good_payloads(), scorer=failing)
     assert failing.seen == sizes
-    assert (found.faults, found.halved) == ({}, len([size for size in sizes if size > most]))
+    assert (found.faults, found.out_of_memory) == ({}, len([size for size in sizes if size > most]))
     np.testing.assert_allclose(found.scores, scored(good_payloads()).scores, atol=1e-6)
     failing.seen.clear()
     failing.score(good_payloads())

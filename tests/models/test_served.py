@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from models import networks, saved_models
-from models.heads import Head
 from models.inputs import decode_image
 from models.networks import cnn2
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas import plugins
+from tests.support.manifests import model_card
 from tests.support.small_dataset import Pixels, png, random_pixels
 
 # the shapes are as small as backbones allow, and their features are taken early: what is saved does not depend on it
@@ -47,7 +48,7 @@ def mixed(shape: tuple[int, int, int]) -> list[bytes]:
 @pytest.mark.parametrize("name", plugins.names(networks))
 def test_a_saved_network_scores_encoded_images_in_one_call(name: str, tmp_path: Path) -> None:
     model, folder = built(name), str(tmp_path / "model")
-    saved_models.save(model, folder, {"fingerprint": "0123456789abcdef"})
+    saved_models.save(model, folder, model_card())
     images = mixed(tuple(model.input_shape[1:]))
     pixels = np.stack([decode_image(image, tuple(model.input_shape[1:])) for image in images])
     expected = np.asarray(model(pixels, training=False))
@@ -61,7 +62,7 @@ def test_a_saved_network_scores_encoded_images_in_one_call(name: str, tmp_path: 
 
 def test_what_is_saved_does_not_drop_out_nor_normalise_by_the_batch(tmp_path: Path) -> None:
     model = cnn2.build((8, 8, 1), Head("multiclass", 3), dropout=0.9)
-    saved_models.save(model, str(tmp_path), {"fingerprint": "0123456789abcdef"})
+    saved_models.save(model, str(tmp_path), model_card())
     serve = tf.saved_model.load(str(tmp_path / "serving")).signatures["serving_default"]
     images = [png(one) for one in random_pixels(4, (8, 8, 1))]
     together = serve(image=tf.constant(images))["scores"].numpy()

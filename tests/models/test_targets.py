@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from models import targets as labelled
+from models import training_data
 from models.tasks import Targets
 from storage import hashing
 from storage.products import ImageSet
@@ -25,7 +25,7 @@ def images(root: Path, task: str = "multiclass", ids: list[str] = IDS) -> ImageS
 def learnt(found: ImageSet, rows: list[dict[str, Any]], least: float = 0.0, shards: int = 0) -> dict[str, list[int]]:
     """What is to be learnt of each image of which something is known."""
     labels = small_dataset.write_labels(found, "train", rows, "someone", shards)
-    return by_id(found, labelled.shard_targets(found, "train", labels, least))
+    return by_id(found, training_data.encode_targets(found, "train", labels, least))
 
 
 def by_id(found: ImageSet, targets: tuple[Targets, ...]) -> dict[str, list[int]]:
@@ -35,6 +35,10 @@ def by_id(found: ImageSet, targets: tuple[Targets, ...]) -> dict[str, list[int]]
         assert len(ids) == len(one.known) == len(one.values)
         whole |= {ids[row]: one.values[row].tolist() for row in np.flatnonzero(one.known)}
     return whole
+
+
+def split_fold(found: ImageSet, targets: tuple[Targets, ...], fold: int) -> tuple[tuple[Targets, ...], ...]:
+    return training_data.split_by_ids(found, "train", targets, lambda ids: hashing.fold_of(ids, 3) == fold)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 4, 8])
@@ -87,15 +91,15 @@ def test_what_is_not_spoken_of_is_absent_where_a_label_set_denies_nothing_or_as_
         *((no, "auto", False), (no, "absent", True), (no, "ignored", False)),
     ):
         people = small_dataset.write_labels(found, "train", rows, "someone")
-        targets = labelled.shard_targets(found, "train", people, unknown=unknown)
+        targets = training_data.encode_targets(found, "train", people, unknown=unknown)
         assert {one.values.shape[1] for one in targets} == {1 if complete else 2}, (unknown, len(rows))
 
 
 def test_what_is_held_out_is_drawn_by_the_hash_of_its_id(tmp_path: Path) -> None:
     found = images(tmp_path)
     labels = small_dataset.write_labels(found, "train", [{"image_id": one, "label": "a"} for one in IDS[:100]])
-    targets = labelled.shard_targets(found, "train", labels)
-    kept, held = labelled.without(found, "train", targets, 0.3)
+    targets = training_data.encode_targets(found, "train", labels)
+    kept, held = training_data.split_by_ids(found, "train", targets, lambda ids: hashing.is_held_out(ids, 0.3))
     expected = {one for one in IDS[:100] if xxhash.xxh64_intdigest(one.encode(), seed=2) / 2**64 >= 0.7}
     assert set(by_id(found, held)) == expected
     assert set(by_id(found, kept)) == set(IDS[:100]) - expected
@@ -117,10 +121,10 @@ def test_a_dataset_whose_splits_were_drawn_still_has_a_share_to_hold_out(tmp_pat
 def test_folds_part_the_images_whatever_else_was_drawn(tmp_path: Path) -> None:
     found = images(tmp_path)
     labels = small_dataset.write_labels(found, "train", [{"image_id": one, "label": "a"} for one in IDS[:110]])
-    targets = labelled.shard_targets(found, "train", labels)
+    targets = training_data.encode_targets(found, "train", labels)
     unseen = []
     for fold in range(3):
-        kept, out = (by_id(found, one) for one in labelled.without_fold(found, "train", targets, fold, 3))
+        kept, out = (by_id(found, one) for one in split_fold(found, targets, fold))
         assert set(kept) | set(out) == set(IDS[:110]) and not set(kept) & set(out)
         unseen.append(set(out))
     assert unseen[0] | unseen[1] | unseen[2] == set(IDS[:110])

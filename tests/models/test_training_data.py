@@ -10,7 +10,7 @@ import pytest
 
 from models import inputs, training_data
 from models.inputs import Batches
-from models.objectives import Objective
+from models.tasks import Objective
 from models.tensorflow_setup import keras
 from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ScoresManifest
@@ -34,7 +34,7 @@ def planned(images: ImageSet, **changed: Any) -> training_data.Data:
 
 def sizes(found: training_data.Data) -> dict[str, int]:
     return {"train": len(found.train), "validation": len(found.validation)} | {
-        name: len(part) for name, part in found.judged.items()
+        name: len(part) for name, part in found.evaluation.items()
     }
 
 
@@ -57,13 +57,13 @@ def test_without_a_validation_split_a_share_is_held_out(images: ImageSet) -> Non
 
 def test_a_fold_is_not_seen_but_judged(images: ImageSet) -> None:
     folds = [planned(images, fold=fold, folds=4) for fold in range(4)]
-    assert sum(len(found.judged["unseen_fold"]) for found in folds) == 80
-    assert all(len(found.train) + len(found.judged["unseen_fold"]) == 80 for found in folds)
+    assert sum(len(found.evaluation["unseen_fold"]) for found in folds) == 80
+    assert all(len(found.train) + len(found.evaluation["unseen_fold"]) == 80 for found in folds)
     assert all(len(found.validation) == 20 for found in folds)
     held = planned(images, fold=1, folds=4, validation="none", validation_fraction=0.25)
-    parts = [held.train, held.validation, held.judged["unseen_fold"]]
+    parts = [held.train, held.validation, held.evaluation["unseen_fold"]]
     assert sum(map(len, parts)) == 80
-    assert len(held.judged["unseen_fold"]) == len(folds[1].judged["unseen_fold"])
+    assert len(held.evaluation["unseen_fold"]) == len(folds[1].evaluation["unseen_fold"])
 
 
 def test_it_is_judged_by_another_annotator_if_asked_for(images: ImageSet) -> None:
@@ -72,7 +72,9 @@ def test_it_is_judged_by_another_annotator_if_asked_for(images: ImageSet) -> Non
     found = planned(images, evaluate=("test",), reference="expert")
     assert sizes(found) == {"train": 80, "validation": 20, "test": 7}
     values = (
-        found.judged["test"].of(training_data.Source({"test": inputs.records(())}, lambda payloads: payloads)).values()
+        found.evaluation["test"]
+        .open(training_data.Source({"test": inputs.read_records(())}, lambda payloads: payloads))
+        .values()
     )
     assert values.tolist() == [[3]] * 7
 
@@ -108,13 +110,15 @@ def test_what_is_not_there_is_named(
 def test_scores_stand_beside_their_targets(images: ImageSet) -> None:
     found = planned(images, evaluate=("test",))
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")])
-    with training_data.image_source(images, found.splits, SHAPE) as source:
-        values, scores = training_data.scored(model, found.judged["test"], source, FOUR)
+    with training_data.open_images(images, found.splits, SHAPE) as source:
+        values, scores = training_data.score_part(model, found.evaluation["test"], source, FOUR)
         none = training_data.Part(
-            "test", tuple(dataclasses.replace(one, known=one.known & False) for one in found.judged["test"].targets)
+            "test", tuple(dataclasses.replace(one, known=one.known & False) for one in found.evaluation["test"].targets)
         )
-        assert [one.shape for one in training_data.scored(model, none, source, FOUR)] == [(0, 1), (0, 4)]
-        [(pixels, classes)] = list(inputs.validation(found.judged["test"].of(source), Batches(source.decode, FOUR, 99)))
+        assert [one.shape for one in training_data.score_part(model, none, source, FOUR)] == [(0, 1), (0, 4)]
+        [(pixels, classes)] = list(
+            inputs.validation_batches(found.evaluation["test"].open(source), Batches(source.decode, FOUR, 99))
+        )
     assert values[:, 0].tolist() == classes.numpy().tolist()
     np.testing.assert_allclose(scores, np.asarray(model(pixels)), atol=1e-6)
 
@@ -141,17 +145,17 @@ def test_features_stand_beside_the_targets_of_their_images(images: ImageSet, tmp
     dropped = {f"{split}-{number:04d}" for split in ("train", "validation") for number in range(5)}
     found = planned(images)
     folders = {split: features(images, tmp_path, split, dropped) for split in found.splits}
-    kept = training_data.with_features(found, images, folders)
+    kept = training_data.keep_with_features(found, images, folders)
     assert sizes(kept) == {"train": 75, "validation": 15}
-    source = training_data.feature_source(images, folders, width=3)
+    source = training_data.open_features(images, folders, width=3)
     for part, split in ((kept.train, "train"), (kept.validation, "validation")):
-        [(vectors, classes)] = list(inputs.validation(part.of(source), Batches(source.decode, FOUR, 99)))
+        [(vectors, classes)] = list(inputs.validation_batches(part.open(source), Batches(source.decode, FOUR, 99)))
         ids = [one for shard in range(8) for one in images.index(split).read(shard)["image_id"].to_pylist()]
         left = [one for one in ids if one not in dropped]
         assert vectors.numpy().tolist() == [feature_of(one) for one in left]
         truth = {row["image_id"]: row["label"] for row in human(images, split)}
         assert [images.classes[index] for index in classes.numpy()] == [truth[one] for one in left]
-    stream = inputs.training(kept.train.of(source), Batches(source.decode, FOUR, 99), 1, 1).take(1)
+    stream = inputs.training_batches(kept.train.open(source), Batches(source.decode, FOUR, 99), 1, 1).take(1)
     [(vectors, _)] = list(stream)
     assert sorted(vectors.numpy().tolist()) == sorted(feature_of(f"train-{number:04d}") for number in range(5, 80))
 
@@ -173,7 +177,7 @@ def test_features_are_put_in_the_order_of_the_images(chunks: str) -> None:
         for ids in chunks.split(",")
     ]
     expected = [np.array([ord(one), 0.5], np.float32).tobytes() if one in chunks else b"" for one in "acb"]
-    assert training_data.aligned(pa.concat_tables(tables), list("acb")) == expected
+    assert training_data.align_features(pa.concat_tables(tables), list("acb")) == expected
 
 
 def test_a_folder_of_features_that_is_not_whole_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from models import transfer
-from models.heads import Head
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.transfer import Transfer
 from schemas.errors import InputError
@@ -45,7 +45,7 @@ def test_pixels_are_prepared_as_the_weights_want_them(name: str) -> None:
     images = pixels(SIDES[name])
     kinds = (keras.layers.Rescaling if name == "efficientnet_v2" else keras.layers.Conv2D,)
     first = next(layer.name for layer in backbone(name).layers if isinstance(layer, kinds))
-    prepared = keras.Model(backbone(name).input, transfer.inner(backbone(name), f"{first}.input"))(images)
+    prepared = keras.Model(backbone(name).input, transfer.find_tensor(backbone(name), f"{first}.input"))(images)
     expected = APPLICATION[name][1](images.astype(np.float32))
     np.testing.assert_allclose(prepared, expected, atol=1e-4)
     others = [prepare(images.astype(np.float32)) for one, (_, prepare) in APPLICATION.items() if one != name]
@@ -80,10 +80,10 @@ def whole_vgg16() -> keras.Model:
 
 def test_a_network_is_its_backbone_and_its_head() -> None:
     model, images = whole_vgg16(), pixels(40)
-    features = transfer.backbone_of(model)(images, training=False)
+    features = transfer.split_backbone(model)(images, training=False)
     assert features.shape == (3, 10 * 10 * 128)
-    np.testing.assert_allclose(transfer.head_of(model)(features), model(images, training=False), atol=1e-6)
-    assert {layer.name for layer in transfer.head_of(model).layers} >= {"hidden", "dropout", "scores"}
+    np.testing.assert_allclose(transfer.split_head(model)(features), model(images, training=False), atol=1e-6)
+    assert {layer.name for layer in transfer.split_head(model).layers} >= {"hidden", "dropout", "scores"}
     assert model.get_layer("hidden").units == 256
     assert model.get_layer("dropout").rate == 0.25
 
@@ -91,11 +91,11 @@ def test_a_network_is_its_backbone_and_its_head() -> None:
 def test_features_can_be_had_from_within() -> None:
     model, images = whole_vgg16(), pixels(40)
     inner = keras.Model(model.input, model.get_layer("block2_pool").output)(images)
-    np.testing.assert_array_equal(transfer.backbone_of(model)(images), np.reshape(inner, (3, -1)))
+    np.testing.assert_array_equal(transfer.split_backbone(model)(images), np.reshape(inner, (3, -1)))
     assert "block3_conv1" not in [layer.name for layer in model.layers]
-    before = transfer.inner(model, "block2_pool.input")
-    assert before is transfer.inner(model, "block2_conv2") is not transfer.inner(model, "block2_pool")
-    assert transfer.inner(model, "") is model.output
+    before = transfer.find_tensor(model, "block2_pool.input")
+    assert before is transfer.find_tensor(model, "block2_conv2") is not transfer.find_tensor(model, "block2_pool")
+    assert transfer.find_tensor(model, "") is model.output
 
 
 def test_a_layer_that_is_not_there_names_those_that_are() -> None:

@@ -28,6 +28,7 @@ from schemas.stage import Context
 from storage import model_cards, products
 from storage.tfrecord import decode_example
 from tests.support import stages
+from tests.support.manifests import model_card
 from tests.support.stages import convert, features
 
 BACKBONE: dict[str, Any] = {
@@ -94,7 +95,7 @@ def test_features_are_what_the_backbone_gives(computed: tuple[str, list[Any]], s
     blue_first = keras.layers.Lambda(lambda rgb: rgb[..., ::-1] - np.array([103.939, 116.779, 123.68]))(given)
     vgg = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     plain = keras.Model(vgg.input, vgg.get_layer("block2_pool").output)
-    plain.set_weights(building.backbone(WANTED).get_weights())
+    plain.set_weights(building.build_backbone(WANTED).get_weights())
     expected = plain(keras.Model(given, blue_first)(pixels.astype(np.float32))).numpy().reshape(len(ids), -1)
     assert expected.shape == (len(ids), 8 * 8 * 128)
     assert np.ptp(expected, axis=0).max() > 1
@@ -201,7 +202,7 @@ def test_the_whole_network_says_what_its_head_says_of_the_features(both: tuple[s
     ids, pixels = stored(root, "test")
     found = rows_of(feature_folder(FeatureSettings.of(TRAINING, ("test",)), root, "test"))
     assert found.image_id.tolist() == ids
-    of_features = transfer.head_of(model).predict(np.stack(found.features.tolist()), verbose=0)
+    of_features = transfer.split_head(model).predict(np.stack(found.features.tolist()), verbose=0)
     of_images = model.predict(pixels, verbose=0)
     np.testing.assert_allclose(of_images, of_features, atol=1e-4)
     assert np.ptp(of_images, axis=0).max() > 0.05
@@ -210,9 +211,9 @@ def test_the_whole_network_says_what_its_head_says_of_the_features(both: tuple[s
 
 def test_a_random_backbone_is_the_same_in_features_and_in_training(both: tuple[str, list[dict[str, Any]]]) -> None:
     root, _ = both
-    trained = transfer.backbone_of(saved_models.load(layout.model(root, "few", "vgg16"))).get_weights()
-    computed = building.backbone(FeatureSettings.of(TRAINING, ("train",))).get_weights()
-    others = building.backbone(FeatureSettings.of(TRAINING.changed(seed=2), ("train",))).get_weights()
+    trained = transfer.split_backbone(saved_models.load(layout.model(root, "few", "vgg16"))).get_weights()
+    computed = building.build_backbone(FeatureSettings.of(TRAINING, ("train",))).get_weights()
+    others = building.build_backbone(FeatureSettings.of(TRAINING.changed(seed=2), ("train",))).get_weights()
     assert len(trained) == 8
     for one, other in zip(trained, computed, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -236,7 +237,7 @@ def test_heads_on_one_backbone_share_one_pass(own: str, monkeypatch: pytest.Monk
     def kept(jobs: list[TrainJob], _: Context) -> dict[str, int]:
         asked.append(jobs)
         for one in jobs:  # learning is not what is looked at here
-            model_cards.write_card(one.folder, {"fingerprint": one.fingerprint, "metrics": {}, "files": {}})
+            model_cards.write_card(one.folder, model_card(fingerprint=one.fingerprint))
         return {}
 
     passes = counted(monkeypatch)
@@ -287,9 +288,9 @@ def test_a_head_is_the_same_alone_and_behind_another(few: str, tmp_path: Path) -
         assert results[0].counters["train.elements"] == 1
         cards_of.append(model_cards.require_card(layout.model(root, "few", "second")))
     together, alone = cards_of
-    assert together["history"] == alone["history"]
-    assert together["weights_sha256"] == alone["weights_sha256"]
-    assert together["files"].keys() == alone["files"].keys()
+    assert together.history == alone.history
+    assert together.weights_sha256 == alone.weights_sha256
+    assert together.files.keys() == alone.files.keys()
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
@@ -307,7 +308,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 def test_what_a_backbone_follows_from_is_its_key(tmp_path: Path) -> None:
     weights = str(tmp_path / "cut.weights.h5")
-    building.backbone(WANTED).save_weights(weights)
+    building.build_backbone(WANTED).save_weights(weights)
     for given in ("", "imagenet", weights):
         training = TRAINING.changed(weights=given)
         by_hand = WANTED.changed(weights=given)  # as concord features makes it

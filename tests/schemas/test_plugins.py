@@ -12,6 +12,7 @@ import pytest
 from schemas import layout, plugins, rejects
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards, stores
+from tests.support.manifests import model_card
 
 
 @pytest.fixture
@@ -63,15 +64,19 @@ def test_a_model_is_whole_once_its_card_is_there(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match=f"no complete model in {folder}: run concord train first"):
         model_cards.require_card(folder)
     (tmp_path / model_cards.MODEL_FILE).write_bytes(b"weights")
-    model_cards.write_card(folder, {"fingerprint": "now", "files": {model_cards.MODEL_FILE: {"size": 7}}})
-    assert model_cards.require_card(folder)["fingerprint"] == "now"
+    model_cards.write_card(
+        folder, model_card(fingerprint="now", files={model_cards.MODEL_FILE: {"size": 7, "sha256": "s"}})
+    )
+    assert model_cards.require_card(folder).fingerprint == "now"
     assert model_cards.is_current(folder, "now")
     assert not model_cards.is_current(folder, "before")
     (tmp_path / model_cards.MODEL_FILE).write_bytes(b"weights cut")
     assert not model_cards.is_current(folder, "now")
     (tmp_path / model_cards.MODEL_FILE).unlink()
     assert not model_cards.is_current(folder, "now")
-    assert json.loads((tmp_path / model_cards.CARD_FILE).read_text())["files"] == {"model.keras": {"size": 7}}
+    assert json.loads((tmp_path / model_cards.CARD_FILE).read_text())["files"] == {
+        "model.keras": {"size": 7, "sha256": "s"}
+    }
 
 
 def test_every_path_lies_where_the_design_says() -> None:

@@ -210,7 +210,7 @@ def change_card(root: Path) -> str:
     card = json.loads(path.read_text())
     del card["files"]["model.keras"]["sha256"]
     path.write_text(json.dumps(card))
-    return f"{MODEL}/model.json: does not say what a card says ('sha256')"
+    return f"{MODEL}/model.json: cannot be read"
 
 
 def no_model_file(root: Path) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 
 from models import saved_models
-from models.heads import Head
+from models.tasks import Head
 from schemas import layout
 from storage import products
+from tests.support.manifests import model_card
 
 DATASET, VERSION = "drawn", "1.0.0"
 
@@ -27,12 +28,7 @@ def save(root: str, name: str, build: Any, seed: int = 1, scale: float = 1.0) ->
     model = build(images.image_shape, Head("multiclass", len(images.classes)))
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([kernel * scale, bias])
-    card = {
-        "fingerprint": f"{name}-{seed}",
-        "name": name,
-        "task": "multiclass",
-        "classes": images.classes,
-        "image_shape": list(images.image_shape),
-    }
+    facts = {"fingerprint": f"{name}-{seed}", "classes": images.classes, "image_shape": images.image_shape}
+    card = model_card(name, dataset=DATASET, **facts)
     saved_models.save(model, layout.model(root, DATASET, name), card)
     return model

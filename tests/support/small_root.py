@@ -17,6 +17,7 @@ from storage import model_cards, parquet, products, small_files, stores, tfrecor
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
+from tests.support.cards import model_card
 from tests.support.manifests import images_manifest, pairs_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
@@ -214,10 +215,9 @@ def figures(rows: list[Row]) -> Row:
 
 def _write_model(root: str, name: str) -> None:
     metrics = {"best_epoch": 2, "val_accuracy": 0.7, "epochs": 3}
-    card = {"name": name, "fingerprint": f"model-{name}", "history": HISTORY, "metrics": metrics, "files": {}}
-    model_cards.write_card(
-        layout.model(root, DATASET, name), {**card, "settings": {"seed": 1, "name": name}, "parameters": 1234}
-    )
+    facts = {"fingerprint": f"model-{name}", "history": HISTORY, "metrics": metrics, "parameters": 1234}
+    card = model_card(name, dataset=DATASET, settings={"seed": 1, "name": name}, **facts)
+    model_cards.write_card(layout.model(root, DATASET, name), card)
 
 
 def change_manifest(folder: str, **facts: Any) -> None:

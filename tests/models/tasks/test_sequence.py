@@ -35,31 +35,31 @@ def labels(*rows: tuple[str, str, float]) -> Any:
     ],
 )
 def test_a_number_is_its_length_and_its_digits(text: str, spelt: list[int]) -> None:
-    assert sequence.spelt(text, CLASSES) == spelt
+    assert sequence.encode_number(text, CLASSES) == spelt
 
 
 @pytest.mark.parametrize("text", ["12a", "+1", "1++", "-1", "1 2", "\u0661"])
 def test_what_is_no_number_is_named(text: str) -> None:
     with pytest.raises(KeyError) as raised:
-        sequence.spelt(text, CLASSES)
+        sequence.encode_number(text, CLASSES)
     assert raised.value.args == (text,)
 
 
 def test_digits_are_counted_as_the_classes_stand() -> None:
-    assert sequence.spelt("10", list("1234567890")) == [2, 0, 9, -1, -1, -1]
+    assert sequence.encode_number("10", list("1234567890")) == [2, 0, 9, -1, -1, -1]
 
 
 def test_each_image_gets_its_number() -> None:
     rows = labels(("c", "210", 0.5), ("a", "05", 1.0), ("elsewhere", "7", 1.0), ("a", "9", 0.9))
-    found = sequence.targets(rows, ["a", "b", "c"], CLASSES)
+    found = sequence.encode_targets(rows, ["a", "b", "c"], CLASSES)
     assert found.values.tolist() == [[2, 0, 5, -1, -1, -1], [-1] * 6, [3, 2, 1, 0, -1, -1]]
     assert found.known.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["2", "12", "1", "123"])))
 def test_of_equally_confident_numbers_the_first_counts_wherever_its_row_stands(order: tuple[str, ...]) -> None:
-    found = sequence.targets(labels(*(("a", text, 0.5) for text in order)), ["a"], CLASSES)
-    assert found.values.tolist() == [sequence.spelt("1", CLASSES)]
+    found = sequence.encode_targets(labels(*(("a", text, 0.5) for text in order)), ["a"], CLASSES)
+    assert found.values.tolist() == [sequence.encode_number("1", CLASSES)]
 
 
 def drawn_scores(count: int, seed: int, digits: int = 10) -> npt.NDArray[np.float32]:
@@ -85,7 +85,7 @@ def every_reading(scores: npt.NDArray[np.float32], digits: int) -> dict[str, flo
 @settings(max_examples=15)
 def test_no_reading_is_more_probable_than_the_one_read(seed: int) -> None:
     scores = drawn_scores(3, seed, digits=4)
-    found = sequence.read(scores, list("0123"))
+    found = sequence.decode_labels(scores, list("0123"))
     assert found.rows.tolist() == [0, 1, 2]
     for one, text, confidence in zip(scores, found.labels, found.confidences, strict=True):
         readings = every_reading(one, 4)
@@ -95,7 +95,7 @@ def test_no_reading_is_more_probable_than_the_one_read(seed: int) -> None:
 
 def sure_of(text: str) -> npt.NDArray[np.float32]:
     """The scores of a network that is sure of a number."""
-    length, *digits = sequence.spelt(text, CLASSES)
+    length, *digits = sequence.encode_number(text, CLASSES)
     scores = np.zeros(57, np.float32)
     scores[length] = 1
     for place, digit in enumerate(digits):
@@ -105,7 +105,7 @@ def sure_of(text: str) -> npt.NDArray[np.float32]:
 
 @given(strategies.text("0123456789", max_size=8))
 def test_what_is_spelt_is_read_again(text: str) -> None:
-    found = sequence.read(sure_of(text)[None], CLASSES)
+    found = sequence.decode_labels(sure_of(text)[None], CLASSES)
     assert found.labels.tolist() == [text if len(text) < 6 else text[:5] + "+"]
     assert found.confidences.tolist() == [1.0]
 
@@ -117,8 +117,10 @@ def test_figures_are_those_of_a_loop_over_the_texts(seed: int, texts: list[str])
     for row, text in enumerate(texts):
         if drawn.random() < 0.6:
             scores[row] = sure_of(text)
-    values = sequence.targets(labels(*((str(row), text, 1.0) for row, text in enumerate(texts))), ids(texts), CLASSES)
-    found = sequence.figures(values.values, scores, CLASSES)
+    values = sequence.encode_targets(
+        labels(*((str(row), text, 1.0) for row, text in enumerate(texts))), ids(texts), CLASSES
+    )
+    found = sequence.evaluate(values.values, scores, CLASSES)
     expected = plain_figures(texts, scores)
     assert found == {
         **{name: pytest.approx(expected.pop(name)) for name in ("accuracy", "length_accuracy", "digit_accuracy")},
@@ -133,7 +135,7 @@ def ids(texts: list[str]) -> list[str]:
 def plain_figures(texts: list[str], scores: npt.NDArray[np.float32]) -> dict[str, Any]:
     """The figures, image by image and place by place."""
     shortened = [text if len(text) < 6 else text[:5] + "+" for text in texts]
-    said = sequence.read(scores, CLASSES).labels.tolist()
+    said = sequence.decode_labels(scores, CLASSES).labels.tolist()
     whole: list[bool] = []
     by_place: dict[str, list[bool]] = {}
     by_length: dict[str, list[bool]] = {}
@@ -159,7 +161,7 @@ def share(right: list[bool]) -> dict[str, Any]:
 
 
 def test_no_images_have_no_numbers() -> None:
-    assert sequence.targets(labels(), [], CLASSES).values.shape == (0, 6)
-    assert sequence.targets(labels(), ["a"], CLASSES).known.tolist() == [False]
-    found = sequence.read(np.zeros((0, 57), np.float32), CLASSES)
+    assert sequence.encode_targets(labels(), [], CLASSES).values.shape == (0, 6)
+    assert sequence.encode_targets(labels(), ["a"], CLASSES).known.tolist() == [False]
+    found = sequence.decode_labels(np.zeros((0, 57), np.float32), CLASSES)
     assert (len(found.rows), len(found.labels), len(found.confidences)) == (0, 0, 0)

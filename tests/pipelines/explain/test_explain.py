@@ -19,7 +19,7 @@ from PIL import Image
 
 from analysis import tables as analysis_tables
 from models import saved_models
-from models.gradcam import Looker
+from models.gradcam import GradCam
 from models.networks import cnn1, cnn2, logistic
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner
@@ -29,6 +29,7 @@ from pipelines.explain.transforms import ShardExplainer, most_probable_labels
 from pipelines.stages import STAGES
 from schemas import layout, run_files, tables
 from schemas.errors import IncompleteError, InputError, TooManyRejectsError
+from schemas.manifests import ExternalModel
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.explain import ExplainSettings
 from schemas.settings.label import LabelSettings
@@ -48,7 +49,7 @@ def run(root: str, *models: str, force: bool = False, **changed: Any) -> list[St
 
 @pytest.fixture(scope="module")
 def compared(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A root with two networks, one without places, their labels and their comparison. Read it only."""
+    """A root with two networks, one without convolutions, their labels and their comparison. Read it only."""
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("compared") / "root"))
     small_models.save(root, "first", cnn1.build, seed=1)
     small_models.save(root, "second", cnn2.build, seed=2)
@@ -125,14 +126,14 @@ def test_pictures_are_the_stored_pixels_and_the_network_s_own_heat(
     explained: tuple[str, list[Any]], model: str
 ) -> None:
     root, _ = explained
-    looker = Looker(saved_models.load(layout.model(root, "drawn", model)), "multiclass", 10)
+    network = GradCam(saved_models.load(layout.model(root, "drawn", model)), "multiclass", 10)
     labels = rows_of(layout.labels(root, "drawn", model, "test")).set_index("image_id")
     for row in rows_of(folder(root, model)).to_dict("records"):
         pixels = stored(root, row["image_id"])
         assert row["label"] == labels.label[row["image_id"]]
         assert row["confidence"] == pytest.approx(labels.confidence[row["image_id"]], abs=1e-5)
         np.testing.assert_array_equal(shown(row["picture"]), np.kron(pixels[..., 0], np.ones((4, 4), np.uint8)))
-        heat = looker.heat(pixels[None])[0]
+        heat = network.explain(pixels[None])[0]
         smooth = tf.image.resize(heat[..., None], (128, 128)).numpy()[0, ..., 0]
         expected = 0.6 * colormaps["viridis"](smooth)[..., :3] * 255 + 0.4 * shown(row["picture"])[..., None]
         np.testing.assert_allclose(shown(row["heat"]), expected, atol=3)
@@ -189,9 +190,11 @@ def test_what_explanations_follow_from_is_in_their_fingerprint(compared: str) ->
     )
     asked = tuple(ranked(compared, 3))
 
-    def tag(ids: tuple[str, ...] = asked, weights: str = card["weights_sha256"], **changed: Any) -> str:
+    def tag(ids: tuple[str, ...] = asked, weights: str = card.weights_sha256, **changed: Any) -> str:
         settings = ExplainSettings(**{"dataset": "drawn", "models": ("first",), **changed})
-        return driver.explanations(settings, images, {**card, "weights_sha256": weights}, ids).fingerprint
+        return driver.explanations(
+            settings, images, card.model_copy(update={"weights_sha256": weights}), ids
+        ).fingerprint
 
     others = [tag(asked[:2]), tag(asked[::-1]), tag(weights="others"), tag(batch_size=5), tag(split="train")]
     assert len({tag(), *others}) == 6
@@ -265,16 +268,21 @@ def test_unknown_images_are_named(compared: str) -> None:
     assert not folder(compared).exists()
 
 
-def test_a_network_without_places_is_skipped_and_alone_refused(own: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_without_convolutions_is_skipped_and_alone_refused(
+    own: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "concord"):
         results = run(own, "flat", "first", disagreements=2)
     assert [one.product for one in results] == ["drawn/first/test"]
     told = [record.getMessage() for record in caplog.records if "flat" in record.getMessage()]
-    assert told == ["explain drawn/flat: skipped, since it has no convolutions, and so no places where it looks"]
+    assert told == ["explain drawn/flat: skipped, since it has no convolutions"]
     with pytest.raises(InputError, match=r"^model 'flat' has no convolutions.*: choose a model that has convolutions$"):
         run(own, "flat")
     card = model_cards.require_card(layout.model(own, "drawn", "flat"))
-    model_cards.write_card(layout.model(own, "drawn", "flat"), {**card, "foreign": {}, "files": {}})
+    origin = ExternalModel(file="net", sha256={})
+    model_cards.write_card(
+        layout.model(own, "drawn", "flat"), card.model_copy(update={"external": origin, "files": {}})
+    )
     with pytest.raises(InputError, match=r"model 'flat' is a SavedModel, which does not show its layers"):
         run(own, "flat")
 
@@ -374,7 +382,7 @@ def test_a_long_sheet_is_cut_off_and_says_so(own: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(driver, "ON_SHEET", 3)
     monkeypatch.setattr(heat_maps, "sheet", kept)
     run(own, "first", disagreements=5)
-    assert titles == ["first: where it looked, drawn test, the first 3 of 5 images"]
+    assert titles == ["first: regions that drove the prediction, drawn test, the first 3 of 5 images"]
 
 
 def test_a_run_file_asks_the_models_that_label() -> None:

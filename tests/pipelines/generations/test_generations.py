@@ -161,7 +161,7 @@ def test_nothing_but_a_teachers_pool_is_learnt(study: tuple[str, list[StageResul
         if student.cut == 0.999999:
             continue
         card = model_cards.require_card(layout.model(root, "small", student.annotator))
-        assert (card["training_labels"], card["settings"]["min_confidence"]) == (student.label_set, student.cut or 0.0)
+        assert (card.training_labels, card.settings["min_confidence"]) == (student.label_set, student.cut or 0.0)
         assert told.epochs == (3 if student.generation == 0 else 2)
 
 

@@ -18,6 +18,7 @@ from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
+from tests.support.cards import model_card
 from tests.support.manifests import confirmation_manifest
 from tests.support.stages import agree, import_labels
 
@@ -191,7 +192,7 @@ def test_annotators_of_other_stages_are_not_overwritten(root: str, tmp_path: Pat
     with pytest.raises(InputError, match="annotator 'human' is taken"):  # of another split
         stores.remove(stores.join(layout.labels(root, "drawn", "human", "test"), products.MANIFEST))
         run(root, file, dataset="drawn", annotator="human")
-    model_cards.write_card(layout.model(root, "drawn", "cnn9"), {"fingerprint": "f", "files": {}})
+    model_cards.write_card(layout.model(root, "drawn", "cnn9"), model_card("cnn9"))
     with pytest.raises(InputError, match="annotator 'cnn9' is a model of dataset 'drawn'"):
         run(root, file, dataset="drawn", annotator="cnn9")
     run(tmp_path / "new", file, annotator="human")  # of no stage there

@@ -17,7 +17,7 @@ from scipy import optimize, special
 
 from analysis import label_errors
 from models import saved_models, trainer
-from models.gradcam import Looker
+from models.gradcam import GradCam
 from models.scoring import FoldScorer, Scored
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
@@ -34,6 +34,7 @@ from schemas.settings.train import TrainSettings
 from schemas.stage import Context
 from storage import model_cards, stores
 from storage.tfrecord import decode_example
+from tests.support.manifests import model_card
 from tests.support.stages import explain as explain_stage
 from tests.support.stages import label, train
 
@@ -139,8 +140,8 @@ def test_each_fold_learnt_from_the_others_alone(folded: str) -> None:
     for fold in range(FOLDS):
         card = model_cards.require_card(stores.join(layout.model(folded, "drawn", "folded"), "fold", str(fold)))
         unseen = int((unseen_by(ids) == fold).sum())
-        assert card["metrics"]["train_images"] == 400 - unseen
-        assert card["evaluation"]["unseen_fold"]["images"] == unseen
+        assert card.metrics["train_images"] == 400 - unseen
+        assert card.evaluation["unseen_fold"]["images"] == unseen
 
 
 def degree_by_scipy(scores: Array, right: Array) -> float:
@@ -161,9 +162,10 @@ def test_each_image_is_calibrated_as_what_labels_it(folded: str) -> None:
     right = truth.astype(int).to_numpy()
     own = [min(degree_by_scipy(scores, right), 20) for scores in said]
     together = min(degree_by_scipy(said.mean(axis=0), right), 20)
-    card = model_cards.require_card(layout.model(folded, "drawn", "folded"))["calibration"]
-    assert card["temperatures"]["label"] == pytest.approx(together, rel=0.02)
-    assert [fold["temperatures"]["label"] for fold in card["folds"]] == pytest.approx(own, rel=0.02)
+    card = model_cards.require_card(layout.model(folded, "drawn", "folded")).calibration
+    assert card is not None and card.temperatures is not None
+    assert card.temperatures["label"] == pytest.approx(together, rel=0.02)
+    assert [fold.temperatures["label"] for fold in card.folds if fold.temperatures] == pytest.approx(own, rel=0.02)
     assert np.ptp([*own, together]) > 0.1, "a wrong choice would not show"
     for split in ("train", "test"):
         found = rows_of(layout.labels(folded, "drawn", "folded", split))
@@ -178,9 +180,9 @@ def test_the_card_sums_up_the_folds(folded: str) -> None:
     truth = rows_of(layout.labels(folded, "drawn", "human", "train")).set_index("image_id")
     right = float((found.label == truth.label[found.index]).mean())
     card = model_cards.require_card(layout.model(folded, "drawn", "folded"))
-    assert card["evaluation"]["unseen_fold"]["images"] == 400
-    assert card["evaluation"]["unseen_fold"]["accuracy"] == pytest.approx(right, abs=1e-6)
-    assert list(card["members"]) == ["fold/0", "fold/1"]
+    assert card.evaluation["unseen_fold"]["images"] == 400
+    assert card.evaluation["unseen_fold"]["accuracy"] == pytest.approx(right, abs=1e-6)
+    assert list(card.members) == ["fold/0", "fold/1"]
 
 
 def test_nothing_is_trained_or_labelled_twice(folded: str) -> None:
@@ -226,7 +228,7 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
         split == "test",
     )
     folder = layout.model(root, "drawn", "folded")
-    lookers = [Looker(saved_models.load(f"{folder}/fold/{fold}"), "multiclass", 10) for fold in range(FOLDS)]
+    networks = [GradCam(saved_models.load(f"{folder}/fold/{fold}"), "multiclass", 10) for fold in range(FOLDS)]
     labels = rows_of(layout.labels(root, "drawn", "folded", split)).set_index("image_id")
     for row in rows_of(layout.explanations(root, "drawn", "folded", split)).to_dict("records"):
         image_id = row["image_id"]
@@ -234,10 +236,10 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
         assert row["confidence"] == pytest.approx(labels.confidence[image_id], abs=1e-5)
         image = chosen[image_id]
         if split == "train":
-            heat = lookers[int(unseen_by([image_id])[0])].heat(image[None])[0][0]
+            heat = networks[int(unseen_by([image_id])[0])].explain(image[None])[0][0]
         else:
             wanted = np.eye(10, dtype=np.float32)[[int(row["label"])]]
-            heat = np.mean([looker.heat(image[None], wanted)[0][0] for looker in lookers], axis=0)
+            heat = np.mean([network.explain(image[None], wanted)[0][0] for network in networks], axis=0)
             heat = (heat / heat.max()).astype(np.float32)
         np.testing.assert_allclose(shown(row["heat"]), shown(heat_maps.blend(image, heat)), atol=3)
         assert np.ptp(heat) > 0.5
@@ -270,4 +272,4 @@ def test_members_have_fingerprints_of_their_own(converted: str) -> None:
     wanted = plan_training(SETTINGS, converted)
     assert len({job.fingerprint for job in wanted.jobs} | {wanted.fingerprint}) == FOLDS + 1
     assert [(job.member, job.fold) for job in wanted.jobs] == [("fold/0", 0), ("fold/1", 1)]
-    assert ensembles.watched({"metrics": {"val_accuracy": 0.5}}) == 0.5
+    assert ensembles.validation_metric(model_card(metrics={"val_accuracy": 0.5})) == 0.5

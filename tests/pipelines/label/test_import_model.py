@@ -136,7 +136,8 @@ def test_an_adopted_network_is_adopted_once(own: str, tmp_path: Path, monkeypatc
     folder = Path(layout.model(own, "drawn", "theirs"))
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
     card = model_cards.require_card(str(folder))
-    assert card["network"] == "foreign" and card["foreign"]["file"] == "net.keras"
+    assert card.stage == "label" and card.network == "external"
+    assert card.external is not None and card.external.file == "net.keras"
 
     def never(*_: Any) -> None:
         raise RuntimeError("done again")
@@ -222,7 +223,7 @@ def test_a_file_that_joins_a_saved_model_is_not_loaded(own: str, exported: tuple
     folder = Path(layout.model(own, "drawn", "theirs"))
     (folder / external_models.FOLDER / "assets").mkdir(exist_ok=True)
     (folder / external_models.FOLDER / "assets" / "stranger.txt").write_text("not there when it was adopted")
-    assert "foreign/assets/stranger.txt" not in json.loads((folder / "model.json").read_text())["files"]
+    assert "external/assets/stranger.txt" not in json.loads((folder / "model.json").read_text())["files"]
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
     again = LabelSettings(dataset="drawn", models=("theirs",), trust_model=True)
     assert [one.made for one in label(again, Context(own))] == [True]

@@ -15,8 +15,8 @@ import pytest
 from scipy import special
 
 from models import saved_models
-from models.heads import Head
 from models.networks import cnn1
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from pipelines import runner, scoring
@@ -27,6 +27,7 @@ from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, parquet, products
 from storage.products import ShardReport
+from tests.support.manifests import model_card
 from tests.support.stages import label as label_stage
 
 CLASSES = list("0123456789")
@@ -118,7 +119,9 @@ def test_labels_are_those_of_the_network(labelled: tuple[str, list[Any]], model:
     assert np.ptp(scores, axis=0).max() > 0.005, "every image has the same scores: a wrong order would not show"
     assert model == "cnn2" or found["label"].nunique() > 2, "one class only: a mistake in the names would not show"
     assert found[["scores", "verdict"]].isna().all(axis=None)
-    degree = model_cards.require_card(layout.model(root, "drawn", model))["calibration"]["temperatures"]["label"]
+    fitted = model_cards.require_card(layout.model(root, "drawn", model)).calibration
+    assert fitted is not None and fitted.temperatures is not None
+    degree = fitted.temperatures["label"]
     calibrated = special.softmax(np.log(scores.astype(np.float64)) / degree, axis=1).max(axis=1)
     np.testing.assert_allclose(found["confidence_calibrated"], calibrated, atol=1e-5)
 
@@ -286,7 +289,7 @@ def model_again(root: str) -> str:
 
 
 def save(root: str, name: str, model: keras.Model, classes: list[str], task: str = "multiclass") -> None:
-    card = {"fingerprint": name.ljust(16, "0"), "classes": classes, "task": task}
+    card = model_card(name, fingerprint=name.ljust(16, "0"), classes=classes, task=task)
     saved_models.save(model, layout.model(root, "drawn", name), card)
 
 

@@ -167,14 +167,14 @@ def test_a_shard_that_does_not_open_is_made_again_and_no_other(own: str, folder:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, fails: Callable[[Any], bool]) -> None:
     """Let a network raise an error when it is to see a batch of pixels (n, 12, 12, 1) for which `fails`."""
-    scores = scoring.Scorer._scores_of
+    scores = scoring.Scorer._score_part
 
     def raising(self: Any, pixels: Any, part: range) -> Any:
         if fails(np.asarray(pixels[part.start : part.stop])):
             raise error
         return scores(self, pixels, part)
 
-    monkeypatch.setattr(scoring.Scorer, "_scores_of", raising)
+    monkeypatch.setattr(scoring.Scorer, "_score_part", raising)
 
 
 @pytest.mark.parametrize("poisoned", [("photo-07",), ("photo-07", "photo-08", "photo-33")], ids=len)

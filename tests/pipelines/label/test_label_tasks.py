@@ -10,16 +10,18 @@ import pytest
 from scipy import special
 
 from models import saved_models
-from models.heads import Head
 from models.inputs import decode_image
 from models.networks import logistic
+from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import layout
+from schemas.manifests import Calibration
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, products, small_files
 from storage.products import ImageSet
 from tests.support import small_dataset
+from tests.support.manifests import model_card
 from tests.support.stages import label
 
 CLASSES = {"multilabel": ["nw", "ne", "sw", "se"], "sequence": list("0123456789")}
@@ -40,7 +42,7 @@ def model_of(task: str) -> keras.Model:
 
 def write_model(images: ImageSet, task: str, name: str = "mine", **more: Any) -> keras.Model:
     model = model_of(task)
-    card = {"fingerprint": "c" * 16, "classes": CLASSES[task], "task": task, **more}
+    card = model_card(name, fingerprint="c" * 16, classes=CLASSES[task], task=task, **more)
     saved_models.save(model, layout.model(images.root, "small", name), card)
     return model
 
@@ -162,7 +164,7 @@ def test_shards_without_images_are_labelled_too(tmp_path: Path, task: str) -> No
 def test_a_network_for_larger_colour_images_labels_small_grey_ones(tmp_path: Path) -> None:
     images = dataset(tmp_path, "multilabel", 10)
     model = logistic.build((20, 16, 3), Head("multilabel", 4))
-    card = {"fingerprint": "c" * 16, "classes": CLASSES["multilabel"], "task": "multilabel", "thresholds": [0.0] * 4}
+    card = model_card("mine", classes=CLASSES["multilabel"], task="multilabel", thresholds=[0.0] * 4)
     saved_models.save(model, layout.model(images.root, "small", "mine"), card)
     assert run(images, scores=True).counts == {"in": 10, "out": 10, "rejected": {}}
     for row in rows_of(images):
@@ -176,7 +178,7 @@ def test_other_thresholds_label_again(tmp_path: Path) -> None:
     run(images)
     before = len(rows_of(images))
     folder = layout.model(images.root, "small", "mine")
-    model_cards.write_card(folder, {**model_cards.require_card(folder), "thresholds": [0.0] * 4})
+    model_cards.write_card(folder, model_cards.require_card(folder).model_copy(update={"thresholds": (0.0,) * 4}))
     assert run(images).made is True
     assert len(rows_of(images)) == 80 != before
 
@@ -190,13 +192,13 @@ def test_calibration_adds_a_column_and_changes_nothing_else(tmp_path: Path, task
     write_model(images, task)
     run(images, scores=True)
     before = rows_of(images)
-    assert {row["confidence_calibrated"] for row in before} == {None}  # a card without `calibration`, as of old
+    assert {row["confidence_calibrated"] for row in before} == {None}  # a card without `calibration`
     folder = layout.model(images.root, "small", "mine")
     card = model_cards.require_card(folder)
-    assert "calibration" not in card
-    model_cards.write_card(folder, {**card, "calibration": {"temperatures": None, "reason": "too few"}})
+    assert card.calibration is None
+    model_cards.write_card(folder, card.model_copy(update={"calibration": Calibration(reason="too few")}))
     assert run(images, scores=True).made is False
-    model_cards.write_card(folder, {**card, "calibration": {"temperatures": DEGREES[task]}})
+    model_cards.write_card(folder, card.model_copy(update={"calibration": Calibration(temperatures=DEGREES[task])}))
     assert run(images, scores=True).made is True
     after = rows_of(images)
     for old, new in zip(before, after, strict=True):
@@ -205,7 +207,8 @@ def test_calibration_adds_a_column_and_changes_nothing_else(tmp_path: Path, task
     assert run(images, scores=True).made is False
     manifest = small_files.find_json(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None and manifest["calibration"]["temperatures"] == DEGREES[task]
-    model_cards.write_card(folder, {**card, "calibration": {"temperatures": dict.fromkeys(DEGREES[task], 1.0)}})
+    unchanged = Calibration(temperatures=dict.fromkeys(DEGREES[task], 1.0))
+    model_cards.write_card(folder, card.model_copy(update={"calibration": unchanged}))
     assert run(images, scores=True).made is True  # another temperature is another label set
 
 

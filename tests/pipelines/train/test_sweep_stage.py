@@ -15,6 +15,7 @@ from pipelines.train import transforms
 from pipelines.train.driver import plan_training
 from schemas import layout
 from schemas.errors import ConcordError, InputError
+from schemas.manifests import ModelCard, ModelFile, Sweep
 from schemas.settings.train import TrainSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products
@@ -55,11 +56,11 @@ def pretend(jobs: Sequence[TrainJob]) -> list[str]:
     images = products.image_set(job.root, "small", "1.0.0")
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     Path(job.folder, "model.keras").write_text(job.fingerprint)
-    facts = trainer._card(job, images, (12, 12, 1))
     metrics = {"loss": 1.0, "val_accuracy": job.settings.learning_rate, "epochs": 1, "best_epoch": 1}
-    files = {"files": {"model.keras": {"size": len(job.fingerprint)}}, "parameters": 1, "weights_sha256": "w"}
-    evaluation = {"evaluation": {"test": {"images": 1, "accuracy": 0.5}}, "history": {"loss": [1.0]}}
-    model_cards.write_card(job.folder, {**facts, "metrics": metrics, **evaluation, **files})
+    files = {"model.keras": ModelFile(size=len(job.fingerprint), sha256="s")}
+    results = {"evaluation": {"test": {"images": 1, "accuracy": 0.5}}, "history": {"loss": [1.0]}, "metrics": metrics}
+    card = trainer._build_card(job, images, (12, 12, 1), **results, files=files, parameters=1, weights_sha256="w")
+    model_cards.write_card(job.folder, card)
     return [job.folder]
 
 
@@ -76,8 +77,14 @@ def run(root: Path, *trainings: TrainSettings, force: bool = False) -> list[Stag
     return train_stage(trainings, Context(str(root), ONE_WORKER, force))
 
 
-def card(root: Path, name: str, member: str = "") -> dict[str, Any]:
+def card(root: Path, name: str, member: str = "") -> ModelCard:
     return model_cards.require_card(str(Path(layout.model(str(root), "small", name), member)))
+
+
+def sweep(root: Path) -> Sweep:
+    found = card(root, "swept").sweep
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +108,9 @@ def test_a_sweep_fans_out_and_its_best_run_is_kept(trained: tuple[Path, list[Sta
     figures = [row["val_accuracy"] for row in rows]
     [best] = [row for row in rows if row["best"]]
     assert best["val_accuracy"] == max(figures) > min(figures)
-    assert figures == [card(root, "swept", f"sweep/{run:03d}")["metrics"]["val_accuracy"] for run in range(6)]
+    assert figures == [card(root, "swept", f"sweep/{run:03d}").metrics["val_accuracy"] for run in range(6)]
     kept, winner = card(root, "swept"), card(root, "swept", best["run"])
-    assert kept["settings"]["learning_rate"] == best["learning_rate"] == winner["settings"]["learning_rate"]
+    assert kept.settings["learning_rate"] == best["learning_rate"] == winner.settings["learning_rate"]
     for found, expected in zip(weights(root, "swept"), weights(root, f"swept/{best['run']}"), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert results[0].counts["sweep"]["runs"] == 6
@@ -119,15 +126,15 @@ def weights(root: Path, name: str) -> Sequence[Any]:
 def test_folds_are_judged_each_on_what_it_did_not_see(trained: tuple[Path, list[StageResult]]) -> None:
     root, results = trained
     folds = [card(root, "folded", f"fold/{fold}") for fold in range(2)]
-    unseen = [one["evaluation"]["unseen_fold"] for one in folds]
+    unseen = [one.evaluation["unseen_fold"] for one in folds]
     assert sum(one["images"] for one in unseen) == 160
-    assert [one["metrics"]["train_images"] for one in folds] == [160 - one["images"] for one in unseen]
-    assert [(one["fold"], one["folds"]) for one in folds] == [(0, 2), (1, 2)]
+    assert [one.metrics["train_images"] for one in folds] == [160 - one["images"] for one in unseen]
+    assert [(one.fold, one.folds) for one in folds] == [(0, 2), (1, 2)]
     whole = card(root, "folded")
     correct = sum(one["images"] * one["accuracy"] for one in unseen)
-    assert whole["evaluation"]["unseen_fold"] == {"images": 160, "accuracy": pytest.approx(correct / 160)}
-    assert list(whole["members"]) == ["fold/0", "fold/1"]
-    assert whole["members"]["fold/1"] == folds[1]["fingerprint"] != folds[0]["fingerprint"]
+    assert whole.evaluation["unseen_fold"] == {"images": 160, "accuracy": pytest.approx(correct / 160)}
+    assert list(whole.members) == ["fold/0", "fold/1"]
+    assert whole.members["fold/1"] == folds[1].fingerprint != folds[0].fingerprint
     assert results[1].product == "small/folded"
 
 
@@ -153,7 +160,7 @@ def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) ->
     [result] = run(pretended, SWEEP)
     assert (result.made, result.counters["train.elements"]) == (True, 6 - len(done))
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert card(pretended, "swept")["sweep"]["runs"] == 6
+    assert sweep(pretended).runs == 6
 
 
 @pytest.mark.parametrize(("changed", "elements"), [({"epochs": 2}, 6), ({"name": "other"}, 6)])
@@ -168,11 +175,11 @@ def test_a_run_that_is_added_is_trained_alone(pretended: Path) -> None:
     more = SWEEP.changed(sweep=(*SWEEP.sweep, {"learning_rate": 0.9}))
     [result] = run(pretended, more)
     assert (result.made, result.counters["train.elements"]) == (True, 1)
-    assert card(pretended, "swept")["sweep"]["best"] == "sweep/006"
+    assert sweep(pretended).best == "sweep/006"
     [again] = run(pretended, SWEEP)  # and taken away again
     assert (again.made, again.counters) == (True, {})
-    assert card(pretended, "swept")["sweep"]["runs"] == 6
-    assert card(pretended, "swept")["sweep"]["best"] in ("sweep/002", "sweep/003")
+    assert sweep(pretended).runs == 6
+    assert sweep(pretended).best in ("sweep/002", "sweep/003")
 
 
 def test_force_trains_every_run_and_fold_again(pretended: Path) -> None:
@@ -186,7 +193,7 @@ def test_another_number_of_folds_is_another_model(pretended: Path) -> None:
     run(pretended, FOLDS)
     [result] = run(pretended, FOLDS.changed(folds=3))
     assert result.counters["train.elements"] == 3
-    assert card(pretended, "folded")["folds"] == 3
+    assert card(pretended, "folded").folds == 3
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "file"])

@@ -245,7 +245,7 @@ def test_without_an_accelerator_nothing_is_asked_for(models: Models) -> None:
     assert [environment.resource_hints for environment in environments if environment.resource_hints] == []
 
 
-def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> None:
+def test_damaged_records_are_excluded_and_named(root: str, models: Models) -> None:
     images = products.image_set(root, "drawn", "1.0.0")
     rows = images.index("train").read(5).to_pylist()
     shard = Path(images.tfrecord("train", 5))
@@ -257,13 +257,13 @@ def test_damaged_records_are_left_out_and_named(root: str, models: Models) -> No
     gone = {row: rows[row]["image_id"] for row in (3, 6, len(rows) - 1)}
     named = [f"{shard}, record {row} ({image_id})" for row, image_id in gone.items()]
     [result] = train([models[0].changed(name="damaged", epochs=1)], Context(root))
-    assert result.counts["left_out"] == {"images": 3, "damaged": named}
+    assert result.counts["excluded"] == {"images": 3, "damaged": named}
     assert result.counts["train_images"] == images.images_in("train") - 3
-    assert f"3 images left out, which cannot be read, the first {named[0]}: run convert" in messages.trained(
+    assert f"3 images excluded, which cannot be read, the first {named[0]}: run convert" in messages.describe_training(
         result.counts
     )
     assert shard.read_bytes() == bytes(content[:-1])  # nothing is mended where it lies
-    with pytest.raises(TooManyRejectsError, match=r"train has to leave out 3 of 480 images .*fraction 0.001") as caught:
+    with pytest.raises(TooManyRejectsError, match=r"train has to exclude 3 of 480 images .*fraction 0.001") as caught:
         train([models[0].changed(name="strict", max_reject_fraction=0.001)], Context(root))
     assert f"The first: {named[0]}: {REJECT_HINTS[Reason.RECORD_DAMAGED]}" in str(caught.value)
     assert not Path(root, "models/drawn/strict/model.json").exists()
@@ -286,5 +286,5 @@ def test_a_training_without_damaged_records_is_that_on_the_other_images(root: st
     shard.write_bytes(content)
     train([twin.changed(name="damaged")], Context(root))
     found = [model_cards.require_card(layout.model(root, "drawn", name)) for name in ("unlabelled", "damaged")]
-    assert found[0]["weights_sha256"] == found[1]["weights_sha256"]
-    assert found[0]["history"] == found[1]["history"]
+    assert found[0].weights_sha256 == found[1].weights_sha256
+    assert found[0].history == found[1].history
