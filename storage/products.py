@@ -28,6 +28,7 @@ from schemas.manifests import (
     Manifest,
     PairsManifest,
     ScoresManifest,
+    ShardCount,
     TableFiles,
 )
 from storage import hashing, parquet, small_files, stores
@@ -283,7 +284,7 @@ def label_manifest(root: str, dataset: str, annotator: str, split: str) -> Label
 
 
 class _ShardedManifest(AnyManifest):
-    shards: int
+    shards: ShardCount
 
 
 def shard_folder(folder: str) -> ShardFolder:

@@ -76,7 +76,7 @@ def test_names_in_run_files_are_checked_before_they_become_paths(tmp_path: Path,
 def test_a_run_file_cannot_choose_the_root(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text('root = "../.."\n')
-    with pytest.raises(InputError, match="unknown key 'root'"):
+    with pytest.raises(InputError, match="unknown key root"):
         load_run_file(str(path), "out")
 
 
@@ -237,6 +237,8 @@ def test_manifests_are_looked_at(tmp_path: Path, shards: Any) -> None:
     small_files.write_json(f"{folder}/_concord.json", {**facts, "images": "i", "rows": 0, "shards": shards})
     with pytest.raises(StorageError, match="shards"):
         products.label_set(str(tmp_path), "d", "a", "train")
+    with pytest.raises(StorageError, match="shards"):
+        products.shard_folder(folder)
 
 
 def test_a_footer_cannot_be_longer_than_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
