@@ -8,7 +8,6 @@ import glob
 import operator
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -29,7 +28,6 @@ KEYS = {
     "side": "whose file the row is from: machine or human",
     "model": "name of the model",
 }
-_READERS = 16  # footers read at once: they are small, and object stores answer slowly
 _KEY = re.compile(r"{(\w+)}")
 
 
@@ -120,8 +118,7 @@ class Table:
 
     def _checked(self, paths: Sequence[str]) -> pa.Schema:
         """The columns of all files, each of which has to fit."""
-        with ThreadPoolExecutor(_READERS) as pool:
-            schemas = list(pool.map(parquet.read_schema, paths))
+        schemas = stores.map_threads(parquet.read_schema, paths)
         for path, schema in zip(paths, schemas, strict=True):
             parquet.check_schema(path, schema, self.schema, others=bool(self.others))
         if not self.others:

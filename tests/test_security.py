@@ -30,9 +30,9 @@ from storage.formats import csv_tables, idx
 from storage.formats.csv_tables import read_label_table
 from storage.products import ShardFolder, ShardReport
 from tests.support import digit_struct, small_dataset
-from tests.support.cards import model_card
 from tests.support.idx_files import digits, write_digits
 from tests.support.idx_files import idx as idx_bytes
+from tests.support.manifests import model_card
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ["..", "../x", "a/../../x", "/etc/passwd", "a//b", "./a", "a\\b", "a\0b", "", "s3://bucket/x"]

@@ -38,5 +38,5 @@ def test_a_study_can_be_run_as_it_says(path: Path) -> None:
 
 
 def test_a_study_on_data_asks_for_the_folder() -> None:
-    with pytest.raises(InputError, match=r"colour\.toml: .*say with --data which folder \{data\} stands for"):
+    with pytest.raises(InputError, match=r"colour\.toml: .*state with --data which folder \{data\} stands for"):
         load_run_file(str(ROOT / "studies" / "colour.toml"), "out")

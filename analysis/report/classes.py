@@ -12,7 +12,7 @@ from analysis.tables import Comparison, Pair, Row, Sources, count_against_refere
 from metrics import classification
 from schemas.tables import CLASS
 
-TITLE, ORDER = "Labels and classes", 70
+TITLE, ORDER = "Confusion matrices and accuracy by class", 70
 _SIZE = (4.4, 0.25)  # inches: width of the plot, and height of a label's line
 _MARKS = ((SECOND, "o"), (FIRST, "s"), (INK, "^"), (FAINT, "D"))  # not by colour alone; then hollow
 _MOST = 2 * len(_MARKS)  # annotators that a plot can distinguish

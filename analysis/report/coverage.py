@@ -45,7 +45,7 @@ def _markdown_row(row: Row) -> tuple[str, ...]:
 
 
 def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
-    """The most that two machines save humans at an accuracy, in a line; none where no threshold was looked for.
+    """The most that two machines save humans at an accuracy, in a line; none without thresholds.
 
     Args:
         pairs: the comparisons to choose from; thresholds are chosen on another split than the one reported.
@@ -127,7 +127,7 @@ def _plot_curves(pair: Pair, kind: str, rules: Sequence[Sequence[str]]) -> Marku
         for (colour, line), rows in zip(_LINES, curves, strict=True):
             if rows:
                 shares, accuracies, low, high = (
-                    [row[name] for row in rows] for name in ("share", "accuracy", "accuracy_low", "accuracy_high")
+                    [row[name] for row in rows] for name in ("coverage", "accuracy", "accuracy_low", "accuracy_high")
                 )
                 axes.fill_between(shares, low, high, color=colour, alpha=0.15, linewidth=0)
                 axes.plot(shares, accuracies, line, color=colour, linewidth=1.6, label=_describe_rule(rows[0]))

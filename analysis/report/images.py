@@ -58,8 +58,8 @@ def _load_thumbnails(sources: Sources, samples: Mapping[str, Sequence[Row]]) -> 
             entries = [entry for entry in sources.comparisons if entry.pair.split == split]
             rows = [*sample, *(row for entry in entries for row in entry.digest.disagreements)]
             largest = thumbnails.LARGEST if sources.pairs else PHOTOGRAPH
-            found = thumbnails.load(sources.images, split, (row["image_id"] for row in rows), largest)
-            loaded |= {(split, image_id): thumbnail for image_id, thumbnail in found.items()}
+            of_split = thumbnails.load(sources.images, split, (row["image_id"] for row in rows), largest)
+            loaded |= {(split, image_id): thumbnail for image_id, thumbnail in of_split.items()}
     return loaded
 
 
@@ -278,7 +278,7 @@ def _build_chosen(heat_maps: HeatMaps, split: str, shown: set[tuple[str, str]]) 
             yield _build_explained(image_id, labels, maps, None)
 
 
-def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str, Any]], truth: str | None) -> Row:
+def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str, Any]], reference: str | None) -> Row:
     """An image, and each annotator's label with its heat map; None for one that has none."""
     rows = {annotator: maps.get(annotator, {}).get(image_id) for annotator in labels}
     image = next(row["image"] for row in rows.values() if row)
@@ -286,4 +286,4 @@ def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str,
         {"annotator": name, "label": label, "confidence": confidence, "heat_map": row["heat_map"] if row else None}
         for (name, (label, confidence)), row in zip(labels.items(), rows.values(), strict=True)
     ]
-    return {"image_id": image_id, "truth": truth, "image": image, "heat_maps": shown}
+    return {"image_id": image_id, "truth": reference, "image": image, "heat_maps": shown}

@@ -260,7 +260,7 @@ def plot_precision(deciles: Sequence[Row]) -> TitledPlot | None:
 def plot_confidences(deciles: Sequence[Row]) -> TitledPlot | None:
     """The machine's confidence in what humans confirmed, rejected and did not review; None without any row.
 
-    Where humans reviewed a part only, that part is drawn again beside the whole, in its own scale.
+    Where humans reviewed a part only, that part stands again beside the whole, in its own scale.
     """
     rows = [row for row in deciles if row["machine_rows"]]
     verified = [row for row in rows if row["verified"]]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from metrics.counts import SequenceCounts
 from metrics.cross_tables import NOT_GIVEN, IntArray
 from metrics.measures import NO_IMAGES, Figure, proportion, ratio
-from models.tasks.sequence import LENGTHS, MORE, PLACES
+from schemas.manifests import LENGTHS, MORE, PLACES
 
 COUNTS = (SequenceCounts,)
 _WHO = {"": "both annotators", "_a": "a and the reference", "_b": "b and the reference"}

@@ -1,1 +1,5 @@
-"""How much label sets agree: `transforms` pairs and counts each shard, `tables` writes the tables of all shards."""
+"""How much label sets agree: `driver` finds what is to be compared, and writes the manifests.
+
+Of each shard, `transforms` pairs the labels and counts them; `tables` writes the tables that follow from the counts of
+all shards, by `metrics`.
+"""

@@ -1,1 +1,4 @@
-"""Models: `stage` is the driver's side, `pipeline` the workers'; `members` makes one model of folds or of a sweep."""
+"""Models: `driver` plans trainings, `transforms` runs each in a process of its own, with a GPU if requested.
+
+`ensembles` combines the models of folds, and keeps the best of a sweep.
+"""

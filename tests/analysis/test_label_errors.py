@@ -20,7 +20,7 @@ from schemas.settings.label_errors import LabelErrorSettings
 from schemas.tables import LABEL_ERRORS
 from storage import model_cards
 from storage.products import ImageSet
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.small_dataset import random_pixels, write_images, write_labels
 
 CLASSES = ["cat", "dog", "émeu"]

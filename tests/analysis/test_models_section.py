@@ -3,7 +3,7 @@
 from typing import Any
 
 from analysis.report.models import build_evaluations
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 BY_CLASS = {"happy": {"images": 60, "accuracy": 0.75}, "sad": {"images": 40, "accuracy": 0.5}}
 SPREAD = {"mean": 0.6, "deviation": 0.1, "least": 0.5, "most": 0.7}

@@ -14,7 +14,7 @@ from schemas import layout, tables
 from schemas.manifests import LabelsManifest, Manifest
 from storage import model_cards, products, small_files, stores
 from storage.products import ShardFolder, ShardReport
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.array([1.0], pa.float32())})
 STAGES = ("convert", "train", "label", "generations", "report")

@@ -141,7 +141,7 @@ def test_a_network_is_a_choice_and_is_planned(results: Results) -> None:
 
 
 def test_a_network_scores_images_of_every_task() -> None:
-    from models.heads import Head
+    from models.tasks import Head
 
     names: dict[str, object] = {}
     [text] = [block.text for block in BLOCKS if block.text.startswith("# models/networks/")]

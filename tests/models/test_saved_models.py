@@ -18,7 +18,7 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 CARD = model_card(fingerprint="0123456789abcdef", classes=["no", "yes"])
 

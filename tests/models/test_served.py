@@ -13,7 +13,7 @@ from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from schemas import plugins
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.small_dataset import Pixels, png, random_pixels
 
 # the shapes are as small as backbones allow, and their features are taken early: what is saved does not depend on it

@@ -28,7 +28,7 @@ from schemas.stage import Context
 from storage import model_cards, products
 from storage.tfrecord import decode_example
 from tests.support import stages
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.stages import convert, features
 
 BACKBONE: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from schemas import layout, plugins, rejects
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards, stores
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 
 @pytest.fixture

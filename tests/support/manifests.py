@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.manifests import MULTICLASS, MULTILABEL, ConfirmationManifest, ImagesManifest, PairsManifest
+from schemas.manifests import MULTICLASS, MULTILABEL, ConfirmationManifest, ImagesManifest, ModelCard, PairsManifest
 
 
 def images_manifest(dataset: str, fingerprint: str, **facts: Any) -> ImagesManifest:
@@ -27,3 +27,9 @@ def confirmation_manifest(dataset: str, fingerprint: str, **facts: Any) -> Confi
     return ConfirmationManifest(
         stage="confirm", product=dataset, dataset=dataset, fingerprint=fingerprint, **{**plain, **facts}
     )
+
+
+def model_card(name: str = "net", **facts: Any) -> ModelCard:
+    """Of a model."""
+    plain = {"stage": "train", "product": f"d/{name}", "fingerprint": "f", "dataset": "d", "task": MULTICLASS}
+    return ModelCard.model_validate({**plain, "name": name, "classes": ["a", "b"], **facts})

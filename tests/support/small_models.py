@@ -8,7 +8,7 @@ from models import saved_models
 from models.tasks import Head
 from schemas import layout
 from storage import products
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 DATASET, VERSION = "drawn", "1.0.0"
 

@@ -34,7 +34,7 @@ from schemas.settings.train import TrainSettings
 from schemas.stage import Context
 from storage import model_cards, stores
 from storage.tfrecord import decode_example
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.stages import explain as explain_stage
 from tests.support.stages import label, train
 

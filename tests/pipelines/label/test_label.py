@@ -27,7 +27,7 @@ from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import model_cards, parquet, products
 from storage.products import ShardReport
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.stages import label as label_stage
 
 CLASSES = list("0123456789")

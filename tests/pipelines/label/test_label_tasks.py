@@ -21,7 +21,7 @@ from schemas.stage import Context
 from storage import model_cards, products, small_files
 from storage.products import ImageSet
 from tests.support import small_dataset
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 from tests.support.stages import label
 
 CLASSES = {"multilabel": ["nw", "ne", "sw", "se"], "sequence": list("0123456789")}

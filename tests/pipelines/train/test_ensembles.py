@@ -16,7 +16,7 @@ from schemas.errors import IncompleteError, InputError
 from schemas.manifests import ModelCard
 from schemas.settings.train import TrainSettings
 from storage import model_cards, stores
-from tests.support.cards import model_card
+from tests.support.manifests import model_card
 
 SETTINGS = TrainSettings(dataset="d", network="cnn1", name="swept", evaluate=("test",))
 WHOLE = "a" * 16
