@@ -1,1 +1,1 @@
-"""Models: `stage` is the driver's side, `pipeline` the workers'; `members` makes one model of folds or of a sweep."""
+"""Train models: `driver` plans and gathers, `transforms` runs on workers, `ensembles` combines folds and sweeps."""

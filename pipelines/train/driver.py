@@ -1,4 +1,4 @@
-"""Models: which are missing, of folds and sweeps each member, and making one model of several trainings.
+"""Train models: which are missing, of folds and sweeps each member, and one model of several trainings.
 
 concord train --network cnn2 --dataset svhn --root out
 """
@@ -40,13 +40,13 @@ class Training:
     jobs: tuple[TrainJob, ...]
 
     @property
-    def members(self) -> bool:
-        """Whether it is made of several."""
+    def is_ensemble(self) -> bool:
+        """Whether it consists of several."""
         return bool(self.jobs[0].member)
 
 
 class TrainDriver(Driver[TrainSettings]):
-    """Trains those of the models that are not there yet; they run side by side."""
+    """Trains those of the models that are not there yet, in parallel."""
 
     def reads(self, settings: TrainSettings, root: str) -> Iterable[str]:
         """The images, the labels to learn and to be judged by, and a file of weights."""
@@ -95,7 +95,7 @@ class TrainDriver(Driver[TrainSettings]):
         return Plan(settings, (product,), training)
 
     def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
-        """Train all missing models, side by side.
+        """Train all missing models, in parallel.
 
         Raises:
             InputError: two models share a name.
@@ -109,7 +109,7 @@ class TrainDriver(Driver[TrainSettings]):
         jobs = [job for training in missing for job in _prepare_jobs(training, context.force)]
         counters = _fit_all(_with_features(jobs, context), context) if jobs else {}
         for training in missing:
-            if training.members:
+            if training.is_ensemble:
                 ensembles.write_ensemble(training.settings, training.fingerprint, training.jobs, training.folder)
         seconds = time.monotonic() - began
         for plan in plans:
