@@ -1,7 +1,7 @@
 -- Views that join the tables; in the lines before each, what a row is, and what the columns are that no table has.
 
--- a record, an image or a row that a stage turned away
---   stage: which stage turned it away
+-- a record, an image or a row that a stage rejected
+--   stage: which stage rejected it
 CREATE OR REPLACE TEMP VIEW rejects AS
 SELECT 'convert' AS stage, * FROM rejects_convert
 UNION ALL BY NAME SELECT 'label' AS stage, * FROM rejects_label
@@ -11,21 +11,21 @@ UNION ALL BY NAME SELECT 'explain' AS stage, * FROM rejects_explain
 UNION ALL BY NAME SELECT 'import' AS stage, * FROM rejects_import;
 
 -- an image that two annotators label differently
---   sure: confidence of the less sure of the two, in [0, 1]
+--   lower_confidence: the lower of their two confidences, in [0, 1]
 CREATE OR REPLACE TEMP VIEW disagreements AS
-SELECT * EXCLUDE (agree), least(confidence_a, confidence_b) AS sure FROM pairs WHERE NOT agree;
+SELECT * EXCLUDE (agree), least(confidence_a, confidence_b) AS lower_confidence FROM pairs WHERE NOT agree;
 
--- an image and a label of a machine that people confirmed or rejected
+-- an image and a label of a machine that human annotators confirmed or rejected
 --   decile: tenth of the machine's confidence: 0 for [0, 0.1), 9 for [0.9, 1]
 --   class_precision: share of the verdicts on this label that confirmed it, in [0, 1]
 CREATE OR REPLACE TEMP VIEW verdicts AS
 SELECT
-    labels.image_id, labels.label, statistics.display_name, labels.confidence,
+    labels.image_id, labels.label, machine_precision.display_name, labels.confidence,
     least(floor(labels.confidence * 10), 9)::INTEGER AS decile, labels.verdict,
-    statistics.precision AS class_precision, labels.dataset, labels.split
+    machine_precision.precision AS class_precision, labels.dataset, labels.split
 FROM labels
-LEFT JOIN statistics
-    ON statistics.scope = 'class' AND statistics.dataset = labels.dataset AND statistics.label = labels.label
+LEFT JOIN machine_precision
+    ON machine_precision.scope = 'class' AND machine_precision.dataset = labels.dataset AND machine_precision.label = labels.label
 WHERE labels.annotator = 'confirmed';
 
 -- a label of an annotator: how many images of a split have it

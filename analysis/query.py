@@ -1,7 +1,7 @@
 """SQL over the tables of a root, by DuckDB: `concord query "select ..."`.
 
 DuckDB reads through Arrow's file systems, so a root may be local, `gs://` or `s3://` without any of DuckDB's
-extensions. Rows are read in batches, and only of the columns and partitions that the query asks for.
+extensions. Rows are read in batches, and only of the columns and partitions that the query needs.
 """
 
 import difflib
@@ -21,7 +21,7 @@ from schemas.errors import InputError
 from storage import parquet, stores
 from storage.tables import Table
 
-SHOWN = 100  # rows of a table that people are to read, unless more are asked for
+SHOWN = 100  # rows of a table for reading, unless more are requested
 _FETCHED = 4096  # rows at once
 _VIEW = re.compile(r"((?:^-- [^\n]*\n)+)CREATE OR REPLACE TEMP VIEW (\w+) AS\n(.*?);\n", re.MULTILINE | re.DOTALL)
 _STREAM = re.compile(r"stream registered as '(\w+)' failed")
@@ -34,31 +34,31 @@ class View:
 
     Attributes:
         row: what a row is.
-        said: what its columns are that no table has.
+        descriptions: of its columns that no table has.
         sql: the statement that makes it.
     """
 
     name: str
     row: str
-    said: Mapping[str, str]
+    descriptions: Mapping[str, str]
     sql: str
 
 
 def views() -> list[View]:
     """The views of `joined.sql`."""
     text = resources.files("analysis").joinpath("joined.sql").read_text()
-    found = []
+    joined = []
     for match in _VIEW.finditer(text):
         row, *columns = (line.removeprefix("-- ") for line in match[1].splitlines())
-        said = dict(line.strip().split(": ", 1) for line in columns)
-        found.append(View(match[2], row, said, match[0]))
-    return found
+        descriptions = dict(line.strip().split(": ", 1) for line in columns)
+        joined.append(View(match[2], row, descriptions, match[0]))
+    return joined
 
 
 def run(
     root: str, sql: str, tables: Mapping[str, Table], out: IO[str], form: str = "table", limit: int | None = None
 ) -> int:
-    """Run a query on the tables of a root, and write what it finds.
+    """Run a query on the tables of a root, and write its rows.
 
     Args:
         root: local, `gs://` or `s3://`.
@@ -66,7 +66,7 @@ def run(
         tables: every table, by its name.
         out: where to.
         form: one of `rows.FORMS`.
-        limit: rows at most; 0 for all, None for as many as can be read at a glance, or all in the other forms.
+        limit: rows at most; 0 for all, None for as many as fit a screen or two, or all in the other forms.
 
     Returns:
         how many rows were written, negative where there would have been more.
@@ -152,7 +152,7 @@ def _explained(tables: Mapping[str, Table], root: str) -> Iterator[None]:
         raise InputError("; ".join(lines[:2])) from error
 
 
-def tell_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
+def list_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
     """Write every table and view: what a row is, where its files lie, and its columns with their units."""
     for table in tables.values():
         columns = [
@@ -160,9 +160,9 @@ def tell_tables(tables: Mapping[str, Table], out: IO[str]) -> None:
             for field in table.columns
         ]
         more = [("...", "", "", table.others)] if table.others else []
-        _tell(out, f"{table.name}: a row is {table.row}\n  {table.pattern}", [*columns, *more])
+        _print_table(out, f"{table.name}: a row is {table.row}\n  {table.pattern}", [*columns, *more])
     for view in views():
-        _tell(out, f"{view.name}: a row is {view.row}\n  a view of other tables", _columns_of(view, tables))
+        _print_table(out, f"{view.name}: a row is {view.row}\n  a view of other tables", _columns_of(view, tables))
 
 
 def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str, str, str]]:
@@ -177,12 +177,12 @@ def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str,
     columns = []
     for name, kind, *_ in made:
         units = table_docs.unit(known[name]) if name in known else ""
-        said = view.said.get(name) or table_docs.description(known[name])
-        columns.append((name, table_docs.kind(known[name]) if name in known else kind.lower(), units, said))
+        text = view.descriptions.get(name) or table_docs.description(known[name])
+        columns.append((name, table_docs.kind(known[name]) if name in known else kind.lower(), units, text))
     return columns
 
 
-def _tell(out: IO[str], heading: str, columns: list[tuple[str, str, str, str]]) -> None:
+def _print_table(out: IO[str], heading: str, columns: list[tuple[str, str, str, str]]) -> None:
     widths = [max(len(column[place]) for column in columns) for place in range(3)]
     print(heading, file=out)
     for column in columns:

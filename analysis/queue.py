@@ -233,7 +233,7 @@ def _rows(
         "label": answers.texts.take(question) if multilabel else pa.nulls(len(chosen), pa.string()),
         "answers": pa.array(answered, QUEUE.field("answers").type),
         "majority": pa.array([_majority(one) for one in answered], pa.string()),
-        "truth": reference.take(pa.array(chosen)),
+        "reference": reference.take(pa.array(chosen)),
     }
     return pa.table(columns, schema=QUEUE)
 

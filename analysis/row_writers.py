@@ -1,4 +1,4 @@
-"""Rows that a query finds, written as an aligned table, CSV, JSON or Markdown."""
+"""The rows of a query, written as an aligned table, CSV, JSON or Markdown."""
 
 import base64
 import csv
@@ -14,7 +14,7 @@ import numpy as np
 
 Values = tuple[Any, ...]
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL\(.*\)")
-_DIGITS = 6  # significant ones of a figure that people read
+_DIGITS = 6  # significant ones of a figure in a table
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Limited:
     """The first rows of batches.
 
     Attributes:
-        taken: how many rows have been given.
+        taken: how many rows have been yielded.
         more: whether there were more than that.
     """
 
     def __init__(self, batches: Iterable[Sequence[Values]], most: int) -> None:
-        """Give so many rows at most; 0 for all."""
+        """Yield so many rows at most; 0 for all."""
         self._batches, self._most = batches, most
         self.taken, self.more = 0, False
 
@@ -53,37 +53,37 @@ class Limited:
                 yield row
 
 
-def write_table(columns: Sequence[Column], found: Iterable[Values], out: IO[str]) -> None:
-    """An aligned table for people: figures rounded to six digits, numbers at the right."""
+def write_table(columns: Sequence[Column], rows: Iterable[Values], out: IO[str]) -> None:
+    """An aligned table: figures rounded to six digits, numbers at the right."""
     names = [_line(column.name) for column in columns]
-    cells = [[_read(value) for value in row] for row in found]
+    cells = [[_read(value) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(names, *cells, strict=True)]
-    right = [column.is_number for column in columns]
+    at_right = [column.is_number for column in columns]
     for row in (names, ["-" * width for width in widths], *cells):
-        print("  ".join(map(_padded, row, widths, right)).rstrip(), file=out)
+        print("  ".join(map(_pad, row, widths, at_right)).rstrip(), file=out)
 
 
-def write_markdown(columns: Sequence[Column], found: Iterable[Values], out: IO[str]) -> None:
+def write_markdown(columns: Sequence[Column], rows: Iterable[Values], out: IO[str]) -> None:
     """A table of Markdown, its figures as `write_table` rounds them."""
     print("|", " | ".join(_cell(column.name) for column in columns), "|", file=out)
     print("|" + "|".join("--:" if column.is_number else "---" for column in columns) + "|", file=out)
-    for row in found:
+    for row in rows:
         print("|", " | ".join(_cell(_read(value)) for value in row), "|", file=out)
 
 
-def write_csv(columns: Sequence[Column], found: Iterable[Values], out: IO[str]) -> None:
+def write_csv(columns: Sequence[Column], rows: Iterable[Values], out: IO[str]) -> None:
     """CSV with a header: figures in full, null as nothing, bytes in base64, lists as JSON."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.name for column in columns])
-    for row in found:
+    for row in rows:
         plain = [_plain(value, column.kind) for value, column in zip(row, columns, strict=True)]
         writer.writerow([_json(value) if isinstance(value, list | dict | bool) else value for value in plain])
 
 
-def write_json(columns: Sequence[Column], found: Iterable[Values], out: IO[str]) -> None:
-    """A JSON array, an object a row and line; NaN and infinity as null, bytes in base64."""
+def write_json(columns: Sequence[Column], rows: Iterable[Values], out: IO[str]) -> None:
+    """A JSON array, one object per row and line; NaN and infinity as null, bytes in base64."""
     names, between = [column.name for column in columns], "[\n"
-    for row in found:
+    for row in rows:
         plain = [_finite(_plain(value, column.kind)) for value, column in zip(row, columns, strict=True)]
         out.write(between + _json(dict(zip(names, plain, strict=True))))
         between = ",\n"
@@ -96,7 +96,7 @@ FORMS: dict[str, Callable[[Sequence[Column], Iterable[Values], IO[str]], None]] 
     "json": write_json,
     "markdown": write_markdown,
 }
-READ = ("table", "markdown")  # by people
+READ = ("table", "markdown")  # by humans
 
 
 def _json(value: Any) -> str:
@@ -104,7 +104,7 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any, kind: str) -> Any:
-    """A value as JSON can hold it, a FLOAT with the few digits that tell it from others."""
+    """A value as JSON can hold it, a FLOAT with the few digits that distinguish it from others."""
     if isinstance(value, float):
         return float(str(np.float32(value))) if kind.startswith("FLOAT") else value
     if isinstance(value, list):
@@ -127,7 +127,7 @@ def _finite(value: Any) -> Any:
 
 
 def _read(value: Any) -> str:
-    """A value in one line, for people."""
+    """A value in one line, as a table has it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -156,6 +156,6 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(char) > 0 for char in text)
 
 
-def _padded(text: str, width: int, right: bool) -> str:
+def _pad(text: str, width: int, at_right: bool) -> str:
     space = " " * (width - _width(text))
-    return space + text if right else text + space
+    return space + text if at_right else text + space

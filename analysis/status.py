@@ -152,7 +152,11 @@ def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
         elif f"{folder}/{MANIFEST}" not in files and top not in ("rejects", "report", "runs"):
             one = _unfinished(root, folder, paths, when)
             if one:
-                found[one.stage, one.product] = one
+                known = found.setdefault((one.stage, one.product), one)
+                if known is not one:  # another folder of the same product
+                    known.shards_done = (known.shards_done or 0) + (one.shards_done or 0)
+                    known.shards = (known.shards or 0) + (one.shards or 0)
+                    known.when = max(known.when, one.when)
     return list(found.values())
 
 

@@ -1,9 +1,9 @@
-"""The tables as people and databases read of them: a page, views for DuckDB, external tables for BigQuery.
+"""The documentation of the tables: a page, views for DuckDB, external tables for BigQuery.
 
 Everything follows from `storage.tables`; `make docs` writes the files anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
@@ -27,7 +27,7 @@ _PAGE = """# Tables
 Every table is Parquet, in one file or in many. `concord query "select ..."` knows each by its name, and
 [`analysis/views.sql`](../analysis/views.sql) makes each a view of DuckDB. Each column's description and unit stand in
 the files themselves, as metadata of the column (`description`, `unit`); the unit 1 is that of shares, probabilities and
-other plain figures. The partition keys are columns that only the path tells; they are text, whatever they look like. A
+other plain figures. The partition keys are columns that only the path holds; they are text, whatever they look like. A
 folder without `_concord.json` is of a product that is not finished.
 """
 _VIEWS = """-- A view of each table under a root, for DuckDB 1.4 or later; a table that is not there yet has no rows.
@@ -49,28 +49,36 @@ _BIGQUERY = f"""-- External tables of BigQuery over a root in Google Cloud Stora
 
 
 def description(field: pa.Field) -> str:
-    """What a column holds; empty where it does not say."""
-    return _said(field, b"description")
+    """What a column holds; empty where it has no description."""
+    return _metadata(field, b"description")
 
 
 def unit(field: pa.Field) -> str:
     """The unit of a column; empty where it is no quantity."""
-    return _said(field, b"unit")
+    return _metadata(field, b"unit")
 
 
-def _said(field: pa.Field, key: bytes) -> str:
+def _metadata(field: pa.Field, key: bytes) -> str:
     return str((field.metadata or {}).get(key, b"").decode())
 
 
 def kind(field: pa.Field) -> str:
-    """The type of a column, as people read it."""
+    """The type of a column, in words."""
     listed = pa.types.is_list(field.type)
     return f"list of {field.type.value_type}" if listed else str(field.type)
 
 
-def page(tables: Iterable[Table]) -> str:
-    """The page that tells of every table, in Markdown."""
-    return "\n".join([_PAGE.format(generated=_GENERATED), *(_section(table) for table in tables)])
+def page(tables: Iterable[Table], measures: Mapping[str, str]) -> str:
+    """The page of every table, in Markdown.
+
+    Args:
+        tables: the tables.
+        measures: what each measure of the table `measures` is, by name.
+    """
+    listed = [f"| `{name}` | {text} |" for name, text in measures.items()]
+    beside = {"measures": "\n".join(["The measures:", "", "| measure | what it is |", "|---|---|", *listed, ""])}
+    sections = [part for table in tables for part in (_section(table), beside.get(table.name)) if part]
+    return "\n".join([_PAGE.format(generated=_GENERATED), *sections])
 
 
 def _section(table: Table) -> str:
@@ -111,40 +119,40 @@ def duckdb_views(tables: Iterable[Table], joined: str) -> str:
 def _view(table: Table) -> str:
     """One view: over its files if there are any, else an empty one with the same columns.
 
-    DuckDB refuses a glob that finds nothing, so the query is chosen as text by what `glob` finds.
+    DuckDB refuses a glob that matches nothing, so the query is chosen as text by what `glob` matches.
     """
-    found = ["* EXCLUDE (filename)"] if table.others else table.schema.names
-    some = ", ".join([*found, *(table.keys if table.is_hive else _from_path(table))]).replace("'", "''")
+    columns = ["* EXCLUDE (filename)"] if table.others else table.schema.names
+    some = ", ".join([*columns, *(table.keys if table.is_hive else _from_path(table))]).replace("'", "''")
     options = "hive_partitioning = true, hive_types_autocast = false" if table.is_hive else "hive_partitioning = false"
     filename = ", filename = true" if table.others or not table.is_hive else ""
     read = f"FROM read_parquet(''%s'', union_by_name = true, {options}{filename})"
     empty = ", ".join(f"NULL::{duckdb_type(field.type)} AS {field.name}" for field in table.columns)
-    said = f"concord_{table.name}"  # a session's variable: first the files of the table, then the query over them
-    return f"""SET VARIABLE {said} = getvariable('root') || '/{table.pattern}';
-SET VARIABLE {said} = (
+    variable = f"concord_{table.name}"  # a session's variable: first the files of the table, then the query over them
+    return f"""SET VARIABLE {variable} = getvariable('root') || '/{table.pattern}';
+SET VARIABLE {variable} = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT {some} {read}', '%s', replace(getvariable('{said}'), '''', ''''''))
+        THEN replace('SELECT {some} {read}', '%s', replace(getvariable('{variable}'), '''', ''''''))
         ELSE 'SELECT {empty} WHERE false' END
-    FROM glob(getvariable('{said}'))
+    FROM glob(getvariable('{variable}'))
 );
-CREATE OR REPLACE TEMP VIEW {table.name} AS FROM query(getvariable('{said}'));
+CREATE OR REPLACE TEMP VIEW {table.name} AS FROM query(getvariable('{variable}'));
 """
 
 
 def _from_path(table: Table) -> list[str]:
-    """Each partition key as DuckDB finds it in the path of a file."""
+    """Each partition key, as DuckDB cuts it from the path of a file."""
     parts = table.place.split("/")
     back = {key: len(parts) - parts.index(f"{{{key}}}") for key in table.keys}
     return [f"string_split(filename, '/')[-{place}] AS {key}" for key, place in back.items()]
 
 
-def duckdb_type(found: pa.DataType) -> str:
+def duckdb_type(arrow: pa.DataType) -> str:
     """DuckDB's name of a type."""
-    if pa.types.is_list(found):
-        return f"{duckdb_type(found.value_type)}[]"
-    if pa.types.is_struct(found):
-        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.type)}' for field in found)})"
-    return DUCKDB_TYPES[found]
+    if pa.types.is_list(arrow):
+        return f"{duckdb_type(arrow.value_type)}[]"
+    if pa.types.is_struct(arrow):
+        return f"STRUCT({', '.join(f'{field.name} {duckdb_type(field.type)}' for field in arrow)})"
+    return DUCKDB_TYPES[arrow]
 
 
 def bigquery_tables(tables: Iterable[Table]) -> str:

@@ -4,7 +4,6 @@ A shard is read, queried with DuckDB and let go, so that memory does not grow wi
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,9 +37,8 @@ DISAGREEMENTS = 24  # of each comparison that are shown
 SIDES = ("machine", "human")  # of a confirmation
 
 _READERS = 8  # shards in memory at once, at most
-_CELLS = "SELECT label_a, label_b, truth, count(*) AS n FROM shard GROUP BY ALL"
-_SUMMED = "SELECT label_a, label_b, truth, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
-_METHOD = re.compile(r"of its 95 % interval \((.+)\)$")
+_CELLS = "SELECT label_a, label_b, reference, count(*) AS n FROM shard GROUP BY ALL"
+_SUMMED = "SELECT label_a, label_b, reference, sum(n)::BIGINT AS n FROM shard GROUP BY ALL ORDER BY ALL"
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,14 @@ class Pair:
         return self.manifest.task == MULTILABEL
 
     def summary(self) -> Row:
-        """Its figures over all labels, as the summary table holds them."""
-        rows: list[Row] = self.table("summary").to_pylist()
-        return next(row for row in rows if row["scope"] == tables.ALL)
+        """Its figures over all labels: the row of the summary, and the measures that the summary does not hold."""
+        row: Row = self.table("summary").to_pylist()[0]
+        return {one["measure"]: one["value"] for one in self.measures(tables.ALL)} | row
+
+    def measures(self, scope: str) -> list[Row]:
+        """Its measures over all labels, or of each label: one row each."""
+        rows: list[Row] = self.table("measures").filter(pc.field("scope") == scope).to_pylist()
+        return rows
 
     def confusion(self) -> list[Row]:
         """How often a gave one label and b another: one row per combination that occurs."""
@@ -121,7 +124,7 @@ class Digest:
     """What the rows of a comparison come to.
 
     Attributes:
-        cells: how often each combination of `label_a`, `label_b` and `truth` occurs (`n`), in that order.
+        cells: how often each combination of `label_a`, `label_b` and `reference` occurs (`n`), in that order.
         disagreements: the rows on which both were most confident of different labels, the most confident first.
     """
 
@@ -183,7 +186,7 @@ class Confirmation:
     @cached_property
     def labels(self) -> pa.Table:
         """Counts and precision of the machine, of every scope."""
-        return self._table("labels")
+        return self._table("machine_precision")
 
     @property
     def overall(self) -> Row:
@@ -205,7 +208,7 @@ class Confirmation:
 
     def sources(self) -> list[Row]:
         """What each source of human verdicts says."""
-        rows: list[Row] = self._table("sources").to_pylist()
+        rows: list[Row] = self._table("verdict_sources").to_pylist()
         return rows
 
     def rejects(self, side: str) -> pa.Table:
@@ -261,7 +264,7 @@ class GroupAgreement:
     """The agreement of three or more annotators of one split.
 
     Attributes:
-        figures: their row of the table `annotators`, over all labels.
+        figures: their measures over all labels and the ends of the intervals, by name.
         methods: how the interval of each figure was made.
         fingerprint: of the label sets.
     """
@@ -448,10 +451,15 @@ def find_groups(root: str, dataset: str, manifests: Sequence[PairsManifest]) -> 
     """
     pairs = {(one.split, frozenset((one.annotator_a, one.annotator_b))): one.labels for one in manifests}
     groups: dict[str, GroupAgreement] = {}
-    folder = stores.parent(layout.agreement_table(root, "annotators", dataset, (), ""))
+    folder = stores.parent(layout.agreement_table(root, "measures", dataset, (), ""))
     for file in sorted(stores.list_files(folder)):
         if file.startswith(f"{dataset}-") and file.endswith(".parquet"):
-            one, labels = _read_group(stores.join(folder, file))
+            path = stores.join(folder, file)
+            fingerprint, report = parquet.read_tags(path)
+            labels = json.loads(report or "{}")
+            if fingerprint and not labels:  # the measures of two annotators
+                continue
+            one = _read_group(path, fingerprint)
             most = groups.get(one.split)
             larger = most is None or len(most.annotators) < len(one.annotators)
             if larger and _is_current(one, labels, pairs):
@@ -459,13 +467,14 @@ def find_groups(root: str, dataset: str, manifests: Sequence[PairsManifest]) -> 
     return tuple(groups.values())
 
 
-def _read_group(path: str) -> tuple[GroupAgreement, dict[str, str]]:
-    """A table, and the fingerprint of each label set that it was made from, where it states them."""
-    table, (fingerprint, report) = parquet.read(path), parquet.read_tags(path)
-    row = next(row for row in table.to_pylist() if row["scope"] == tables.ALL)
-    annotators = tuple(row["annotators"].split(","))
-    group = GroupAgreement(row["split"], annotators, row, interval_methods(table.schema), fingerprint)
-    return group, json.loads(report or "{}")
+def _read_group(path: str, fingerprint: str) -> GroupAgreement:
+    """The measures of a table that are over all labels."""
+    rows = [row for row in parquet.read(path).to_pylist() if row["scope"] == tables.ALL]
+    figures = {row["measure"]: row["value"] for row in rows}
+    for end in ("low", "high"):
+        figures |= {f"{row['measure']}_{end}": row[end] for row in rows}
+    methods = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    return GroupAgreement(rows[0]["split"], tuple(rows[0]["annotator_a"].split(",")), figures, methods, fingerprint)
 
 
 def _is_current(
@@ -478,16 +487,6 @@ def _is_current(
             if compared is None or any(labels.get(x, compared.get(x)) != compared.get(x) for x in (a, b)):
                 return False
     return True
-
-
-def interval_methods(schema: pa.Schema) -> dict[str, str]:
-    """How the 95 % interval of each figure of a table was made, as its columns say."""
-    methods = {}
-    for field in schema:
-        match = _METHOD.search((field.metadata or {}).get(b"description", b"").decode())
-        if match and field.name.endswith("_low"):
-            methods[field.name.removesuffix("_low")] = match[1]
-    return methods
 
 
 def digest(pair: Pair, limit: int) -> Digest:
@@ -517,7 +516,7 @@ def count_against_reference(
     for entry in compared:
         for side, annotator in (("a", entry.pair.a), ("b", entry.pair.b)):
             if not entry.pair.is_multilabel:
-                counts = classification.against_truth(entry.digest.cells, side)
+                counts = classification.against_reference(entry.digest.cells, side)
                 key = entry.pair.split, annotator
                 if counts and (key not in best or counts.total() > best[key][1].total()):
                     best[key] = entry.pair.reference, counts

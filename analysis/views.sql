@@ -24,11 +24,11 @@ SET VARIABLE concord_index = (
 );
 CREATE OR REPLACE TEMP VIEW index AS FROM query(getvariable('concord_index'));
 
-SET VARIABLE concord_pairs = getvariable('root') || '/agreement/pairs/dataset=*/a=*/b=*/split=*/*.parquet';
+SET VARIABLE concord_pairs = getvariable('root') || '/agreement/pairs/dataset=*/annotator_a=*/annotator_b=*/split=*/*.parquet';
 SET VARIABLE concord_pairs = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT image_id, label_a, confidence_a, confidence_calibrated_a, label_b, confidence_b, confidence_calibrated_b, agree, truth, correct_a, correct_b, dataset, a, b, split FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_pairs'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS image_id, NULL::VARCHAR AS label_a, NULL::FLOAT AS confidence_a, NULL::FLOAT AS confidence_calibrated_a, NULL::VARCHAR AS label_b, NULL::FLOAT AS confidence_b, NULL::FLOAT AS confidence_calibrated_b, NULL::BOOLEAN AS agree, NULL::VARCHAR AS truth, NULL::BOOLEAN AS correct_a, NULL::BOOLEAN AS correct_b, NULL::VARCHAR AS dataset, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS split WHERE false' END
+        THEN replace('SELECT image_id, label_a, confidence_a, confidence_calibrated_a, label_b, confidence_b, confidence_calibrated_b, agree, reference, correct_a, correct_b, dataset, annotator_a, annotator_b, split FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_pairs'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS image_id, NULL::VARCHAR AS label_a, NULL::FLOAT AS confidence_a, NULL::FLOAT AS confidence_calibrated_a, NULL::VARCHAR AS label_b, NULL::FLOAT AS confidence_b, NULL::FLOAT AS confidence_calibrated_b, NULL::BOOLEAN AS agree, NULL::VARCHAR AS reference, NULL::BOOLEAN AS correct_a, NULL::BOOLEAN AS correct_b, NULL::VARCHAR AS dataset, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS split WHERE false' END
     FROM glob(getvariable('concord_pairs'))
 );
 CREATE OR REPLACE TEMP VIEW pairs AS FROM query(getvariable('concord_pairs'));
@@ -36,26 +36,26 @@ CREATE OR REPLACE TEMP VIEW pairs AS FROM query(getvariable('concord_pairs'));
 SET VARIABLE concord_summary = getvariable('root') || '/agreement/summary/*.parquet';
 SET VARIABLE concord_summary = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, a, b, scope, label, n, n_agree, n_truth, accuracy_a, accuracy_a_low, accuracy_a_high, accuracy_b, accuracy_b_low, accuracy_b_high, expected, expected_low, expected_high, kappa, kappa_low, kappa_high, ac1, ac1_low, ac1_high, alpha, alpha_low, alpha_high, n_decisions, hamming_loss, subset_agreement, subset_agreement_low, subset_agreement_high, n_truth_images, hamming_loss_a, hamming_loss_b, subset_accuracy_a, subset_accuracy_a_low, subset_accuracy_a_high, subset_accuracy_b, subset_accuracy_b_low, subset_accuracy_b_high, macro_kappa, macro_pi, macro_alpha, macro_ac1, macro_positive_agreement, macro_precision_a, macro_recall_a, macro_f1_a, macro_precision_b, macro_recall_b, macro_f1_b, mean_confidence_a_agree, mean_confidence_a_differ, mean_confidence_b_agree, mean_confidence_b_differ, observed, observed_low, observed_high, precision_a, precision_a_low, precision_a_high, recall_a, recall_a_low, recall_a_high, f1_a, f1_a_low, f1_a_high, precision_b, precision_b_low, precision_b_high, recall_b, recall_b_low, recall_b_high, f1_b, f1_b_low, f1_b_high, pi, pi_low, pi_high, positive_agreement, positive_agreement_low, positive_agreement_high, negative_agreement, negative_agreement_low, negative_agreement_high, same_length, same_length_low, same_length_high, same_digit_1, same_digit_1_low, same_digit_1_high, same_digit_2, same_digit_2_low, same_digit_2_high, same_digit_3, same_digit_3_low, same_digit_3_high, same_digit_4, same_digit_4_low, same_digit_4_high, same_digit_5, same_digit_5_low, same_digit_5_high, mean_edit_distance, same_length_a, same_length_a_low, same_length_a_high, same_digit_1_a, same_digit_1_a_low, same_digit_1_a_high, same_digit_2_a, same_digit_2_a_low, same_digit_2_a_high, same_digit_3_a, same_digit_3_a_low, same_digit_3_a_high, same_digit_4_a, same_digit_4_a_low, same_digit_4_a_high, same_digit_5_a, same_digit_5_a_low, same_digit_5_a_high, mean_edit_distance_a, same_length_b, same_length_b_low, same_length_b_high, same_digit_1_b, same_digit_1_b_low, same_digit_1_b_high, same_digit_2_b, same_digit_2_b_low, same_digit_2_b_high, same_digit_3_b, same_digit_3_b_low, same_digit_3_b_high, same_digit_4_b, same_digit_4_b_low, same_digit_4_b_high, same_digit_5_b, same_digit_5_b_low, same_digit_5_b_high, mean_edit_distance_b, undefined FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_summary'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS scope, NULL::VARCHAR AS label, NULL::BIGINT AS n, NULL::BIGINT AS n_agree, NULL::BIGINT AS n_truth, NULL::DOUBLE AS accuracy_a, NULL::DOUBLE AS accuracy_a_low, NULL::DOUBLE AS accuracy_a_high, NULL::DOUBLE AS accuracy_b, NULL::DOUBLE AS accuracy_b_low, NULL::DOUBLE AS accuracy_b_high, NULL::DOUBLE AS expected, NULL::DOUBLE AS expected_low, NULL::DOUBLE AS expected_high, NULL::DOUBLE AS kappa, NULL::DOUBLE AS kappa_low, NULL::DOUBLE AS kappa_high, NULL::DOUBLE AS ac1, NULL::DOUBLE AS ac1_low, NULL::DOUBLE AS ac1_high, NULL::DOUBLE AS alpha, NULL::DOUBLE AS alpha_low, NULL::DOUBLE AS alpha_high, NULL::BIGINT AS n_decisions, NULL::DOUBLE AS hamming_loss, NULL::DOUBLE AS subset_agreement, NULL::DOUBLE AS subset_agreement_low, NULL::DOUBLE AS subset_agreement_high, NULL::BIGINT AS n_truth_images, NULL::DOUBLE AS hamming_loss_a, NULL::DOUBLE AS hamming_loss_b, NULL::DOUBLE AS subset_accuracy_a, NULL::DOUBLE AS subset_accuracy_a_low, NULL::DOUBLE AS subset_accuracy_a_high, NULL::DOUBLE AS subset_accuracy_b, NULL::DOUBLE AS subset_accuracy_b_low, NULL::DOUBLE AS subset_accuracy_b_high, NULL::DOUBLE AS macro_kappa, NULL::DOUBLE AS macro_pi, NULL::DOUBLE AS macro_alpha, NULL::DOUBLE AS macro_ac1, NULL::DOUBLE AS macro_positive_agreement, NULL::DOUBLE AS macro_precision_a, NULL::DOUBLE AS macro_recall_a, NULL::DOUBLE AS macro_f1_a, NULL::DOUBLE AS macro_precision_b, NULL::DOUBLE AS macro_recall_b, NULL::DOUBLE AS macro_f1_b, NULL::DOUBLE AS mean_confidence_a_agree, NULL::DOUBLE AS mean_confidence_a_differ, NULL::DOUBLE AS mean_confidence_b_agree, NULL::DOUBLE AS mean_confidence_b_differ, NULL::DOUBLE AS observed, NULL::DOUBLE AS observed_low, NULL::DOUBLE AS observed_high, NULL::DOUBLE AS precision_a, NULL::DOUBLE AS precision_a_low, NULL::DOUBLE AS precision_a_high, NULL::DOUBLE AS recall_a, NULL::DOUBLE AS recall_a_low, NULL::DOUBLE AS recall_a_high, NULL::DOUBLE AS f1_a, NULL::DOUBLE AS f1_a_low, NULL::DOUBLE AS f1_a_high, NULL::DOUBLE AS precision_b, NULL::DOUBLE AS precision_b_low, NULL::DOUBLE AS precision_b_high, NULL::DOUBLE AS recall_b, NULL::DOUBLE AS recall_b_low, NULL::DOUBLE AS recall_b_high, NULL::DOUBLE AS f1_b, NULL::DOUBLE AS f1_b_low, NULL::DOUBLE AS f1_b_high, NULL::DOUBLE AS pi, NULL::DOUBLE AS pi_low, NULL::DOUBLE AS pi_high, NULL::DOUBLE AS positive_agreement, NULL::DOUBLE AS positive_agreement_low, NULL::DOUBLE AS positive_agreement_high, NULL::DOUBLE AS negative_agreement, NULL::DOUBLE AS negative_agreement_low, NULL::DOUBLE AS negative_agreement_high, NULL::DOUBLE AS same_length, NULL::DOUBLE AS same_length_low, NULL::DOUBLE AS same_length_high, NULL::DOUBLE AS same_digit_1, NULL::DOUBLE AS same_digit_1_low, NULL::DOUBLE AS same_digit_1_high, NULL::DOUBLE AS same_digit_2, NULL::DOUBLE AS same_digit_2_low, NULL::DOUBLE AS same_digit_2_high, NULL::DOUBLE AS same_digit_3, NULL::DOUBLE AS same_digit_3_low, NULL::DOUBLE AS same_digit_3_high, NULL::DOUBLE AS same_digit_4, NULL::DOUBLE AS same_digit_4_low, NULL::DOUBLE AS same_digit_4_high, NULL::DOUBLE AS same_digit_5, NULL::DOUBLE AS same_digit_5_low, NULL::DOUBLE AS same_digit_5_high, NULL::DOUBLE AS mean_edit_distance, NULL::DOUBLE AS same_length_a, NULL::DOUBLE AS same_length_a_low, NULL::DOUBLE AS same_length_a_high, NULL::DOUBLE AS same_digit_1_a, NULL::DOUBLE AS same_digit_1_a_low, NULL::DOUBLE AS same_digit_1_a_high, NULL::DOUBLE AS same_digit_2_a, NULL::DOUBLE AS same_digit_2_a_low, NULL::DOUBLE AS same_digit_2_a_high, NULL::DOUBLE AS same_digit_3_a, NULL::DOUBLE AS same_digit_3_a_low, NULL::DOUBLE AS same_digit_3_a_high, NULL::DOUBLE AS same_digit_4_a, NULL::DOUBLE AS same_digit_4_a_low, NULL::DOUBLE AS same_digit_4_a_high, NULL::DOUBLE AS same_digit_5_a, NULL::DOUBLE AS same_digit_5_a_low, NULL::DOUBLE AS same_digit_5_a_high, NULL::DOUBLE AS mean_edit_distance_a, NULL::DOUBLE AS same_length_b, NULL::DOUBLE AS same_length_b_low, NULL::DOUBLE AS same_length_b_high, NULL::DOUBLE AS same_digit_1_b, NULL::DOUBLE AS same_digit_1_b_low, NULL::DOUBLE AS same_digit_1_b_high, NULL::DOUBLE AS same_digit_2_b, NULL::DOUBLE AS same_digit_2_b_low, NULL::DOUBLE AS same_digit_2_b_high, NULL::DOUBLE AS same_digit_3_b, NULL::DOUBLE AS same_digit_3_b_low, NULL::DOUBLE AS same_digit_3_b_high, NULL::DOUBLE AS same_digit_4_b, NULL::DOUBLE AS same_digit_4_b_low, NULL::DOUBLE AS same_digit_4_b_high, NULL::DOUBLE AS same_digit_5_b, NULL::DOUBLE AS same_digit_5_b_low, NULL::DOUBLE AS same_digit_5_b_high, NULL::DOUBLE AS mean_edit_distance_b, NULL::VARCHAR AS undefined WHERE false' END
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, task, n, n_agree, n_compared, n_reference, accuracy_a, accuracy_a_low, accuracy_a_high, accuracy_b, accuracy_b_low, accuracy_b_high, observed_agreement, observed_agreement_low, observed_agreement_high, chance_agreement, chance_agreement_low, chance_agreement_high, cohen_kappa, cohen_kappa_low, cohen_kappa_high, gwet_ac1, gwet_ac1_low, gwet_ac1_high, krippendorff_alpha, krippendorff_alpha_low, krippendorff_alpha_high, mean_confidence_a_agree, mean_confidence_a_differ, mean_confidence_b_agree, mean_confidence_b_differ, undefined FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_summary'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS task, NULL::BIGINT AS n, NULL::BIGINT AS n_agree, NULL::BIGINT AS n_compared, NULL::BIGINT AS n_reference, NULL::DOUBLE AS accuracy_a, NULL::DOUBLE AS accuracy_a_low, NULL::DOUBLE AS accuracy_a_high, NULL::DOUBLE AS accuracy_b, NULL::DOUBLE AS accuracy_b_low, NULL::DOUBLE AS accuracy_b_high, NULL::DOUBLE AS observed_agreement, NULL::DOUBLE AS observed_agreement_low, NULL::DOUBLE AS observed_agreement_high, NULL::DOUBLE AS chance_agreement, NULL::DOUBLE AS chance_agreement_low, NULL::DOUBLE AS chance_agreement_high, NULL::DOUBLE AS cohen_kappa, NULL::DOUBLE AS cohen_kappa_low, NULL::DOUBLE AS cohen_kappa_high, NULL::DOUBLE AS gwet_ac1, NULL::DOUBLE AS gwet_ac1_low, NULL::DOUBLE AS gwet_ac1_high, NULL::DOUBLE AS krippendorff_alpha, NULL::DOUBLE AS krippendorff_alpha_low, NULL::DOUBLE AS krippendorff_alpha_high, NULL::DOUBLE AS mean_confidence_a_agree, NULL::DOUBLE AS mean_confidence_a_differ, NULL::DOUBLE AS mean_confidence_b_agree, NULL::DOUBLE AS mean_confidence_b_differ, NULL::VARCHAR AS undefined WHERE false' END
     FROM glob(getvariable('concord_summary'))
 );
 CREATE OR REPLACE TEMP VIEW summary AS FROM query(getvariable('concord_summary'));
 
-SET VARIABLE concord_annotators = getvariable('root') || '/agreement/annotators/*.parquet';
-SET VARIABLE concord_annotators = (
+SET VARIABLE concord_measures = getvariable('root') || '/agreement/measures/*.parquet';
+SET VARIABLE concord_measures = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, annotators, scope, label, n, n_pairable, observed, observed_low, observed_high, expected, expected_low, expected_high, fleiss_kappa, fleiss_kappa_low, fleiss_kappa_high, ac1, ac1_low, ac1_high, alpha, alpha_low, alpha_high, undefined FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_annotators'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotators, NULL::VARCHAR AS scope, NULL::VARCHAR AS label, NULL::BIGINT AS n, NULL::BIGINT AS n_pairable, NULL::DOUBLE AS observed, NULL::DOUBLE AS observed_low, NULL::DOUBLE AS observed_high, NULL::DOUBLE AS expected, NULL::DOUBLE AS expected_low, NULL::DOUBLE AS expected_high, NULL::DOUBLE AS fleiss_kappa, NULL::DOUBLE AS fleiss_kappa_low, NULL::DOUBLE AS fleiss_kappa_high, NULL::DOUBLE AS ac1, NULL::DOUBLE AS ac1_low, NULL::DOUBLE AS ac1_high, NULL::DOUBLE AS alpha, NULL::DOUBLE AS alpha_low, NULL::DOUBLE AS alpha_high, NULL::VARCHAR AS undefined WHERE false' END
-    FROM glob(getvariable('concord_annotators'))
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, scope, label, measure, value, low, high, method, undefined_because FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_measures'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS scope, NULL::VARCHAR AS label, NULL::VARCHAR AS measure, NULL::DOUBLE AS value, NULL::DOUBLE AS low, NULL::DOUBLE AS high, NULL::VARCHAR AS method, NULL::VARCHAR AS undefined_because WHERE false' END
+    FROM glob(getvariable('concord_measures'))
 );
-CREATE OR REPLACE TEMP VIEW annotators AS FROM query(getvariable('concord_annotators'));
+CREATE OR REPLACE TEMP VIEW measures AS FROM query(getvariable('concord_measures'));
 
 SET VARIABLE concord_confusion = getvariable('root') || '/agreement/confusion/*.parquet';
 SET VARIABLE concord_confusion = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, a, b, label_a, label_b, n, mean_confidence_a, mean_confidence_b FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_confusion'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS label_a, NULL::VARCHAR AS label_b, NULL::BIGINT AS n, NULL::DOUBLE AS mean_confidence_a, NULL::DOUBLE AS mean_confidence_b WHERE false' END
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, label_a, label_b, n, mean_confidence_a, mean_confidence_b FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_confusion'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS label_a, NULL::VARCHAR AS label_b, NULL::BIGINT AS n, NULL::DOUBLE AS mean_confidence_a, NULL::DOUBLE AS mean_confidence_b WHERE false' END
     FROM glob(getvariable('concord_confusion'))
 );
 CREATE OR REPLACE TEMP VIEW confusion AS FROM query(getvariable('concord_confusion'));
@@ -72,8 +72,8 @@ CREATE OR REPLACE TEMP VIEW calibration AS FROM query(getvariable('concord_calib
 SET VARIABLE concord_joint_confidence = getvariable('root') || '/agreement/joint_confidence/*.parquet';
 SET VARIABLE concord_joint_confidence = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, a, b, confidence, scope, bin_a, bin_b, n, n_agree, n_known, n_correct_a, n_correct_b, mean_agree_a, mean_agree_b, mean_differ_a, mean_differ_b FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_joint_confidence'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS confidence, NULL::VARCHAR AS scope, NULL::INTEGER AS bin_a, NULL::INTEGER AS bin_b, NULL::BIGINT AS n, NULL::BIGINT AS n_agree, NULL::BIGINT AS n_known, NULL::BIGINT AS n_correct_a, NULL::BIGINT AS n_correct_b, NULL::DOUBLE AS mean_agree_a, NULL::DOUBLE AS mean_agree_b, NULL::DOUBLE AS mean_differ_a, NULL::DOUBLE AS mean_differ_b WHERE false' END
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, confidence, scope, bin_a, bin_b, n, n_agree, n_known, n_correct_a, n_correct_b, mean_agree_a, mean_agree_b, mean_differ_a, mean_differ_b FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_joint_confidence'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS confidence, NULL::VARCHAR AS scope, NULL::INTEGER AS bin_a, NULL::INTEGER AS bin_b, NULL::BIGINT AS n, NULL::BIGINT AS n_agree, NULL::BIGINT AS n_known, NULL::BIGINT AS n_correct_a, NULL::BIGINT AS n_correct_b, NULL::DOUBLE AS mean_agree_a, NULL::DOUBLE AS mean_agree_b, NULL::DOUBLE AS mean_differ_a, NULL::DOUBLE AS mean_differ_b WHERE false' END
     FROM glob(getvariable('concord_joint_confidence'))
 );
 CREATE OR REPLACE TEMP VIEW joint_confidence AS FROM query(getvariable('concord_joint_confidence'));
@@ -81,8 +81,8 @@ CREATE OR REPLACE TEMP VIEW joint_confidence AS FROM query(getvariable('concord_
 SET VARIABLE concord_coverage = getvariable('root') || '/agreement/coverage/*.parquet';
 SET VARIABLE concord_coverage = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, a, b, rule, confidence, target, chosen_on, threshold, chosen_known, chosen_accuracy, n, accepted, share, share_low, share_high, known, correct, accuracy, accuracy_low, accuracy_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_coverage'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS rule, NULL::VARCHAR AS confidence, NULL::DOUBLE AS target, NULL::VARCHAR AS chosen_on, NULL::FLOAT AS threshold, NULL::BIGINT AS chosen_known, NULL::DOUBLE AS chosen_accuracy, NULL::BIGINT AS n, NULL::BIGINT AS accepted, NULL::DOUBLE AS share, NULL::DOUBLE AS share_low, NULL::DOUBLE AS share_high, NULL::BIGINT AS known, NULL::BIGINT AS correct, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high WHERE false' END
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, rule, confidence, target, threshold_split, threshold, threshold_split_known, threshold_split_accuracy, n, accepted, coverage, coverage_low, coverage_high, known, correct, accuracy, accuracy_low, accuracy_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_coverage'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS rule, NULL::VARCHAR AS confidence, NULL::DOUBLE AS target, NULL::VARCHAR AS threshold_split, NULL::FLOAT AS threshold, NULL::BIGINT AS threshold_split_known, NULL::DOUBLE AS threshold_split_accuracy, NULL::BIGINT AS n, NULL::BIGINT AS accepted, NULL::DOUBLE AS coverage, NULL::DOUBLE AS coverage_low, NULL::DOUBLE AS coverage_high, NULL::BIGINT AS known, NULL::BIGINT AS correct, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high WHERE false' END
     FROM glob(getvariable('concord_coverage'))
 );
 CREATE OR REPLACE TEMP VIEW coverage AS FROM query(getvariable('concord_coverage'));
@@ -90,8 +90,8 @@ CREATE OR REPLACE TEMP VIEW coverage AS FROM query(getvariable('concord_coverage
 SET VARIABLE concord_coverage_curve = getvariable('root') || '/agreement/coverage_curve/*.parquet';
 SET VARIABLE concord_coverage_curve = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, split, a, b, rule, confidence, threshold, n, accepted, share, share_low, share_high, known, correct, accuracy, accuracy_low, accuracy_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_coverage_curve'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS a, NULL::VARCHAR AS b, NULL::VARCHAR AS rule, NULL::VARCHAR AS confidence, NULL::FLOAT AS threshold, NULL::BIGINT AS n, NULL::BIGINT AS accepted, NULL::DOUBLE AS share, NULL::DOUBLE AS share_low, NULL::DOUBLE AS share_high, NULL::BIGINT AS known, NULL::BIGINT AS correct, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high WHERE false' END
+        THEN replace('SELECT dataset, split, annotator_a, annotator_b, rule, confidence, threshold, n, accepted, coverage, coverage_low, coverage_high, known, correct, accuracy, accuracy_low, accuracy_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_coverage_curve'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS split, NULL::VARCHAR AS annotator_a, NULL::VARCHAR AS annotator_b, NULL::VARCHAR AS rule, NULL::VARCHAR AS confidence, NULL::FLOAT AS threshold, NULL::BIGINT AS n, NULL::BIGINT AS accepted, NULL::DOUBLE AS coverage, NULL::DOUBLE AS coverage_low, NULL::DOUBLE AS coverage_high, NULL::BIGINT AS known, NULL::BIGINT AS correct, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high WHERE false' END
     FROM glob(getvariable('concord_coverage_curve'))
 );
 CREATE OR REPLACE TEMP VIEW coverage_curve AS FROM query(getvariable('concord_coverage_curve'));
@@ -99,8 +99,8 @@ CREATE OR REPLACE TEMP VIEW coverage_curve AS FROM query(getvariable('concord_co
 SET VARIABLE concord_generations = getvariable('root') || '/agreement/generations/*.parquet';
 SET VARIABLE concord_generations = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, name, kind, generation, cut, seed, seeds, network, annotator, teacher, label_set, taught, by_people, by_people_share, spared, validation, taught_known, taught_right, n, accuracy, accuracy_low, accuracy_high, agreement, agreement_low, agreement_high, lost, lost_low, lost_high, note FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_generations'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS name, NULL::VARCHAR AS kind, NULL::INTEGER AS generation, NULL::DOUBLE AS cut, NULL::BIGINT AS seed, NULL::INTEGER AS seeds, NULL::VARCHAR AS network, NULL::VARCHAR AS annotator, NULL::VARCHAR AS teacher, NULL::VARCHAR AS label_set, NULL::DOUBLE AS taught, NULL::DOUBLE AS by_people, NULL::DOUBLE AS by_people_share, NULL::DOUBLE AS spared, NULL::DOUBLE AS validation, NULL::DOUBLE AS taught_known, NULL::DOUBLE AS taught_right, NULL::BIGINT AS n, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high, NULL::DOUBLE AS agreement, NULL::DOUBLE AS agreement_low, NULL::DOUBLE AS agreement_high, NULL::DOUBLE AS lost, NULL::DOUBLE AS lost_low, NULL::DOUBLE AS lost_high, NULL::VARCHAR AS note WHERE false' END
+        THEN replace('SELECT dataset, name, kind, generation, cut, seed, seeds, network, annotator, teacher, label_set, taught, n_human_labels, human_label_share, labels_saved, validation, taught_known, taught_right, n, accuracy, accuracy_low, accuracy_high, agreement, agreement_low, agreement_high, accuracy_drop, accuracy_drop_low, accuracy_drop_high, note FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_generations'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS name, NULL::VARCHAR AS kind, NULL::INTEGER AS generation, NULL::DOUBLE AS cut, NULL::BIGINT AS seed, NULL::INTEGER AS seeds, NULL::VARCHAR AS network, NULL::VARCHAR AS annotator, NULL::VARCHAR AS teacher, NULL::VARCHAR AS label_set, NULL::DOUBLE AS taught, NULL::DOUBLE AS n_human_labels, NULL::DOUBLE AS human_label_share, NULL::DOUBLE AS labels_saved, NULL::DOUBLE AS validation, NULL::DOUBLE AS taught_known, NULL::DOUBLE AS taught_right, NULL::BIGINT AS n, NULL::DOUBLE AS accuracy, NULL::DOUBLE AS accuracy_low, NULL::DOUBLE AS accuracy_high, NULL::DOUBLE AS agreement, NULL::DOUBLE AS agreement_low, NULL::DOUBLE AS agreement_high, NULL::DOUBLE AS accuracy_drop, NULL::DOUBLE AS accuracy_drop_low, NULL::DOUBLE AS accuracy_drop_high, NULL::VARCHAR AS note WHERE false' END
     FROM glob(getvariable('concord_generations'))
 );
 CREATE OR REPLACE TEMP VIEW generations AS FROM query(getvariable('concord_generations'));
@@ -108,8 +108,8 @@ CREATE OR REPLACE TEMP VIEW generations AS FROM query(getvariable('concord_gener
 SET VARIABLE concord_queue = getvariable('root') || '/agreement/queue/dataset=*/*.parquet';
 SET VARIABLE concord_queue = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT rank, image_id, split, reason, score, label, answers, majority, truth, dataset FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_queue'), '''', ''''''))
-        ELSE 'SELECT NULL::BIGINT AS rank, NULL::VARCHAR AS image_id, NULL::VARCHAR AS split, NULL::VARCHAR AS reason, NULL::DOUBLE AS score, NULL::VARCHAR AS label, NULL::STRUCT(annotator VARCHAR, label VARCHAR, confidence FLOAT)[] AS answers, NULL::VARCHAR AS majority, NULL::VARCHAR AS truth, NULL::VARCHAR AS dataset WHERE false' END
+        THEN replace('SELECT rank, image_id, split, reason, score, label, answers, majority, reference, dataset FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_queue'), '''', ''''''))
+        ELSE 'SELECT NULL::BIGINT AS rank, NULL::VARCHAR AS image_id, NULL::VARCHAR AS split, NULL::VARCHAR AS reason, NULL::DOUBLE AS score, NULL::VARCHAR AS label, NULL::STRUCT(annotator VARCHAR, label VARCHAR, confidence FLOAT)[] AS answers, NULL::VARCHAR AS majority, NULL::VARCHAR AS reference, NULL::VARCHAR AS dataset WHERE false' END
     FROM glob(getvariable('concord_queue'))
 );
 CREATE OR REPLACE TEMP VIEW queue AS FROM query(getvariable('concord_queue'));
@@ -177,14 +177,14 @@ SET VARIABLE concord_rejects_import = (
 );
 CREATE OR REPLACE TEMP VIEW rejects_import AS FROM query(getvariable('concord_rejects_import'));
 
-SET VARIABLE concord_statistics = getvariable('root') || '/statistics/labels/*.parquet';
-SET VARIABLE concord_statistics = (
+SET VARIABLE concord_machine_precision = getvariable('root') || '/statistics/machine_precision/*.parquet';
+SET VARIABLE concord_machine_precision = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT dataset, scope, label, display_name, decile, machine_rows, confirmed, rejected, verified, left_out, without_verdict, precision, precision_low, precision_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_statistics'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS scope, NULL::VARCHAR AS label, NULL::VARCHAR AS display_name, NULL::INTEGER AS decile, NULL::BIGINT AS machine_rows, NULL::BIGINT AS confirmed, NULL::BIGINT AS rejected, NULL::BIGINT AS verified, NULL::BIGINT AS left_out, NULL::BIGINT AS without_verdict, NULL::DOUBLE AS precision, NULL::DOUBLE AS precision_low, NULL::DOUBLE AS precision_high WHERE false' END
-    FROM glob(getvariable('concord_statistics'))
+        THEN replace('SELECT dataset, scope, label, display_name, decile, machine_rows, confirmed, rejected, verified, excluded, without_verdict, precision, precision_low, precision_high FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_machine_precision'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS dataset, NULL::VARCHAR AS scope, NULL::VARCHAR AS label, NULL::VARCHAR AS display_name, NULL::INTEGER AS decile, NULL::BIGINT AS machine_rows, NULL::BIGINT AS confirmed, NULL::BIGINT AS rejected, NULL::BIGINT AS verified, NULL::BIGINT AS excluded, NULL::BIGINT AS without_verdict, NULL::DOUBLE AS precision, NULL::DOUBLE AS precision_low, NULL::DOUBLE AS precision_high WHERE false' END
+    FROM glob(getvariable('concord_machine_precision'))
 );
-CREATE OR REPLACE TEMP VIEW statistics AS FROM query(getvariable('concord_statistics'));
+CREATE OR REPLACE TEMP VIEW machine_precision AS FROM query(getvariable('concord_machine_precision'));
 
 SET VARIABLE concord_labels_per_image = getvariable('root') || '/statistics/labels_per_image/*.parquet';
 SET VARIABLE concord_labels_per_image = (
@@ -195,7 +195,7 @@ SET VARIABLE concord_labels_per_image = (
 );
 CREATE OR REPLACE TEMP VIEW labels_per_image AS FROM query(getvariable('concord_labels_per_image'));
 
-SET VARIABLE concord_verdict_sources = getvariable('root') || '/statistics/sources/*.parquet';
+SET VARIABLE concord_verdict_sources = getvariable('root') || '/statistics/verdict_sources/*.parquet';
 SET VARIABLE concord_verdict_sources = (
     SELECT CASE WHEN count(*) > 0
         THEN replace('SELECT dataset, source, confirmed, rejected FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_verdict_sources'), '''', ''''''))
@@ -251,8 +251,8 @@ CREATE OR REPLACE TEMP VIEW sweep AS FROM query(getvariable('concord_sweep'));
 
 -- Views that join the tables; in the lines before each, what a row is, and what the columns are that no table has.
 
--- a record, an image or a row that a stage turned away
---   stage: which stage turned it away
+-- a record, an image or a row that a stage rejected
+--   stage: which stage rejected it
 CREATE OR REPLACE TEMP VIEW rejects AS
 SELECT 'convert' AS stage, * FROM rejects_convert
 UNION ALL BY NAME SELECT 'label' AS stage, * FROM rejects_label
@@ -262,21 +262,21 @@ UNION ALL BY NAME SELECT 'explain' AS stage, * FROM rejects_explain
 UNION ALL BY NAME SELECT 'import' AS stage, * FROM rejects_import;
 
 -- an image that two annotators label differently
---   sure: confidence of the less sure of the two, in [0, 1]
+--   lower_confidence: the lower of their two confidences, in [0, 1]
 CREATE OR REPLACE TEMP VIEW disagreements AS
-SELECT * EXCLUDE (agree), least(confidence_a, confidence_b) AS sure FROM pairs WHERE NOT agree;
+SELECT * EXCLUDE (agree), least(confidence_a, confidence_b) AS lower_confidence FROM pairs WHERE NOT agree;
 
--- an image and a label of a machine that people confirmed or rejected
+-- an image and a label of a machine that human annotators confirmed or rejected
 --   decile: tenth of the machine's confidence: 0 for [0, 0.1), 9 for [0.9, 1]
 --   class_precision: share of the verdicts on this label that confirmed it, in [0, 1]
 CREATE OR REPLACE TEMP VIEW verdicts AS
 SELECT
-    labels.image_id, labels.label, statistics.display_name, labels.confidence,
+    labels.image_id, labels.label, machine_precision.display_name, labels.confidence,
     least(floor(labels.confidence * 10), 9)::INTEGER AS decile, labels.verdict,
-    statistics.precision AS class_precision, labels.dataset, labels.split
+    machine_precision.precision AS class_precision, labels.dataset, labels.split
 FROM labels
-LEFT JOIN statistics
-    ON statistics.scope = 'class' AND statistics.dataset = labels.dataset AND statistics.label = labels.label
+LEFT JOIN machine_precision
+    ON machine_precision.scope = 'class' AND machine_precision.dataset = labels.dataset AND machine_precision.label = labels.label
 WHERE labels.annotator = 'confirmed';
 
 -- a label of an annotator: how many images of a split have it

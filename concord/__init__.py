@@ -1,4 +1,8 @@
-"""The public face of Concord: the command line (`concord.cli`), and what it starts."""
+"""The public face of Concord: the command line, and how our packages are found before others of their names.
+
+Read `cli` first, the list of verbs; `command_line` makes flags of settings; `verbs/` has the verbs that are no stage;
+`messages` prints what a run did and found; `docs` writes the generated pages.
+"""
 
 import importlib.util
 import os

@@ -139,7 +139,7 @@ class Words(click.Argument):
         nargs = -1 if plain_type(info.annotation) is tuple else 1
         super().__init__([key], nargs=nargs, required=False, type=str, metavar=metavar)
 
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
         """Its line in `--help`."""
         return self.make_metavar(ctx), self.help_text
 

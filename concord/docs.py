@@ -2,30 +2,25 @@
 
     python -m concord.docs
 
-It is no stage: it belongs to the sources, and writes into `docs/` and `analysis/`. It stands here because only here the
-measures are known, which add columns to the summary.
+It is no stage: it belongs to the sources, and writes into `docs/` and `analysis/`. It stands here because the
+page lists the measures too.
 """
 
 from pathlib import Path
 
 from analysis import table_docs
-from metrics import agreement_tables
-from storage.tables import Table, registry
+from metrics import measures
+from storage.tables import TABLES
 
 SOURCES = Path(__file__).resolve().parents[1]
 
 
-def every_table() -> dict[str, Table]:
-    """Every table by its name, the figures of every measure among the columns of the summaries."""
-    return registry(agreement_tables.summary_schema(), agreement_tables.annotators_schema())
-
-
 def files() -> dict[Path, str]:
     """Path and content of each generated file."""
-    tables = every_table().values()
+    tables = TABLES.values()
     joined = (SOURCES / "analysis" / "joined.sql").read_text()
     return {
-        SOURCES / "docs" / "tables.md": table_docs.page(tables),
+        SOURCES / "docs" / "tables.md": table_docs.page(tables, measures.descriptions()),
         SOURCES / "docs" / "bigquery.sql": table_docs.bigquery_tables(tables),
         SOURCES / "analysis" / "views.sql": table_docs.duckdb_views(tables, joined),
     }

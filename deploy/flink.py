@@ -29,22 +29,12 @@ JOB_SERVER = "org.apache.beam.runners.flink.FlinkJobServerDriver"
 MEMORY_TOOL = "org.apache.flink.runtime.util.bash.BashJavaUtils"
 _RESULT = "BASH_JAVA_UTILS_EXEC_RESULT:"
 _OPENED = (  # internals of Java that Flink accesses, as its own start scripts list them
-    "java.lang",
-    "java.lang.reflect",
-    "java.net",
-    "java.io",
-    "java.nio",
-    "sun.nio.ch",
-    "java.text",
-    "java.time",
-    "java.util",
-    "java.util.concurrent",
-    "java.util.concurrent.atomic",
-    "java.util.concurrent.locks",
+    "java.lang java.lang.reflect java.net java.io java.nio sun.nio.ch java.text java.time java.util "
+    "java.util.concurrent java.util.concurrent.atomic java.util.concurrent.locks"
 )
 OPENS = (
     "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
-    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
+    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED.split()),
 )
 _HEAP = "-Xmx512m"
 _CONFIGURATION = """\

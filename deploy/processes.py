@@ -119,11 +119,7 @@ def free_port() -> int:
 
 
 def wait_until(ready: Callable[[], bool], daemons: Sequence[Daemon], seconds: float, what: str, logs: Path) -> None:
-    """Wait until something is ready.
-
-    Raises:
-        ClusterError: a process ended meanwhile, or it took too long.
-    """
+    """Wait until something is ready; ClusterError if a process ends meanwhile, or it takes too long."""
     deadline = time.monotonic() + seconds
     while not ready():
         for one in daemons:

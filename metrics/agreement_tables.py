@@ -1,75 +1,88 @@
-"""The aggregated tables of `agree`: the figures of every measure from the counts of two annotators, or of many."""
+"""The tables of `agree` that follow from counts: the long `measures`, the `summary` drawn from it, and `confusion`."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
-from metrics import measures
 from metrics.counts import BinaryCounts, LabelCounts, MultilabelCounts, SequenceCounts, mean_confidence
-from metrics.measures import MANY, PAIRED, Undefined
-from metrics.ratings import Ratings
-from schemas import plugins, tables
+from metrics.measures import Figure, figures_of
+from metrics.ratings import BinaryRatings, Ratings
+from schemas import tables
+from schemas.manifests import MULTICLASS, MULTILABEL, SEQUENCE
 
 PairCounts = LabelCounts | SequenceCounts | MultilabelCounts
 Row = dict[str, Any]
+_TASKS = {LabelCounts: MULTICLASS, SequenceCounts: SEQUENCE, MultilabelCounts: MULTILABEL}
 
 
-def summary_schema() -> pa.Schema:
-    """The schema of the summary; one for all tasks, so that a glob reads the files of all."""
-    return tables.summary(_fields(PAIRED))
-
-
-def annotators_schema() -> pa.Schema:
-    """The schema of the table of many annotators."""
-    return tables.annotators(_fields(MANY))
-
-
-def summary(counts: PairCounts, keys: Mapping[str, str]) -> pa.Table:
-    """The figures of every measure: a row of scope `all`, and one of scope `class` for each label against the rest.
-
-    Of several labels an image, `n` and `n_agree` are of images and whole sets, and the figures of `all` those of all
-    image-class decisions together (micro). Strings have no classes.
-    """
-    takes = _takers(PAIRED)
-    whole = [counts.pooled, counts] if isinstance(counts, MultilabelCounts) else [counts]
-    rows = [{**keys, "scope": "all", "n": counts.n, "n_agree": counts.n_agree, **_figures(whole, takes)}]
-    for label, one in _by_label(counts):
-        of = {"scope": "class", "label": label, "n": one.n, "n_agree": one.n_agree}
-        rows.append({**keys, **of, **_figures([one], takes)})
-    return pa.Table.from_pylist(rows, schema=summary_schema())
-
-
-def annotators_table(ratings: Ratings, keys: Mapping[str, str]) -> pa.Table:
-    """The figures of many annotators: a row of scope `all`, and one of scope `class` for each label against the rest.
+def pair_tables(counts: PairCounts, keys: Mapping[str, str]) -> dict[str, pa.Table]:
+    """The tables of two annotators.
 
     Args:
-        ratings: the counts.
+        counts: of all shards.
+        keys: `dataset`, `split`, `annotator_a`, `annotator_b`.
+    """
+    whole = [*(figures_of(counts.pooled) if isinstance(counts, MultilabelCounts) else ()), *figures_of(counts)]
+    return {
+        "confusion": confusion(counts, keys),
+        "measures": measures_table(whole, _by_label(counts), keys),
+        "summary": summary(whole, {**keys, "task": _TASKS[type(counts)]}),
+    }
+
+
+def group_measures(ratings: Ratings, keys: Mapping[str, str]) -> pa.Table:
+    """The measures of three annotators or more together.
+
+    Args:
+        ratings: of all shards.
         keys: `dataset` and `split`.
     """
-    takes = _takers(MANY)
-    scopes: list[tuple[str, str | None, Any]]
-    scopes = [("all", None, ratings), *(("class", label, one) for label, one in ratings.by_label())]
-    rows = [
-        {
-            **keys,
-            "annotators": ",".join(ratings.annotators),
-            "scope": scope,
-            "label": label,
-            "n": found.patterns.n,
-            "n_pairable": found.patterns.pairable.n,
-            **_figures([found], takes),
-        }
-        for scope, label, found in scopes
-    ]
-    return pa.Table.from_pylist(rows, schema=annotators_schema())
+    names = {"annotator_a": ",".join(ratings.annotators), "annotator_b": None}
+    return measures_table(figures_of(ratings), ratings.by_label(), {**keys, **names})
+
+
+def measures_table(
+    whole: Iterable[Figure],
+    by_label: Iterable[tuple[str, BinaryCounts | BinaryRatings]],
+    keys: Mapping[str, str | None],
+) -> pa.Table:
+    """Rows of schema `MEASURES`: the figures of scope `all`, and those of scope `class` of each label."""
+    rows: list[tuple[str, str | None, Figure]] = [(tables.ALL, None, figure) for figure in whole]
+    rows += [(tables.CLASS, label, figure) for label, counts in by_label for figure in figures_of(counts)]
+    scopes, labels, figures = zip(*rows, strict=True)
+    columns: dict[str, Any] = {name: [value] * len(rows) for name, value in keys.items()}
+    columns |= {"scope": scopes, "label": labels}
+    columns |= {name: [getattr(one, name) for one in figures] for name in tables.MEASURES.names[-6:]}
+    return pa.table({name: columns[name] for name in tables.MEASURES.names}, schema=tables.MEASURES)
+
+
+def summary(figures: Iterable[Figure], keys: Mapping[str, str]) -> pa.Table:
+    """The one row of schema `SUMMARY`: the figures of all labels that most people need, side by side."""
+    by_name = {figure.measure: figure for figure in figures}
+    row: Row = {**keys, "n_compared": by_name.get("n_decisions", by_name["n"]).value}
+    for name, figure in by_name.items():
+        row |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
+    shown = [figure for name, figure in by_name.items() if name in tables.SUMMARY.names]
+    row["undefined"] = _list_undefined(shown)
+    return pa.Table.from_pylist([row], schema=tables.SUMMARY)
+
+
+def _list_undefined(figures: Iterable[Figure]) -> str | None:
+    """Which figures are not defined, by reason; an interval only where its figure is."""
+    by_reason: dict[str, list[str]] = {}
+    for one in figures:
+        if one.undefined_because is not None:
+            name = one.measure
+            names = [name] if one.value is None else [f"{name}_low", f"{name}_high"]
+            by_reason.setdefault(one.undefined_because, []).extend(names)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items()) or None
 
 
 def confusion(counts: PairCounts, keys: Mapping[str, str]) -> pa.Table:
     """How often a gave one label and b another, with their mean confidence.
 
-    Of several labels an image: how often both gave a label, a alone did, and b alone did.
+    Multilabel: how often both gave a label, a alone did, and b alone did.
     """
     cells = _label_cells(counts) if isinstance(counts, MultilabelCounts) else _cells(counts)
     names = tables.CONFUSION.names[-5:]
@@ -89,46 +102,14 @@ def _cells(counts: LabelCounts) -> Iterator[tuple[Any, ...]]:
 def _label_cells(counts: MultilabelCounts) -> Iterator[tuple[Any, ...]]:
     for label, one in counts.by_label():
         for a, b in ((1, 1), (1, 0), (0, 1)):
-            n, sure_a, sure_b = one.sums[:, a, b].sum(axis=-1).tolist()
+            n, *totals = one.sums[:, a, b].sum(axis=-1).tolist()
             if n:
-                means = [mean_confidence(sure, n) if gave else None for gave, sure in ((a, sure_a), (b, sure_b))]
+                means = [
+                    mean_confidence(total, n) if gave else None for gave, total in zip((a, b), totals, strict=True)
+                ]
                 yield label if a else None, label if b else None, n, *means
 
 
 def _by_label(counts: PairCounts) -> Iterable[tuple[str, BinaryCounts]]:
+    """Each label against the rest; strings have no classes."""
     return () if isinstance(counts, SequenceCounts) else counts.by_label()
-
-
-def _takers(kinds: tuple[type, ...]) -> dict[type, list[ModuleType]]:
-    """The measures that take each kind of counts."""
-    modules = [plugins.load(measures, "measure", name) for name in plugins.names(measures)]
-    return {kind: [module for module in modules if kind in module.COUNTS] for kind in kinds}
-
-
-def _fields(kinds: tuple[type, ...]) -> list[pa.Field]:
-    takes = _takers(kinds).values()
-    names = sorted({module.__name__ for modules in takes for module in modules})
-    of = {module.__name__: module.FIELDS for modules in takes for module in modules}
-    return [field for name in names for field in of[name]]
-
-
-def _figures(found: Iterable[Any], takes: Mapping[type, list[ModuleType]]) -> Row:
-    """The figures of a row, from its counts; None where they are not defined, and why in `undefined`."""
-    row: Row = {}
-    for counts in found:
-        for module in takes[type(counts)]:
-            row |= module.figures(counts)
-    return {
-        **{name: None if isinstance(value, Undefined) else value for name, value in row.items()},
-        "undefined": _undefined(row),
-    }
-
-
-def _undefined(row: Row) -> str | None:
-    """Which figures are not defined, by why; an interval only where its figure is."""
-    by_reason: dict[str, list[str]] = {}
-    for name, value in row.items():
-        figure = name.removesuffix("_low").removesuffix("_high")
-        if isinstance(value, Undefined) and (figure == name or not isinstance(row[figure], Undefined)):
-            by_reason.setdefault(value.why, []).append(name)
-    return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items()) or None

@@ -1,14 +1,16 @@
-"""How good labels are, from counts of label combinations: matrices of who said what, and figures for each class."""
+"""Confusion matrices for display, and accuracy by class, from counts of label combinations."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metrics.counts import Hits
+from metrics.measures.accuracy import scores_of
+
 LARGEST_MATRIX = 40  # classes; beyond it nobody reads a matrix
-_MOST_FREQUENT = 40  # combinations listed in its stead
-_Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
+_MOST_FREQUENT = 40  # combinations listed instead
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Classification:
-    """How well an annotator's labels fit the truth: class by class, averaged, and overall."""
+    """How accurate an annotator's labels are: by class, averaged, and overall."""
 
     classes: tuple[Scores, ...]
     averages: tuple[Scores, ...]
@@ -64,7 +66,7 @@ def matrix(counts: Counter[tuple[str, str]], row_name: str, column_name: str, cl
         different = ((row, column, count) for (row, column), count in counts.items() if row != column)
         frequent = sorted(different, key=lambda entry: (-entry[2], entry[0], entry[1]))[:_MOST_FREQUENT]
         return Matrix(row_name, column_name, (), (), tuple(frequent), n)
-    if len({*labels, *classes}) <= LARGEST_MATRIX:  # a class that nobody gave is worth seeing, if there is room
+    if len({*labels, *classes}) <= LARGEST_MATRIX:  # a class that nobody gave is worth showing, if there is room
         labels = ordered([*labels, *classes], classes)
     rows = []
     for row in labels:
@@ -73,65 +75,36 @@ def matrix(counts: Counter[tuple[str, str]], row_name: str, column_name: str, cl
     return Matrix(row_name, column_name, tuple(labels), tuple(rows), (), n)
 
 
-def against_truth(cells: Iterable[dict[str, Any]], annotator: str) -> Counter[tuple[str, str]]:
-    """How often the truth was one label and annotator `a` or `b` gave another; images without truth are left out."""
+def against_reference(cells: Iterable[Mapping[str, Any]], annotator: str) -> Counter[tuple[str, str]]:
+    """How often the reference had one label and annotator `a` or `b` gave another; images without one are excluded."""
     counts: Counter[tuple[str, str]] = Counter()
     for cell in cells:
-        if cell["truth"] is not None:
-            counts[cell["truth"], cell[f"label_{annotator}"]] += cell["n"]
+        if cell["reference"] is not None:
+            counts[cell["reference"], cell[f"label_{annotator}"]] += cell["n"]
     return counts
 
 
 def classification(counts: Counter[tuple[str, str]], classes: Sequence[str]) -> Classification:
-    """Figures of each class from counts of (truth, label); a class never given has precision 0."""
-    from sklearn.metrics import precision_recall_fscore_support
+    """Figures of each class from counts of (reference, label); undefined ones are 0."""
+    n, right = counts.total(), sum(images for (true, label), images in counts.items() if true == label)
+    actual, predicted = Counter[str](), Counter[str]()
+    for (true, label), images in counts.items():
+        actual[true] += images
+        predicted[label] += images
+    by_class = []
+    for name in ordered({*actual, *predicted}, classes):
+        both = counts[name, name]
+        scores = scores_of(Hits(both, predicted[name] - both, actual[name] - both))
+        by_class.append(Scores(name, *scores, actual[name]))
+    averages = (_average("macro", by_class, [1] * len(by_class), n), _average("weighted", by_class, None, n))
+    return Classification(tuple(by_class), averages, right / n, n)
 
-    truths, labels = zip(*counts, strict=True)
-    weights = list(counts.values())
-    names = ordered({*truths, *labels}, classes)
 
-    def figures(average: str | None) -> Any:
-        return precision_recall_fscore_support(
-            truths, labels, labels=names, sample_weight=weights, average=average, zero_division=0.0
-        )
-
-    total = sum(weights)
-    by_class = zip(names, *(values.tolist() for values in figures(None)), strict=True)
-    return Classification(
-        tuple(Scores(name, precision, recall, f1, round(support)) for name, precision, recall, f1, support in by_class),
-        tuple(Scores(average, *_plain(figures(average)), total) for average in ("macro", "weighted")),
-        sum(n for (truth, label), n in counts.items() if truth == label) / total,
-        total,
+def _average(name: str, by_class: Sequence[Scores], weights: Sequence[int] | None, support: int) -> Scores:
+    """The mean over classes; weighted by their support where no weights are set."""
+    of = weights or [one.support for one in by_class]
+    columns = zip(*((one.precision, one.recall, one.f1) for one in by_class), strict=True)
+    precision, recall, f1 = (
+        math.fsum(weight * value for weight, value in zip(of, column, strict=True)) / sum(of) for column in columns
     )
-
-
-def _plain(averages: tuple[Any, ...]) -> tuple[float, float, float]:
-    precision, recall, f1, _ = averages
-    return float(precision), float(recall), float(f1)
-
-
-def kappa(counts: Counter[tuple[str, str]]) -> tuple[float | None, float | None, float | None]:
-    """Cohen's kappa of counts of (truth, label), and its 95 % interval; None each where chance agrees on everything.
-
-    The variance is that of J. L. Fleiss, J. Cohen and B. S. Everitt (1969), "Large sample standard errors of kappa and
-    weighted kappa", Psychological Bulletin 72:323-327; the interval is normal, cut off at -1 and 1.
-    """
-    n = counts.total()
-    rows, columns = Counter[str](), Counter[str]()
-    for (row, column), images in counts.items():
-        rows[row] += images
-        columns[column] += images
-    observed = sum(images for (row, column), images in counts.items() if row == column) / n
-    expected = sum(rows[label] * columns[label] for label in rows) / n**2
-    if expected == 1:
-        return None, None, None
-    value, left = (observed - expected) / (1 - expected), 1 - expected
-    total = 0.0
-    for (row, column), images in counts.items():
-        if row == column:
-            total += images / n * (left - (rows[row] + columns[row]) / n * (1 - observed)) ** 2
-        else:
-            total += images / n * ((columns[row] + rows[column]) / n * (1 - observed)) ** 2
-    variance = (total - (observed * expected - 2 * expected + observed) ** 2) / (n * left**4)
-    half = _Z * math.sqrt(max(variance, 0.0))  # rounding may make it -0.0
-    return value, max(value - half, -1.0), min(value + half, 1.0)
+    return Scores(name, precision, recall, f1, support)

@@ -1,4 +1,4 @@
-"""Counts of two annotators: one label an image, one label against the rest, or one string an image."""
+"""Counts of two annotators: one label or string per image, one label against the rest, or a set of labels per image."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ CELLS = pa.schema(
     [
         ("label_a", pa.string()),
         ("label_b", pa.string()),
-        ("truth", pa.string()),
+        ("reference", pa.string()),
         ("n", pa.int64()),
         ("confidence_a", pa.int64()),
         ("confidence_b", pa.int64()),
@@ -36,7 +36,7 @@ ABSENT, PRESENT, UNKNOWN = 0, 1, 2
 
 
 class Hits(NamedTuple):
-    """How an annotator did at one label, of what is known of it: right, wrongly given, and missed."""
+    """How an annotator did at one label, where the reference is known: right, wrongly given, and missed."""
 
     right: int
     wrong: int
@@ -45,7 +45,7 @@ class Hits(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How often two annotators gave which labels: a row a combination that occurs, of schema `CELLS`, in order."""
+    """How often two annotators gave which labels: one row per combination that occurs, of schema `CELLS`, in order."""
 
     cells: pa.Table
 
@@ -66,13 +66,13 @@ class LabelCounts:
 
     @cached_property
     def codes(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-        """Of each cell the labels of a, of b and the truth's as numbers in order of `labels`, and its images."""
-        a, b, truth = self._coded[0]
-        return a, b, truth, self.cells["n"].to_numpy()
+        """Of each cell the labels of a, of b and of the reference as numbers in order of `labels`, and its images."""
+        a, b, reference = self._coded[0]
+        return a, b, reference, self.cells["n"].to_numpy()
 
     @property
     def labels(self) -> list[str]:
-        """Every label that a, b or the truth gave, in order."""
+        """Every label that a, b or the reference gave, in order."""
         return self._coded[1]
 
     @cached_property
@@ -96,23 +96,23 @@ class LabelCounts:
     def marginal(self, annotator: str) -> dict[str, int]:
         """How often an annotator (`a` or `b`) gave each label."""
         codes = self.codes["ab".index(annotator)]
-        given = summed(codes, self.codes[3], len(self.labels)).tolist()
-        return {label: n for label, n in zip(self.labels, given, strict=True) if n}
+        times = summed(codes, self.codes[3], len(self.labels)).tolist()
+        return {label: n for label, n in zip(self.labels, times, strict=True) if n}
 
     def correct(self, annotator: str) -> tuple[int, int]:
-        """Of the images whose truth is known: how many an annotator labelled so, and how many there are."""
-        given, (_, _, truth, images) = self.codes["ab".index(annotator)], self.codes
-        return int(images[given == truth].sum()), int(images[truth != NOT_GIVEN].sum())
+        """Of the images with a reference label: how many an annotator labelled so, and how many there are."""
+        labels, (_, _, reference, images) = self.codes["ab".index(annotator)], self.codes
+        return int(images[labels == reference].sum()), int(images[reference != NOT_GIVEN].sum())
 
     def hits(self, annotator: str) -> dict[str, Hits]:
-        """How an annotator did at each label that it or the truth gave, of the images whose truth is known."""
-        _, _, truth, images = self.codes
-        known = truth != NOT_GIVEN
-        given, true, n = self.codes["ab".index(annotator)][known], truth[known], images[known]
-        said, has = (summed(codes, n, len(self.labels)) for codes in (given, true))
-        right = summed(given[given == true], n[given == true], len(self.labels))
-        found = zip(self.labels, right.tolist(), (said - right).tolist(), (has - right).tolist(), strict=True)
-        return {label: Hits(*numbers) for label, *numbers in found if any(numbers)}
+        """How an annotator did at each label that it or the reference gave, of the images with a reference label."""
+        _, _, reference, images = self.codes
+        known = reference != NOT_GIVEN
+        labels, true, n = self.codes["ab".index(annotator)][known], reference[known], images[known]
+        predicted, actual = (summed(codes, n, len(self.labels)) for codes in (labels, true))
+        right = summed(labels[labels == true], n[labels == true], len(self.labels))
+        rows = zip(self.labels, right.tolist(), (predicted - right).tolist(), (actual - right).tolist(), strict=True)
+        return {label: Hits(*numbers) for label, *numbers in rows if any(numbers)}
 
     def pooled_hits(self, annotator: str) -> Hits:
         """The sum of the hits at all labels."""
@@ -120,7 +120,7 @@ class LabelCounts:
         return Hits(right, known - right, known - right)
 
     def confidence(self, annotator: str, agree: bool) -> tuple[int, int]:
-        """Fixed-point sum of an annotator's confidences, and of how many, where they agree or where they do not."""
+        """Fixed-point sum of an annotator's confidences, and how many, where they agree or where they do not."""
         a, b, _, images = self.codes
         of = (a == b) == agree
         return int(self.cells[f"confidence_{annotator}"].to_numpy()[of].sum()), int(images[of].sum())
@@ -132,8 +132,8 @@ class LabelCounts:
         known = codes[2] != NOT_GIVEN
         of_label = _one_against_rest(codes, sums, len(self.labels))
         totals = np.array([[one[~known].sum(), one[known].sum()] for one in sums], dtype=np.int64)
-        for label, found in zip(self.labels, of_label, strict=True):
-            yield label, _with_rest(found, totals)
+        for label, sums_of_label in zip(self.labels, of_label, strict=True):
+            yield label, _with_rest(sums_of_label, totals)
 
 
 class SequenceCounts(LabelCounts):
@@ -142,11 +142,11 @@ class SequenceCounts(LabelCounts):
 
 @dataclass(frozen=True)
 class BinaryCounts:
-    """How often two annotators gave one label, or image-class decisions in all.
+    """How often two annotators gave one label.
 
     Attributes:
         sums: (3, 2, 2, 3) images, and the fixed-point sums of both's confidences, by whether a gave the label, whether
-            b did, and whether the truth has it (ABSENT, PRESENT, UNKNOWN).
+            b did, and whether the reference has it (ABSENT, PRESENT, UNKNOWN).
     """
 
     sums: IntArray
@@ -171,8 +171,8 @@ class BinaryCounts:
     def table(self) -> CrossTable:
         """The 2x2 table; two categories, whether both occur or not."""
         images = self.sums[0].sum(axis=-1).ravel()
-        there = np.flatnonzero(images)
-        return CrossTable(there // 2, there % 2, images[there], 2)
+        cells = np.flatnonzero(images)
+        return CrossTable(cells // 2, cells % 2, images[cells], 2)
 
     @property
     def patterns(self) -> Patterns:
@@ -190,29 +190,33 @@ class BinaryCounts:
         return Hits(int(of[PRESENT, PRESENT]), int(of[PRESENT, ABSENT]), int(of[ABSENT, PRESENT]))
 
     def confidence(self, annotator: str, agree: bool) -> tuple[int, int]:
-        """Fixed-point sum of an annotator's confidences in the label, and of how many, by what the other says."""
+        """Fixed-point sum of an annotator's confidences in the label, and how many, by whether the other gave it."""
         place = "ab".index(annotator)
         other = PRESENT if agree else ABSENT
         at = (PRESENT, other) if annotator == "a" else (other, PRESENT)
         return int(self.sums[1 + place][at].sum()), int(self.sums[0][at].sum())
 
     def _of(self, annotator: str, what: int) -> IntArray:
-        """Sums by what an annotator gave, and by the truth, (2, 3)."""
+        """Sums by what an annotator gave, and by the reference, (2, 3)."""
         return np.asarray(self.sums[what].sum(axis=1 if annotator == "a" else 0))
 
 
+class DecisionCounts(BinaryCounts):
+    """The image-class decisions of all labels together: every image and every label that occurs."""
+
+
 def count_labels(pairs: pa.Table) -> LabelCounts:
-    """The counts of a table of pairs, with one label or string an image."""
-    (a, b, truth), labels = coded([pairs[name] for name in _KEYS])
+    """The counts of a table of pairs, with one label or string per image."""
+    (a, b, reference), labels = coded([pairs[name] for name in _KEYS])
     size = len(labels) + 1
     both, of_both = distinct(a * size + b, size * size)  # in two steps: three codes may not fit 64 bits
-    keys, place = distinct(of_both * size + truth + 1, len(both) * size)
+    keys, place = distinct(of_both * size + reference + 1, len(both) * size)
     sums = (np.ones(len(a), dtype=np.int64), fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))
     names = pa.array([*labels, None], pa.string())
     codes = (both[keys // size] // size, both[keys // size] % size, keys % size - 1)
     columns = [names.take(pa.array(np.where(code < 0, len(labels), code))) for code in codes]
     columns += [pa.array(summed(place, values, len(keys))) for values in sums]
-    return LabelCounts(_ordered(pa.table(columns, schema=CELLS)))
+    return LabelCounts(_sort_cells(pa.table(columns, schema=CELLS)))
 
 
 def mean_confidence(total: int, images: int) -> float | None:
@@ -227,33 +231,33 @@ def _renumbered(*codes: IntArray) -> tuple[IntArray, list[IntArray]]:
 
 
 def _one_against_rest(codes: list[IntArray], sums: list[IntArray], labels: int) -> IntArray:
-    """Sums by label and by who gave it, (labels, 3, 2, 2, 3), without the images of which nobody gave it."""
-    found = np.zeros((labels, len(sums), 2, 2, 3), dtype=np.int64)
-    a, b, truth = codes
+    """Sums by label and by who gave it, (labels, 3, 2, 2, 3), without the images to which nobody gave it."""
+    by_label = np.zeros((labels, len(sums), 2, 2, 3), dtype=np.int64)
+    a, b, reference = codes
     for place, code in enumerate(codes):  # a label that two of them gave is counted once
         new = (code != NOT_GIVEN) & np.all([code != before for before in codes[:place]], axis=0)
         label = code[new]
-        state = np.where(truth[new] == NOT_GIVEN, UNKNOWN, truth[new] == label)
+        state = np.where(reference[new] == NOT_GIVEN, UNKNOWN, reference[new] == label)
         at = (label, (a[new] == label).astype(np.int64), (b[new] == label).astype(np.int64), state)
         for what, values in enumerate(sums):
-            np.add.at(found[:, what], at, values[new])
-    return found
+            np.add.at(by_label[:, what], at, values[new])
+    return by_label
 
 
-def _with_rest(found: IntArray, totals: IntArray) -> BinaryCounts:
-    """The counts of one label, with the images of which nobody gave it: all but those of which somebody did."""
-    sums = found.copy()
-    sums[:, ABSENT, ABSENT, UNKNOWN] += totals[:, 0] - found[..., UNKNOWN].sum(axis=(1, 2))
-    sums[:, ABSENT, ABSENT, ABSENT] += totals[:, 1] - found[..., :UNKNOWN].sum(axis=(1, 2, 3))
+def _with_rest(of_label: IntArray, totals: IntArray) -> BinaryCounts:
+    """The counts of one label, with the images to which nobody gave it: all but those to which somebody did."""
+    sums = of_label.copy()
+    sums[:, ABSENT, ABSENT, UNKNOWN] += totals[:, 0] - of_label[..., UNKNOWN].sum(axis=(1, 2))
+    sums[:, ABSENT, ABSENT, ABSENT] += totals[:, 1] - of_label[..., :UNKNOWN].sum(axis=(1, 2, 3))
     return BinaryCounts(sums)
 
 
 def _sum_parts(cells: pa.Table) -> pa.Table:
     grouped = cells.group_by(_KEYS).aggregate([(name, "sum") for name in _SUMS])
-    return _ordered(grouped.rename_columns({f"{name}_sum": name for name in _SUMS}).select(CELLS.names).cast(CELLS))
+    return _sort_cells(grouped.rename_columns({f"{name}_sum": name for name in _SUMS}).select(CELLS.names).cast(CELLS))
 
 
-def _ordered(cells: pa.Table) -> pa.Table:
+def _sort_cells(cells: pa.Table) -> pa.Table:
     return cells.take(pc.sort_indices(cells, [(key, "ascending") for key in _KEYS]))
 
 
@@ -263,12 +267,12 @@ SHAPE = (3, 2, 2, 3)
 
 
 @dataclass(frozen=True)
-class LabelSets:
-    """Of how many of the images that both annotators have seen the truth tells whether they have a label.
+class ReferenceCounts:
+    """Of how many of the images that both annotators have seen the reference states whether they have a label.
 
     Attributes:
-        images: of which it tells anything at all.
-        every_label: of which it tells so of every label: what it does not give, they have not.
+        images: of which it states anything at all.
+        every_label: of which it states every label: what it does not give, they do not have.
         by_label: of the others, by label.
     """
 
@@ -276,14 +280,14 @@ class LabelSets:
     every_label: int = 0
     by_label: Mapping[str, int] = field(default_factory=dict)
 
-    def __add__(self, other: "LabelSets") -> "LabelSets":
+    def __add__(self, other: "ReferenceCounts") -> "ReferenceCounts":
         """The sum of two parts."""
         labels = sorted({*self.by_label, *other.by_label})
         by_label = {label: self.by_label.get(label, 0) + other.by_label.get(label, 0) for label in labels}
-        return LabelSets(self.images + other.images, self.every_label + other.every_label, by_label)
+        return ReferenceCounts(self.images + other.images, self.every_label + other.every_label, by_label)
 
 
-NOTHING_TOLD = LabelSets()
+NO_REFERENCE = ReferenceCounts()
 
 
 @dataclass(frozen=True)
@@ -294,15 +298,15 @@ class MultilabelCounts:
         sums: by label, in order: as those of `BinaryCounts`, of the rows of pairs alone.
         n: images that both have seen.
         n_agree: images that both gave the same set of labels.
-        told: of how many images the truth is known.
-        right_a: images on which a is right about all that the truth tells of them, of `told.images`.
+        known: of how many images the reference is known.
+        right_a: images on which a is right about all that the reference states of them, of `known.images`.
         right_b: the same of b.
     """
 
     sums: Mapping[str, IntArray]
     n: int = 0
     n_agree: int = 0
-    told: LabelSets = NOTHING_TOLD
+    known: ReferenceCounts = NO_REFERENCE
     right_a: int = 0
     right_b: int = 0
 
@@ -313,74 +317,74 @@ class MultilabelCounts:
         labels = sorted({label for part in parts for label in part.sums})
         zero = np.zeros(SHAPE, dtype=np.int64)
         sums = {label: np.asarray(sum((part.sums.get(label, zero) for part in parts), zero)) for label in labels}
-        told = sum((part.told for part in parts), NOTHING_TOLD)
+        known = sum((part.known for part in parts), NO_REFERENCE)
         n, n_agree = sum(part.n for part in parts), sum(part.n_agree for part in parts)
-        return cls(sums, n, n_agree, told, sum(part.right_a for part in parts), sum(part.right_b for part in parts))
+        return cls(sums, n, n_agree, known, sum(part.right_a for part in parts), sum(part.right_b for part in parts))
 
     def by_label(self) -> Iterator[tuple[str, BinaryCounts]]:
-        """Every label that anybody gave, or the truth tells of, against its absence."""
+        """Every label that anybody gave, or that the reference states, against its absence."""
         yield from self._by_label.items()
 
     @cached_property
     def _by_label(self) -> dict[str, BinaryCounts]:
         zero = np.zeros(SHAPE, dtype=np.int64)
-        labels = sorted({*self.sums, *self.told.by_label})
-        return {label: self._whole(label, self.sums.get(label, zero)) for label in labels}
+        labels = sorted({*self.sums, *self.known.by_label})
+        return {label: self._with_absent(label, self.sums.get(label, zero)) for label in labels}
 
-    def _whole(self, label: str, found: IntArray) -> BinaryCounts:
+    def _with_absent(self, label: str, of_rows: IntArray) -> BinaryCounts:
         """The counts of a label, with the images to which nobody gave it."""
-        sums, images = found.copy(), found[0]
-        told = self.told.every_label + self.told.by_label.get(label, 0)
-        sums[0, ABSENT, ABSENT, ABSENT] += told - images[..., :UNKNOWN].sum()
-        sums[0, ABSENT, ABSENT, UNKNOWN] += self.n - told - images[..., UNKNOWN].sum()
+        sums, images = of_rows.copy(), of_rows[0]
+        known = self.known.every_label + self.known.by_label.get(label, 0)
+        sums[0, ABSENT, ABSENT, ABSENT] += known - images[..., :UNKNOWN].sum()
+        sums[0, ABSENT, ABSENT, UNKNOWN] += self.n - known - images[..., UNKNOWN].sum()
         if sums.min() < 0:
             raise ValueError(
-                f"label {label!r} has more rows than there are images ({self.n:,}, the truth known of {told:,})"
+                f"label {label!r} has more rows than there are images ({self.n:,}, {known:,} with a known reference)"
             )
         return BinaryCounts(sums)
 
     @cached_property
-    def pooled(self) -> BinaryCounts:
-        """All image-class decisions together: every image and every label that occurs."""
+    def pooled(self) -> DecisionCounts:
+        """All image-class decisions together."""
         zero = np.zeros(SHAPE, dtype=np.int64)
-        return BinaryCounts(np.asarray(sum((one.sums for one in self._by_label.values()), zero)))
+        return DecisionCounts(np.asarray(sum((one.sums for one in self._by_label.values()), zero)))
 
     def hits(self, annotator: str) -> dict[str, Hits]:
-        """How an annotator did at each label that it or the truth gave, of what is known."""
-        found = {label: one.pooled_hits(annotator) for label, one in self._by_label.items()}
-        return {label: hits for label, hits in found.items() if any(hits)}
+        """How an annotator did at each label that it or the reference gave, of what is known."""
+        by_label = {label: one.pooled_hits(annotator) for label, one in self._by_label.items()}
+        return {label: hits for label, hits in by_label.items() if any(hits)}
 
     def right(self, annotator: str) -> int:
-        """Images on which an annotator is right about all that the truth tells of them."""
+        """Images on which an annotator is right about all that the reference states of them."""
         return {"a": self.right_a, "b": self.right_b}[annotator]
 
 
-def count_label_sets(pairs: pa.Table, images: int, told: LabelSets = NOTHING_TOLD) -> MultilabelCounts:
-    """The counts of a table of pairs, with a row an image and label; all rows of an image are to be in it.
+def count_label_sets(pairs: pa.Table, images: int, known: ReferenceCounts = NO_REFERENCE) -> MultilabelCounts:
+    """The counts of a table of pairs, with one row per image and label; it must hold all rows of an image.
 
     Args:
         pairs: of schema `PAIRS`, the labels null where they were not given.
         images: how many images both annotators have seen.
-        told: of how many of them the truth is known.
+        known: of how many of them the reference is known.
     """
-    (a, b, truth), labels = coded([pairs[name] for name in ("label_a", "label_b", "truth")])
-    code = np.maximum(np.maximum(a, b), truth)
+    (a, b, reference), labels = coded([pairs[name] for name in ("label_a", "label_b", "reference")])
+    code = np.maximum(np.maximum(a, b), reference)
     if (code == NOT_GIVEN).any():
         row = int(np.argmax(code == NOT_GIVEN))
         raise ValueError(f"row {row} of the pairs has no label at all (image {pairs['image_id'][row].as_py()!r})")
-    known = pc.is_valid(pairs["correct_a"]).to_numpy()
-    state = np.where(known, np.where(truth == NOT_GIVEN, ABSENT, PRESENT), UNKNOWN)
-    found = np.zeros((len(labels), *SHAPE), dtype=np.int64)
+    stated = pc.is_valid(pairs["correct_a"]).to_numpy()
+    state = np.where(stated, np.where(reference == NOT_GIVEN, ABSENT, PRESENT), UNKNOWN)
+    sums = np.zeros((len(labels), *SHAPE), dtype=np.int64)
     at = (code, (a != NOT_GIVEN).astype(np.int64), (b != NOT_GIVEN).astype(np.int64), state)
     ones = np.ones(len(a), dtype=np.int64)
     for what, values in enumerate((ones, fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))):
-        np.add.at(found[:, what], at, values)
-    differ = _images(pairs, a != b)
-    wrong = [_images(pairs, (state != UNKNOWN) & (given != truth)) for given in (a, b)]
-    by_label = dict(zip(labels, found, strict=True))
-    return MultilabelCounts(by_label, images, images - differ, told, *(told.images - one for one in wrong))
+        np.add.at(sums[:, what], at, values)
+    differ = _count_images(pairs, a != b)
+    wrong = [_count_images(pairs, (state != UNKNOWN) & (codes != reference)) for codes in (a, b)]
+    by_label = dict(zip(labels, sums, strict=True))
+    return MultilabelCounts(by_label, images, images - differ, known, *(known.images - one for one in wrong))
 
 
-def _images(pairs: pa.Table, of: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:
-    """How many images some rows speak of."""
+def _count_images(pairs: pa.Table, of: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> int:
+    """How many images some rows are of."""
     return int(pc.count_distinct(pairs["image_id"].filter(pa.array(of))).as_py())

@@ -1,23 +1,23 @@
-"""What agreement is computed from: integer counts and fixed-point sums, which merge exactly in any order.
+"""The numeric forms of counts that formulas take: cross tables of two annotators, patterns of any number of them.
 
-A file a kind of comparison: `labels` (two annotators, one label an image, or one string), `multilabel` (two annotators,
-a set of labels an image), `ratings` (many annotators). `cross` and `patterns` are their numeric forms, for formulas.
+Everything here is integers and fixed-point sums, which merge exactly in any order.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 CONFIDENCE_UNIT = 2**32  # a confidence of 1, in the fixed-point sums: exact up to 2**31 images
-NOT_GIVEN = -1  # code of what an annotator did not say
+NOT_GIVEN = -1  # code of a label that an annotator did not give
 _DENSE = 2**20  # entries of a table that fits a processor's cache
 
 
@@ -50,8 +50,8 @@ def distinct(codes: IntArray, size: int) -> tuple[IntArray, IntArray]:
     if size > _DENSE:
         values, place = np.unique(codes, return_inverse=True)
         return values, place
-    there = np.bincount(codes, minlength=size) > 0
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
+    occurs = np.bincount(codes, minlength=size) > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def summed(codes: IntArray, values: IntArray, size: int) -> IntArray:
@@ -61,9 +61,7 @@ def summed(codes: IntArray, values: IntArray, size: int) -> IntArray:
     return totals
 
 
-# Which labels annotators gave to images, and how many of them each: what the formulas for any number of them take.
-
-FloatArray = npt.NDArray[np.float64]
+# How many annotators gave which label: what the formulas for any number of annotators take.
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,11 @@ class Patterns:
         return summed(self.pattern, self.times * (self.times - 1), len(self.images))
 
     @cached_property
+    def agreements(self) -> FloatArray:
+        """The share of pairs of annotators that agree, of each pattern, (p,); 0 for a single annotator."""
+        return np.asarray(self.agreeing / np.maximum(self.raters * (self.raters - 1), 1))
+
+    @cached_property
     def pairable(self) -> "Patterns":
         """Those of the patterns that two annotators or more have rated."""
         kept = self.raters >= 2
@@ -136,8 +139,8 @@ class Patterns:
         totals = [0] * self.categories
         for raters in numbers:
             of = of_entry == raters
-            given = summed(self.category[of], (images * self.times)[of], self.categories).tolist()
-            totals = [total + common // raters * one for total, one in zip(totals, given, strict=True)]
+            times = summed(self.category[of], (images * self.times)[of], self.categories).tolist()
+            totals = [total + common // raters * one for total, one in zip(totals, times, strict=True)]
         return [Fraction(total, common * self.n) for total in totals]
 
     def expected_share(self, weights: list[Fraction], raters: float | IntArray) -> FloatArray:
@@ -159,7 +162,7 @@ class Patterns:
 
 @dataclass(frozen=True)
 class CrossTable:
-    """The cells that occur.
+    """The cells that occur, of one annotator's labels against another's.
 
     Attributes:
         a: (c,) label of annotator a.
@@ -172,6 +175,12 @@ class CrossTable:
     b: IntArray
     images: IntArray
     categories: int
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[tuple[str, str], int]) -> Self:
+        """The table of how often each combination of two labels occurs."""
+        (a, b), labels = coded([pa.chunked_array([pa.array(side)]) for side in zip(*counts, strict=True)])
+        return cls(a, b, np.array(list(counts.values()), dtype=np.int64), len(labels))
 
     @cached_property
     def n(self) -> int:

@@ -1,4 +1,4 @@
-"""95 % intervals that several tables share."""
+"""95 % intervals: Wilson's of shares, Newcombe's of paired differences, Student's of means over runs."""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Z = 1.959963984540054  # of a normal distribution, the 97.5 % quantile
+WILSON = "Wilson"
 
 
 def wilson_intervals(
@@ -31,7 +32,7 @@ def wilson_interval(successes: float, trials: float) -> tuple[float, float, floa
     return share, low, high
 
 
-# What two label sets come to, counted from their comparison, and the intervals of what follows from the counts.
+# How often two annotators are right, counted from their comparison, and intervals of shares and differences.
 
 Interval = tuple[float | None, float | None, float | None]
 NOTHING: Interval = (None, None, None)
@@ -39,7 +40,7 @@ NOTHING: Interval = (None, None, None)
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How often annotators a and b agree, and of the images whose truth is known, how often each is right, and both.
+    """How often annotators a and b agree, and of images with a reference label, how often each is right, and both.
 
     Sums of it are sums of its numbers.
     """
@@ -62,7 +63,7 @@ class PairedCounts:
 def count_paired(pairs: pa.Table, least: float = 0.0) -> PairedCounts:
     """The counts of rows of a comparison."""
     rows = pairs.filter(pc.greater_equal(pairs["confidence_a"], pa.scalar(least, pa.float32())))
-    known = rows.filter(pc.is_valid(rows["truth"]))
+    known = rows.filter(pc.is_valid(rows["reference"]))
     both = pc.and_(known["correct_a"], known["correct_b"])
     counted = (rows["agree"], known["correct_a"], known["correct_b"], both)
     agree, right_a, right_b, right = (int(pc.sum(one).as_py() or 0) for one in counted)
@@ -78,7 +79,7 @@ def paired_share(successes: int, trials: int) -> Interval:
 
 
 def paired_difference(joint: PairedCounts) -> Interval:
-    """How much more often b is right than a, and its 95 % interval; nothing where no truth is known.
+    """How much more often b is right than a, and its 95 % interval; nothing where there is no reference.
 
     R. G. Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions based on
     paired data", Statistics in Medicine 17:2635-2650, method 10: Wilson's intervals of both shares, put together by the
@@ -91,8 +92,8 @@ def paired_difference(joint: PairedCounts) -> Interval:
     phi = error_correlation(joint)
     below = _combined(value_b - low_b, high_a - value_a, phi)
     above = _combined(high_b - value_b, value_a - low_a, phi)
-    lost = (joint.right_b - joint.right_a) / joint.known
-    return lost, lost - below, lost + above
+    difference = (joint.right_b - joint.right_a) / joint.known
+    return difference, difference - below, difference + above
 
 
 def _combined(one: float, other: float, phi: float) -> float:
@@ -118,11 +119,11 @@ def mean_interval(values: Sequence[float | None], least: float = -math.inf, most
     """
     from scipy import stats
 
-    found = np.array([value for value in values if value is not None], dtype=np.float64)
-    if not len(found):
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if not len(known):
         return NOTHING
-    middle = float(found.mean())
-    if len(found) < 2:
+    middle = float(known.mean())
+    if len(known) < 2:
         return middle, None, None
-    reach = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
+    reach = float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
     return middle, max(middle - reach, least), min(middle + reach, most)

@@ -1,4 +1,4 @@
-"""Counts of many annotators, of whom some may be missing: how often each pattern of labels occurs."""
+"""Counts of three annotators or more, of whom some may be missing: how often each pattern of labels occurs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Ratings:
     """How often each pattern of labels occurs: how many annotators gave each, and not who.
 
     Attributes:
-        rows: a row a pattern that occurs: `label_1` to `label_k`, its labels in order, each as often as it was given
+        rows: one row per pattern that occurs: `label_1` to `label_k`, its labels in order, each as often as it occurs
             and null where an annotator gave none; and `n`, how many images have it.
         annotators: their names.
     """
@@ -34,12 +34,12 @@ class Ratings:
         """
         parts = list(parts)
         if len({part.annotators for part in parts}) != 1:
-            found = " and ".join(sorted({", ".join(part.annotators) for part in parts}))
-            raise ValueError(f"ratings of the same annotators are to be merged, got those of {found or 'none'}")
+            names = " and ".join(sorted({", ".join(part.annotators) for part in parts}))
+            raise ValueError(f"only ratings of the same annotators can be merged, got those of {names or 'none'}")
         rows = pa.concat_tables([part.rows for part in parts])
         keys = rows.column_names[:-1]
         grouped = rows.group_by(keys).aggregate([("n", "sum")]).rename_columns([*keys, "n"])
-        return cls(_ordered(grouped), parts[0].annotators)
+        return cls(_sort_rows(grouped), parts[0].annotators)
 
     @cached_property
     def _coded(self) -> tuple[IntArray, list[str]]:
@@ -73,9 +73,9 @@ class Ratings:
         ends = np.cumsum(np.bincount(whole.category, minlength=len(self.labels)))
         for label, of in zip(self.labels, np.split(order, ends[:-1]), strict=True):
             images, number = whole.images[whole.pattern[of]], raters[whole.pattern[of]]
-            given = summed(number * width + whole.times[of], images, size)
+            with_label = summed(number * width + whole.times[of], images, size)
             without = rated - summed(number * width, images, size)
-            yield label, BinaryRatings(_of_one_label(given + without, width))
+            yield label, BinaryRatings(_label_patterns(with_label + without, width))
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def count_ratings(labels: pa.Table) -> Ratings:
     """The counts of images that annotators labelled.
 
     Args:
-        labels: a column an annotator, of their names; a row an image; null where an annotator gave it no label.
+        labels: one column per annotator, called like it; one row per image; null where an annotator gave no label.
     """
     columns, names = coded(labels.columns)
     codes = np.stack(columns, axis=1)
@@ -102,20 +102,20 @@ def count_ratings(labels: pa.Table) -> Ratings:
     keys = codes[first]
     strings = pa.array([*names, None], pa.string())
     rows = {f"label_{number + 1}": strings.take(pa.array(column)) for number, column in enumerate(keys.T)}
-    return Ratings(_ordered(pa.table({**rows, "n": pa.array(images.astype(np.int64))})), tuple(labels.column_names))
+    return Ratings(_sort_rows(pa.table({**rows, "n": pa.array(images.astype(np.int64))})), tuple(labels.column_names))
 
 
-def _of_one_label(images: IntArray, width: int) -> Patterns:
+def _label_patterns(images: IntArray, width: int) -> Patterns:
     """Patterns of two categories from images by (annotators, how many of them gave the label)."""
-    there = np.flatnonzero(images)
-    raters, given = there // width, there % width
-    number = np.arange(len(there))
-    pattern, category = np.concatenate([number, number]), np.repeat([0, 1], len(there))
-    times = np.concatenate([given, raters - given])
+    occurring = np.flatnonzero(images)
+    raters, with_label = occurring // width, occurring % width
+    number = np.arange(len(occurring))
+    pattern, category = np.concatenate([number, number]), np.repeat([0, 1], len(occurring))
+    times = np.concatenate([with_label, raters - with_label])
     some = times > 0
-    return Patterns(pattern[some], category[some], times[some], images[there], 2)
+    return Patterns(pattern[some], category[some], times[some], images[occurring], 2)
 
 
-def _ordered(rows: pa.Table) -> pa.Table:
+def _sort_rows(rows: pa.Table) -> pa.Table:
     keys = [(name, "ascending") for name in rows.column_names[:-1]]
     return rows.take(pc.sort_indices(rows, keys)) if rows.num_rows else rows

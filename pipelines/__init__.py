@@ -1,5 +1,7 @@
-"""Beam: a folder per verb, and a file per source format (`sources`), sample (`samples`) and measure (`measures`).
+"""Beam: the list of stages, what runs a chain of them, and a folder (or a file) per verb.
 
-In a verb's folder, `stage` is the driver's side: what is wanted, what is there already, what is declared at the end.
-`pipeline` is the workers'. `cli` is the command, `chain` calls the stages, and `execution` runs a stage's job.
+Read `stages` first, then `chain`, which plans and runs them, and `runner`, which runs one Beam job. In a verb's folder,
+`driver` plans on this machine and writes the manifest, and `transforms` is what workers do. `scoring` is shared by the
+verbs that run a network over images. `plan` and `checks` are `concord plan`; `progress` is the log; `runners/` has what
+single runners need.
 """

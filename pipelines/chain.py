@@ -6,7 +6,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -139,10 +139,15 @@ class StagePlan:
     problem: str = ""
 
 
-def plan_chain(chain: Chain, context: Context) -> Iterator[StagePlan]:
+def plan_chain(chain: Chain, context: Context, silent: Collection[str] = ()) -> Iterator[StagePlan]:
     """What each stage will do, in order; nothing is written.
 
     A stage that reads what an earlier one has still to make waits for it: more of it is not known before.
+
+    Args:
+        chain: the settings of each stage.
+        context: where, with which of Beam's flags.
+        silent: buckets from which no answer comes; a stage that needs one of them has no products.
     """
     pending: dict[str, str] = {}  # stage by the path that it will make
     for stage in STAGES:
@@ -150,8 +155,9 @@ def plan_chain(chain: Chain, context: Context) -> Iterator[StagePlan]:
             reads, writes = stage.driver.reads(settings, context.root), stage.driver.writes(settings, context.root)
             waits = dict.fromkeys(name for path in reads for made, name in pending.items() if _overlap(path, made))
             plan = partial(_wait, stage, settings, waits) if waits else partial(stage.plan, settings, context)
-            planned = _plan_stage(plan, stage.name)
-            if planned.problem or any(not product.is_done for product in planned.products):
+            unknown = any(_overlap(path, bucket) for path in (context.root, *reads) for bucket in silent)
+            planned = StagePlan(stage.name, ()) if unknown else _plan_stage(plan, stage.name)
+            if not planned.products or any(not product.is_done for product in planned.products):
                 pending |= dict.fromkeys(writes, stage.name)
             yield planned
 

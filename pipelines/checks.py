@@ -56,9 +56,14 @@ class Problem:
 
 @dataclass
 class Problems:
-    """The problems of a run, each once."""
+    """The problems of a run, each once.
+
+    Attributes:
+        silent: buckets from which no answer came: a store's client would try for minutes again.
+    """
 
     every: list[Problem] = field(default_factory=list)
+    silent: set[str] = field(default_factory=set)
 
     def add(self, stage: str, message: str, fails: bool = True) -> None:
         """Take up a problem; only its first line is kept."""
@@ -140,6 +145,7 @@ def _check_store(problems: Problems, stage: str, path: str, permissions: Sequenc
     if endpoint and not _connects(endpoint):
         message = f"nothing answers at {endpoint}, which {name} names for {path}: start it, or correct {name}"
         problems.add(stage, message)
+        problems.silent.add(_bucket(path))
         return False
     folder = path if "{" not in path else stores.parent(path)
     if not _check_answer(problems, stage, path, lambda: stores.list_stats(stores.parent(folder + "/x")), "listed"):
@@ -189,6 +195,7 @@ def _check_answer(problems: Problems, stage: str, path: str, request: Callable[[
     thread.join(ANSWER_SECONDS)
     if thread.is_alive():
         failed.append(f"no answer in {ANSWER_SECONDS:.0f} s; check that it can be reached from here")
+        problems.silent.add(_bucket(path))
     scheme = path.partition("://")[0]
     remedy = f" ({_CREDENTIALS[scheme]})" if scheme in _CREDENTIALS else ""
     for reason in failed[:1]:

@@ -72,7 +72,7 @@ def plan_run(chains: Mapping[str, Chain], context: Context, problems: Problems, 
     checks.check_runner(problems, context.beam_flags, context.root, list(chains.values()))
     plans = {}
     for name, chain in chains.items():
-        plans[name] = tuple(plan_chain(chain, context))
+        plans[name] = tuple(plan_chain(chain, context, problems.silent))
         for stage in plans[name]:
             if stage.problem:
                 problems.add(stage.stage, stage.problem)

@@ -13,9 +13,6 @@ shows) and `annotators` (who labels it, and with which errors). A sample has thr
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -23,19 +20,3 @@ class Estimate:
 
     written_bytes: int
     core_seconds: float
-
-
-def contact_sheet(crops: npt.ArrayLike, columns: int = 20) -> npt.NDArray[np.uint8]:
-    """(n, h, w) or (n, h, w, 3) crops side by side in rows of `columns`, the last padded with white."""
-    images = np.clip(np.rint(np.asarray(crops)), 0, 255).astype(np.uint8)
-    if images.ndim not in (3, 4) or columns < 1:
-        raise ValueError(
-            "a contact sheet takes crops of shape (n, h, w) or (n, h, w, 3) in 1 column or more, "
-            f"got shape {images.shape} in {columns}"
-        )
-    count, height, width, *channels = images.shape
-    rows = -(-count // columns)
-    cells = np.full((rows * columns, height, width, *channels), 255, np.uint8)
-    cells[:count] = images
-    grid = cells.reshape(rows, columns, height, width, *channels).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, *channels))

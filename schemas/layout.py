@@ -120,7 +120,8 @@ def model(root: str, dataset: str, name: str) -> str:
 
 def pairs(root: str, dataset: str, a: str, b: str, split: str) -> str:
     """Folder of the image-by-image comparison of two annotators."""
-    return join(root, "agreement", "pairs", f"dataset={dataset}", f"a={a}", f"b={b}", f"split={split}")
+    folder = join(root, "agreement", "pairs", f"dataset={dataset}")
+    return join(folder, f"annotator_a={a}", f"annotator_b={b}", f"split={split}")
 
 
 def comparisons(root: str, dataset: str) -> str:
@@ -129,7 +130,7 @@ def comparisons(root: str, dataset: str) -> str:
 
 
 def agreement_table(root: str, table: str, dataset: str, annotators: Sequence[str], split: str) -> str:
-    """Path of one agreement table (`summary`, `calibration`, `annotators`, ...) of one, two or many annotators."""
+    """Path of one agreement table (`summary`, `measures`, `calibration`, ...) of one, two or many annotators."""
     names = "-".join(annotators)
     if len(names) > _LONGEST:  # file systems know no names of more than 255 bytes
         names = f"{len(annotators)}-{hashlib.sha256(names.encode()).hexdigest()[:16]}"
@@ -218,7 +219,7 @@ def confirmation(root: str, dataset: str) -> str:
 
 
 def statistics_table(root: str, table: str, dataset: str) -> str:
-    """Path of one table of label statistics (`labels`, `labels_per_image`, `sources`)."""
+    """Path of one table of what `confirm` counted (`machine_precision`, `labels_per_image`, `verdict_sources`)."""
     return join(root, "statistics", table, f"{dataset}.parquet")
 
 

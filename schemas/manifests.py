@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 # A dataset's task: one label per image, a set of them, or a number, which is a string of digits.
 MULTICLASS, MULTILABEL, SEQUENCE = "multiclass", "multilabel", "sequence"
 NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none, and that fit each other by this
+PLACES = 5  # digits of a number that are told apart
+LENGTHS = PLACES + 2  # of numbers: none to five digits, and more
+MORE = "+"  # stands behind the first five digits of a longer number
 MOST_SHARDS = 1 << 20
 
 Shape = tuple[int | None, int | None, int]  # height, width and channels; None where images are of different sizes

@@ -45,10 +45,10 @@ REJECT_HINTS = {
     Reason.PIXELS_OUT_OF_RANGE: "pixels lie outside the value range: set the actual one with --value-range",
     Reason.LABEL_MISSING: "there is no label (NaN, empty, not in the table or in --classes): correct the input",
     Reason.LABEL_OUTSIDE_CLASSES: "the label is none of the classes: list them all with --classes",
-    Reason.LABEL_NOT_DIGITS: "a number has one to five digits, and nothing else: correct the file, or set another --task",
+    Reason.LABEL_NOT_DIGITS: "a number has one to five digits, and nothing else: correct the file, or change --task",
     Reason.LABEL_REPEATED: "the image already has this label, and the first row counts: remove the others",
-    Reason.IMAGE_REPEATED: "the image already has a label, and the first row counts: remove the others, or set --task multilabel "
-    "if images have several labels",
+    Reason.IMAGE_REPEATED: "the image already has a label, and the first row counts: remove the others, or, "
+    "if images have several labels, set --task multilabel",
     Reason.IMAGE_UNKNOWN: "the dataset has no such image in that split: set the correct --split, or remove the row",
     Reason.IMAGE_ID_MISSING: "there is no image id: correct the file, or name its columns with --columns",
     Reason.RECORD_DAMAGED: "the record's checksum is wrong: rebuild the shard with concord convert --force",
@@ -58,7 +58,7 @@ REJECT_HINTS = {
     Reason.OUT_OF_MEMORY: "memory is too small for even one image: free some, and run the command with --force",
     Reason.ROW_MALFORMED: "the row has another number of fields than the header, or an open quote: correct the file",
     Reason.ROW_NOT_UTF8: "the row is not UTF-8 text: save the file as UTF-8",
-    Reason.IMAGE_ID_NOT_HEX: "an ImageID is 16 hexadecimal digits: correct the file, or name its columns with --columns",
+    Reason.IMAGE_ID_NOT_HEX: "an ImageID has 16 hexadecimal digits: correct the file, or set --columns",
     Reason.CONFIDENCE_NOT_A_NUMBER: "the confidence is no number: correct the file, or name its columns with --columns",
     Reason.CONFIDENCE_OUTSIDE: "a confidence lies in [0, 1]: correct the file",
     Reason.VERDICT_NOT_CLEAR: "a human confidence is 1 (present) or 0 (absent), nothing between: correct the file",

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -42,11 +41,7 @@ class RowSum:
 
 
 def row_sum(rows: pa.Table, keys: Mapping[str, str] | None = None) -> RowSum:
-    """The sum of rows; `keys` are values of further text columns that are the same for all rows.
-
-    Raises:
-        TypeError: a column is of a kind that no table has.
-    """
+    """The sum of rows; `keys` are values of further text columns that are the same for all rows."""
     constants = [_constant(keys or {}, lane) for lane in _LANES]
     total = RowSum()
     for batch in rows.to_batches():
@@ -103,7 +98,10 @@ def _binary_cells(column: pa.Array) -> tuple[str, Words]:
 
 
 def _float_cells(column: pa.Array) -> tuple[str, Words]:
-    return str(column.type), _bits(_fill_nulls(column, 0.0).to_numpy(zero_copy_only=False))
+    """The bits of floating-point numbers; one pattern for all NaN."""
+    values = _fill_nulls(column, 0.0).to_numpy(zero_copy_only=False)
+    values = np.where(np.isnan(values), np.array(np.nan, values.dtype), values)
+    return str(column.type), values.view(f"u{values.dtype.itemsize}").astype(np.uint64)
 
 
 def _integer_cells(column: pa.Array) -> tuple[str, Words]:
@@ -126,12 +124,6 @@ def _dictionary_cells(column: pa.DictionaryArray) -> tuple[str, Words]:
     kind, values = _cells(column.dictionary, False)
     indices = _fill_nulls(column.indices, 0).to_numpy(zero_copy_only=False)
     return kind, values[indices] if len(values) else np.zeros(len(column), np.uint64)
-
-
-def _bits(numbers: npt.NDArray[np.floating]) -> Words:
-    """The bits of floating-point numbers; one pattern for all NaN."""
-    whole = np.where(np.isnan(numbers), np.array(np.nan, numbers.dtype), numbers)
-    return whole.view(f"u{whole.dtype.itemsize}").astype(np.uint64)
 
 
 def _list_cells(column: pa.ListArray) -> tuple[str, Words]:

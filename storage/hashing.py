@@ -29,11 +29,7 @@ def image_hashes(image_ids: Sequence[str], seed: int = SHARD_SEED) -> npt.NDArra
 
 
 def shard_of(hashes: npt.NDArray[np.uint64], shards: int) -> npt.NDArray[np.int64]:
-    """The shard of each hash: its top bits, so that shards are contiguous in hash order.
-
-    Raises:
-        ValueError: `shards` is not a power of two.
-    """
+    """The shard of each hash: its top bits, so that shards are contiguous in hash order."""
     if shards < 1 or shards & (shards - 1):
         raise ValueError(f"the number of shards must be a power of two, got {shards}")
     bits = shards.bit_length() - 1
@@ -96,12 +92,7 @@ _ROWS = 1 << 14  # hashed together: they stay in the processor's cache
 
 
 def hash_texts(texts: pa.Array, seed: int) -> Words:
-    """The hash of the UTF-8 bytes of each text.
-
-    Args:
-        texts: (n,) Arrow strings or binaries, none of them null.
-        seed: of the hash.
-    """
+    """The hash of the UTF-8 bytes of each text: (n,) Arrow strings or binaries without nulls."""
     lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)
     if not len(texts):
         return np.zeros(0, np.uint64)

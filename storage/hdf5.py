@@ -75,11 +75,7 @@ def explain_errors(path: str, what: str) -> Iterator[None]:
 def open_dataset(path: str, file: h5py.File, key: str, known: bool = False) -> h5py.Dataset | None:
     """A dataset whose values lie in the file itself; None if there is no dataset of that name.
 
-    Args:
-        path: of the file.
-        file: the open file.
-        key: the dataset's name.
-        known: whether its chunks were checked before.
+    Its chunks are not checked if it is `known`, that is, was opened before.
 
     Raises:
         InputError: it lies in another file, or states a larger size than it can have; the message names it.
@@ -183,11 +179,7 @@ def dataset_names(path: str, file: h5py.File) -> list[str]:
 
 
 def check_whole(path: str, file: h5py.File) -> None:
-    """Check every dataset of a file that a library reads in its own way.
-
-    Raises:
-        InputError: an object lies elsewhere, is a link, is nested too deep, or states an impossible size.
-    """
+    """Raise InputError if an object of a file lies elsewhere, is a link, is nested too deep, or is impossibly large."""
     required = 0
     with explain_errors(path, "it"):
         for name, target in iterate_objects(path, file, links=False):
@@ -232,17 +224,14 @@ def iterate_objects(path: str, file: h5py.File, links: bool = True) -> Iterator[
 
 
 def probe(path: str, shown: str) -> None:
-    """Check a local file as `check_whole` does, and read its attributes; InputError, which calls it `shown`, if not."""
+    """Check a local file as `check_whole` does, and read its attributes; an InputError calls it `shown`."""
     sandbox.run_module(__name__, [path, shown], shown, _PROBE_SECONDS)
 
 
 def probe_datasets(path: str, keys: Sequence[str]) -> None:
-    """Check some datasets of a file as `open_dataset` does, and read their first and last rows.
+    """Check datasets of a file as `open_dataset` does, and read first and last rows; InputError if they are damaged.
 
     A name that does not exist is no error here.
-
-    Raises:
-        InputError: the file is damaged, or a dataset lies elsewhere or is too large.
     """
     if stores.stat(path):  # whoever opens it reports best that it is missing
         sandbox.run_module(__name__, [path, path, *keys], path, probe_seconds(path))

@@ -48,13 +48,7 @@ def _is_real(kind: pa.DataType) -> bool:
 
 
 def encode(table: pa.Table, name: str, **options: Any) -> list[bytes]:
-    """A table as a Parquet file of this name, in parts, its footer with the hash of its content.
-
-    Args:
-        table: the rows.
-        name: of the file, without its folder.
-        options: of pyarrow's ParquetWriter.
-    """
+    """A table as a Parquet file, in parts, its footer with the hash of its content; `options` of pyarrow's writer."""
     sink = _HashingSink()
     with pq.ParquetWriter(sink, table.schema, **options) as writer:
         writer.write_table(table)
@@ -154,13 +148,7 @@ def _explain_damage(path: str) -> Iterator[None]:
 
 
 def check_schema(path: str, actual: pa.Schema, expected: pa.Schema, others: bool = False) -> None:
-    """Check the columns of a file, in any order, against those of its table.
-
-    Args:
-        path: of the file.
-        actual: its columns.
-        expected: the columns of the table.
-        others: whether the file may have more columns than these.
+    """Check the columns of a file, in any order, against those of its table; `others` allows more columns.
 
     Raises:
         IncompleteError: a column is missing, unknown or of another type; the message names file and column.

@@ -58,11 +58,7 @@ def stage_of(tag: str) -> str:
 
 
 def input_identity(path: str) -> dict[str, Any]:
-    """What identifies one state of an input file: name, size, modification time in nanoseconds.
-
-    Raises:
-        InputError: there is no such file, or it is empty.
-    """
+    """The name, size and time of an input file, which identify its content; InputError if it is missing or empty."""
     status = stores.stat(path)
     if status is None:
         raise InputError(f"no such file: {path}")

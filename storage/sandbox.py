@@ -32,10 +32,10 @@ def check_bytes(path: str, part: str, stated: int, stored: int, ratio: int = ZLI
         )
 
 
-# Read a file from outside in a process of its own: a library may break down on it, not end, or ask for all memory.
+# --- A process of its own: on a damaged file a library may crash, never end, or allocate all memory ---
 
-MEMORY = 1 << 30  # bytes that reading may ask for, beside what the process has when it begins
-_REFUSED = 3  # the status of a process that says what is wrong
+MEMORY = 1 << 30  # bytes that reading may allocate, besides what the process has when it begins
+_REFUSED = 3  # the status of a process that reports what is wrong
 _STATM = Path("/proc/self/statm")
 
 

@@ -27,13 +27,11 @@ from typing import IO, Any, TypeVar
 
 from pyarrow import fs
 
+from schemas import layout
 from schemas.errors import InputError, StorageError
-from schemas.layout import absolute as absolute
-from schemas.layout import check_address as check_address
-from schemas.layout import is_remote as is_remote
-from schemas.layout import join as join
-from schemas.layout import parent as parent
 
+absolute, join, parent = layout.absolute, layout.join, layout.parent
+check_address, is_remote = layout.check_address, layout.is_remote
 S3_RETRIES = 11  # pauses that double from 25 ms: some 50 seconds, and 3 more for each missing answer
 GOOGLE_RETRY_TIME = datetime.timedelta(seconds=60)
 PARTIAL = ".partial"
@@ -116,7 +114,7 @@ def open_input(path: str) -> IO[bytes]:
 
 
 class _Readable(io.RawIOBase):
-    """Arrow's input file with the one method (`readinto`) that Python's readers ask for."""
+    """Arrow's input file with the one method (`readinto`) that Python's readers require."""
 
     def __init__(self, file: Any, path: str) -> None:
         self._file, self._path = file, path
@@ -138,9 +136,7 @@ class _Readable(io.RawIOBase):
         with explain_errors("read", self._path):
             try:
                 return int(self._file.readinto(buffer))
-            except (
-                ValueError
-            ) as error:  # all that Google's client reports when it has closed the file after its retries
+            except ValueError as error:  # all that Google's client reports after its retries
                 raise OSError("UNAVAILABLE: the store closed the file") from error
 
 
@@ -305,11 +301,7 @@ def is_pattern(path: str) -> bool:
 
 
 def glob(pattern: str) -> list[str]:
-    """The files that match a pattern, sorted, as in a shell: `*`, `?` and `[...]` match within a folder, `**` across.
-
-    Raises:
-        InputError: the bucket's name has a wildcard.
-    """
+    """The files that match a pattern, sorted: `*`, `?` and `[...]` match within a folder, `**` across folders."""
     wildcard = _WILDCARD.search(pattern)
     base = pattern[: wildcard.start()].rpartition("/")[0] if wildcard else ""
     if wildcard and is_remote(pattern) and not is_remote(base):
@@ -372,17 +364,15 @@ def scratch_folder() -> Iterator[str]:
 @contextlib.contextmanager
 def local_copies(paths: list[str]) -> Iterator[list[str]]:
     """Local paths of the files: their own if they are all local, otherwise copies in a scratch folder."""
-    if not any(is_remote(path) for path in paths):
+    if not any(map(is_remote, paths)):
         yield paths
         return
     with scratch_folder() as folder:
-        copies = []
-        for number, path in enumerate(paths):
-            copy = os.path.join(folder, str(number), path.rsplit("/", 1)[-1])
-            os.makedirs(os.path.dirname(copy))
-            Path(copy).write_bytes(read_bytes(path))
-            copies.append(copy)
-        yield copies
+        copies = [Path(folder, str(number), path.rsplit("/", 1)[-1]) for number, path in enumerate(paths)]
+        for path, copy in zip(paths, copies, strict=True):
+            copy.parent.mkdir()
+            copy.write_bytes(read_bytes(path))
+        yield list(map(str, copies))
 
 
 def remove_partial_files(folder: str, beginning: str = "", below: bool = False) -> None:
@@ -423,12 +413,7 @@ _INNER = re.compile(r" error_info=\{.*\}")  # internals that Google's client rep
 
 
 def error_hint(message: str, number: int | None) -> str:
-    """What to do about an error, if that is known, after its message where that is needed.
-
-    Args:
-        message: of the error.
-        number: of the operating system's error, whose hint is enough; 0 or None for other errors.
-    """
+    """What to do about an error of the operating system, by its number; otherwise the message, and a hint if known."""
     if number in _HINTS:
         return _HINTS[number]
     line = _INNER.sub("", " ".join(message.split()))
@@ -437,11 +422,7 @@ def error_hint(message: str, number: int | None) -> str:
 
 
 def find_input_files(flag: str, patterns: Sequence[str]) -> list[str]:
-    """The files that the patterns of a flag match, in order.
-
-    Raises:
-        InputError: a pattern matches no file, or a file is named twice.
-    """
+    """The files that a flag's patterns match, in order; InputError if one matches none, or two match the same."""
     files: list[str] = []
     for pattern in patterns:
         matches = glob(pattern)

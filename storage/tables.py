@@ -1,14 +1,13 @@
 """Every table that Concord writes: what a row is, where its files lie under a root, and which columns they have.
 
-Adding a table is adding an entry to `_TABLES`: its page in `docs/`, its view, what `concord query` knows of it and the
-check of its files follow.
+Adding a table is adding an entry to `TABLES`: its section in `docs/tables.md`, its view, what `concord query` lists and
+the check of its files follow.
 """
 
 import glob
 import operator
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -22,14 +21,13 @@ from storage import parquet, stores
 KEYS = {
     "dataset": "name of the dataset",
     "split": "split of the dataset",
-    "annotator": "whose they are: human, machine, confirmed, or the name of a network",
-    "a": "first annotator",
-    "b": "second annotator",
+    "annotator": "whose labels: human, machine, confirmed, or the name of a network",
+    "annotator_a": "first annotator",
+    "annotator_b": "second annotator",
     "backbone": "network, weights and layer that the features are of",
     "side": "whose file the row is from: machine or human",
     "model": "name of the model",
 }
-_READERS = 16  # footers read at once: they are small, and object stores answer slowly
 _KEY = re.compile(r"{(\w+)}")
 
 
@@ -38,7 +36,7 @@ class Table:
     """A table: Parquet files in one folder or in many.
 
     Attributes:
-        name: by which SQL calls it.
+        name: its name in SQL.
         row: what a row is.
         schema: the columns of its files; other fields than quantities have no unit.
         place: path of its files under a root, with `{key}` for the value of each partition key.
@@ -53,7 +51,7 @@ class Table:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The partition keys, columns that only the path tells, in its order; always text."""
+        """The partition keys, columns that only the path holds, in its order; always text."""
         return tuple(_KEY.findall(self.place))
 
     @property
@@ -74,7 +72,7 @@ class Table:
     @property
     def columns(self) -> pa.Schema:
         """The columns of its files, and the partition keys after them."""
-        keys = [tables.described(key, pa.string(), KEYS[key], nullable=False) for key in self.keys]
+        keys = [tables.column(key, pa.string(), KEYS[key]) for key in self.keys]
         return pa.schema([*self.schema, *keys])
 
     def files(self, root: str) -> list[str]:
@@ -83,8 +81,8 @@ class Table:
 
     def values(self, root: str, path: str) -> dict[str, str]:
         """The values of the partition keys of one of its files."""
-        found = re.fullmatch(self._shape, path[len(stores.join(root, "")) :])
-        return found.groupdict() if found else {}
+        match = re.fullmatch(self._shape, path[len(stores.join(root, "")) :])
+        return match.groupdict() if match else {}
 
     def holds(self, path: str) -> bool:
         """Whether a path under a root is that of one of its files."""
@@ -120,13 +118,12 @@ class Table:
 
     def _checked(self, paths: Sequence[str]) -> pa.Schema:
         """The columns of all files, each of which has to fit."""
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = list(pool.map(parquet.read_schema, paths))
-        for path, schema in zip(paths, found, strict=True):
+        schemas = stores.map_threads(parquet.read_schema, paths)
+        for path, schema in zip(paths, schemas, strict=True):
             parquet.check_schema(path, schema, self.schema, others=bool(self.others))
         if not self.others:
             return self.columns
-        plain = [pa.schema([field.with_nullable(True).remove_metadata() for field in schema]) for schema in found]
+        plain = [pa.schema([field.with_nullable(True).remove_metadata() for field in schema]) for schema in schemas]
         try:
             together = pa.unify_schemas([pa.schema([]), *plain], promote_options="permissive")
         except pa.ArrowTypeError as error:
@@ -150,14 +147,9 @@ def _shards_of(path: str) -> str:
     return stores.parent(path).strip("/") + "/*.parquet"
 
 
-def _table(*folders: str) -> str:
-    return "/".join((*folders, "*.parquet"))
-
-
 _NETWORK = ("dataset", "annotator", "split")
-_STATISTICS = layout.statistics_table("", "{table}", "*").strip("/")
 _REJECTS = [
-    Table(f"rejects_{stage}", f"{what} that {stage} turned away", tables.REJECTS, _shards(folder, *keys))
+    Table(f"rejects_{stage}", f"{what} that {stage} rejected", tables.REJECTS, _shards(folder, *keys))
     for stage, what, folder, keys in (
         ("convert", "a record", layout.convert_rejects, ("dataset", "split")),
         ("label", "an image", layout.label_rejects, _NETWORK),
@@ -167,59 +159,55 @@ _REJECTS = [
         ("import", "a row of a file", layout.import_rejects, _NETWORK),
     )
 ]
-_SURENESS = (
-    Table(
-        "calibration",
-        "an annotator and a bin of its confidence, or all of them: how often it is right when it is how sure",
-        tables.CALIBRATION,
-        _table("agreement", "calibration"),
-    ),
-    Table(
-        "joint_confidence",
-        "two annotators and a bin of both's confidence, or all of them",
-        tables.JOINT_CONFIDENCE,
-        _table("agreement", "joint_confidence"),
-    ),
-    Table(
-        "coverage",
-        "an accuracy to reach: from which confidence on images need no person, and how right they are",
-        tables.COVERAGE,
-        _table("agreement", "coverage"),
-    ),
-    Table(
-        "coverage_curve",
-        "a threshold of confidence: how many images it accepts, and how right they are",
-        tables.COVERAGE_CURVE,
-        _table("agreement", "coverage_curve"),
-    ),
-)
-_LOOKED_AT = (
-    Table(
-        "generations",
-        "a network that a machine or people taught, or the mean over seeds: how right it is, and what was saved",
-        tables.GENERATIONS,
-        _table("agreement", "generations"),
-    ),
-    Table(
-        "queue",
-        "an image that people should look at",
-        tables.QUEUE,
-        layout.queue("", "{dataset}", "*").strip("/"),
-    ),
-    Table(
-        "label_errors",
-        "an image whose label may be wrong",
-        tables.LABEL_ERRORS,
-        _shards_of(layout.label_errors("", "{dataset}", "{annotator}", "{split}")),
-    ),
-)
+_AGREEMENT = [
+    Table(name, row, schema, f"agreement/{name}/*.parquet")
+    for name, row, schema in (
+        ("summary", "two annotators on one split: how much they agree", tables.SUMMARY),
+        (
+            "measures",
+            "a measure of two annotators on one split, or of all of them together, over all labels or of one",
+            tables.MEASURES,
+        ),
+        ("confusion", "two labels that two annotators gave", tables.CONFUSION),
+        (
+            "calibration",
+            "an annotator and a bin of its confidence, or all of them: its accuracy by confidence",
+            tables.CALIBRATION,
+        ),
+        ("joint_confidence", "two annotators and a bin of both confidences, or all of them", tables.JOINT_CONFIDENCE),
+        (
+            "coverage",
+            "a target accuracy: from which confidence on images can be accepted without human review, and how accurate "
+            "they are",
+            tables.COVERAGE,
+        ),
+        (
+            "coverage_curve",
+            "a threshold of confidence: how many images it accepts, and how accurate they are",
+            tables.COVERAGE_CURVE,
+        ),
+        (
+            "generations",
+            "a network trained on labels of a machine or of humans, or the mean over seeds: its accuracy, and the "
+            "labels saved",
+            tables.GENERATIONS,
+        ),
+    )
+]
+_CONFIRM = [
+    Table(name, row, schema, layout.statistics_table("", name, "*").strip("/"))
+    for name, row, schema in (
+        (
+            "machine_precision",
+            "a class, a decile of confidence, both, or all: how many labels of a machine human annotators confirmed",
+            tables.MACHINE_PRECISION,
+        ),
+        ("labels_per_image", "a number of labels: how many images have so many", tables.LABELS_PER_IMAGE),
+        ("verdict_sources", "a source of human verdicts", tables.VERDICT_SOURCES),
+    )
+]
 _TABLES = (
-    Table(
-        "labels",
-        "an image and a label that an annotator gave it",
-        tables.LABELS,
-        _shards(layout.labels, "dataset", "annotator", "split"),
-    ),
+    Table("labels", "an image and a label that an annotator gave it", tables.LABELS, _shards(layout.labels, *_NETWORK)),
     Table(
         "index",
         "an image: where its bytes lie, and what they are",
@@ -228,32 +216,20 @@ _TABLES = (
     ),
     Table(
         "pairs",
-        "an image that two annotators labelled",
+        "an image that two annotators labelled; multilabel: an image and a label",
         tables.PAIRS,
-        _shards(layout.pairs, "dataset", "a", "b", "split"),
+        _shards(layout.pairs, "dataset", "annotator_a", "annotator_b", "split"),
     ),
-    Table("confusion", "two labels that two annotators gave", tables.CONFUSION, _table("agreement", "confusion")),
-    *_SURENESS,
-    *_LOOKED_AT,
+    *_AGREEMENT,
+    Table("queue", "an image to review", tables.QUEUE, layout.queue("", "{dataset}", "*").strip("/")),
+    Table(
+        "label_errors",
+        "an image whose label may be wrong",
+        tables.LABEL_ERRORS,
+        _shards_of(layout.label_errors("", *(f"{{{key}}}" for key in _NETWORK))),
+    ),
     *_REJECTS,
-    Table(
-        "statistics",
-        "a class, a decile of confidence, both, or all: what people confirmed of a machine's labels",
-        tables.LABEL_STATISTICS,
-        _STATISTICS.format(table="labels"),
-    ),
-    Table(
-        "labels_per_image",
-        "a number of labels: how many images have so many",
-        tables.LABELS_PER_IMAGE,
-        _STATISTICS.format(table="labels_per_image"),
-    ),
-    Table(
-        "verdict_sources",
-        "a source of people's verdicts",
-        tables.VERDICT_SOURCES,
-        _STATISTICS.format(table="sources"),
-    ),
+    *_CONFIRM,
     Table(
         "confirm_read",
         "a count of what confirm read, from which the statistics follow",
@@ -268,13 +244,13 @@ _TABLES = (
     ),
     Table(
         "features",
-        "an image as a frozen backbone sees it",
+        "an image as a frozen backbone encodes it",
         tables.FEATURES,
         _shards(layout.features, "dataset", "backbone", "split"),
     ),
     Table(
         "explanations",
-        "an image, and where a network looked in it",
+        "an image, and the regions of it that drove a network's prediction",
         tables.EXPLANATIONS,
         _shards(layout.explanations, *_NETWORK),
     ),
@@ -286,31 +262,4 @@ _TABLES = (
         "the settings in which runs differ, and every figure of validation and evaluation",
     ),
 )
-
-
-def registry(summary: pa.Schema | None = None, annotators: pa.Schema | None = None) -> dict[str, Table]:
-    """Every table, by its name.
-
-    Args:
-        summary: the columns of the summary, those of the measures among them; None where they are not known, and any
-            may be there.
-        annotators: the same of the table of many annotators.
-    """
-    others = "" if summary else "the figures of each measure"
-    measured = (
-        Table(
-            "summary",
-            "two annotators on one split, or one label of theirs: how far they agree",
-            summary or tables.summary([]),
-            _table("agreement", "summary"),
-            others,
-        ),
-        Table(
-            "annotators",
-            "all annotators of one split together, or one label of theirs: how far they agree",
-            annotators or tables.annotators([]),
-            _table("agreement", "annotators"),
-            others,
-        ),
-    )
-    return {table.name: table for table in (*_TABLES[:3], *measured, *_TABLES[3:])}
+TABLES = {table.name: table for table in _TABLES}

@@ -54,6 +54,11 @@ def test_every_exception_is_needed(file: str, name: str) -> None:
     assert any(one.partition(".")[0] == name for one in find_imports(parse(Path(file))))
 
 
+@pytest.mark.parametrize("file", architecture.MAY_BE_SHORT)
+def test_every_file_that_may_be_short_is(file: str) -> None:
+    assert architecture.count_lines(Path(file)) < architecture.SHORT
+
+
 def test_a_cycle_is_detected() -> None:
     a, b, c = (Path(f"p/{name}.py") for name in "abc")
     assert order_files([a, b, c], {a: {b, c}, b: {c}, c: set()}) == [c, b, a]

@@ -2,7 +2,6 @@
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import krippendorff
 import numpy as np
@@ -64,26 +63,29 @@ def rows(root: str, table: str, *annotators: str) -> pd.DataFrame:
 def test_figures_are_scikit_learns(root: str, wide: dict[str, pd.DataFrame], pair: tuple[str, str]) -> None:
     test = wide["test"]
     a, b, truth = (test[f"label_{name}"] for name in (*pair, "human"))
-    summary: Any = rows(root, "summary", *pair).set_index(["scope", "label"])
-    whole = summary.loc["all"].iloc[0]
+    whole = rows(root, "summary", *pair).iloc[0]
+    measures = rows(root, "measures", *pair).set_index(["scope", "label", "measure"])["value"]
     assert (whole["n"], whole["n_agree"]) == (2000, (a == b).sum())
-    assert whole["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12, nan_ok=True)  # two that give one label
+    assert whole["cohen_kappa"] == pytest.approx(
+        cohen_kappa_score(a, b), abs=1e-12, nan_ok=True
+    )  # two that give one label
     for side, given in (("a", a), ("b", b)):
         assert whole[f"accuracy_{side}"] == pytest.approx(accuracy_score(truth, given))
         scores = precision_recall_fscore_support(truth, given, labels=list("0123456789"), zero_division=np.nan)
         for digit in "0123456789":
-            row = summary.loc[("class", digit)]
             for name, values in zip(("precision", "recall", "f1"), scores, strict=False):
-                np.testing.assert_allclose(float(row[f"{name}_{side}"]), values[int(digit)], err_msg=f"{name} {digit}")
+                value = measures.loc["class", digit, f"{name}_{side}"]
+                np.testing.assert_allclose(value, values[int(digit)], err_msg=f"{name} {digit}")
     confusion = rows(root, "confusion", *pair).set_index(["label_a", "label_b"])["n"]
     expected = pd.DataFrame({"label_a": a, "label_b": b}).value_counts()
     assert confusion.sort_index().to_dict() == expected.sort_index().to_dict()
 
 
 def test_all_four_together_agree_as_krippendorff_says(root: str, wide: dict[str, pd.DataFrame]) -> None:
-    (row,) = rows(root, "annotators", *NETWORKS).query("scope == 'all'").to_dict("records")
+    measures = rows(root, "measures", *NETWORKS).query("scope == 'all'").set_index("measure")["value"]
     labels = [wide["test"][f"label_{name}"].astype(float) for name in NETWORKS]
-    assert row["alpha"] == pytest.approx(krippendorff.alpha(np.stack(labels), level_of_measurement="nominal"))
+    expected = krippendorff.alpha(np.stack(labels), level_of_measurement="nominal")
+    assert measures["krippendorff_alpha"] == pytest.approx(expected)
 
 
 def test_calibration_and_thresholds_are_those_of_the_labels(root: str, wide: dict[str, pd.DataFrame]) -> None:
@@ -93,16 +95,16 @@ def test_calibration_and_thresholds_are_those_of_the_labels(root: str, wide: dic
         right = test[f"label_{name}"] == test["label_human"]
         for suffix, column in (("", "confidence"), ("_calibrated", "confidence_calibrated")):
             assert row[f"brier{suffix}"] == pytest.approx(brier_score_loss(right, test[f"{column}_{name}"]), abs=1e-7)
-    table = rows(root, "coverage", "cnn1", "cnn2").query("rule == 'agree_and_sure' and confidence == 'calibrated'")
+    table = rows(root, "coverage", "cnn1", "cnn2").query("rule == 'agree_and_confident' and confidence == 'calibrated'")
     reached = table[table["threshold"].notna()].to_dict("records")
     assert reached, "no threshold was found for any accuracy"
     for row in reached:
-        for split, accuracy in (("validation", row["chosen_accuracy"]), ("test", row["accuracy"])):
+        for split, accuracy in (("validation", row["threshold_split_accuracy"]), ("test", row["accuracy"])):
             frame = wide[split]
             least = frame[["confidence_calibrated_cnn1", "confidence_calibrated_cnn2"]].min(axis=1)
             taken = frame[(frame["label_cnn1"] == frame["label_cnn2"]) & (least >= np.float32(row["threshold"]))]
             assert accuracy == pytest.approx((taken["label_cnn1"] == taken["label_human"]).mean())
-        assert row["share"] == pytest.approx(len(taken) / len(frame))
+        assert row["coverage"] == pytest.approx(len(taken) / len(frame))
 
 
 def test_the_report_says_what_can_be_accepted_without_review(root: str) -> None:

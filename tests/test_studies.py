@@ -34,9 +34,9 @@ def test_a_study_can_be_run_as_it_says(path: Path) -> None:
     data = "--data DATA " if "{data}" in said else ""
     assert f"#     concord run studies/{path.name} {data}--root out/{path.stem}\n" in said
     assert "{data}" not in str(found)
-    assert f"`{path.stem}`" in (ROOT / "README.md").read_text()
+    assert f"`{path.stem}`" in (ROOT / "docs" / "studies.md").read_text()
 
 
 def test_a_study_on_data_asks_for_the_folder() -> None:
-    with pytest.raises(InputError, match=r"colour\.toml: .*say with --data which folder \{data\} stands for"):
+    with pytest.raises(InputError, match=r"colour\.toml: .*state with --data which folder \{data\} stands for"):
         load_run_file(str(ROOT / "studies" / "colour.toml"), "out")

@@ -1,4 +1,4 @@
-"""The queue as review tools take it: a module per tool, found by its name, and the images that all of them show.
+"""The queue as review tools take it: a module per tool, known by its name, and the images that all of them show.
 
     concord queue --annotators cnn1,cnn2 --dataset svhn --export label-studio --root out
 

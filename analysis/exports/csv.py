@@ -10,7 +10,7 @@ from analysis.exports import Queue
 from storage import stores
 
 IMAGE_FOLDER = "images"
-_COLUMNS = ("rank", "image_id", "split", "reason", "score", "label", "majority", "truth")
+_COLUMNS = ("rank", "image_id", "split", "reason", "score", "label", "majority", "reference")
 
 
 def write(queue: Queue) -> None:

@@ -27,7 +27,7 @@ from schemas.manifests import MULTILABEL
 from storage import stores
 
 IMAGE_FOLDER = "data"
-_ATTRIBUTES = ("rank", "image_id", "split", "question", "majority", "truth")  # an attribute may not be called label
+_ATTRIBUTES = ("rank", "image_id", "split", "question", "majority", "reference")  # an attribute may not be called label
 
 
 def write(queue: Queue) -> None:

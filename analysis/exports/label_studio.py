@@ -63,7 +63,7 @@ def _classes(queue: Queue) -> list[str]:
 
 def build_task(queue: Queue, row: Row) -> dict[str, Any]:
     """A row of the queue as a task."""
-    known = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "truth")}
+    known = {key: row[key] for key in ("image_id", "rank", "split", "reason", "score", "majority", "reference")}
     question = {"label": row["label"], "question": queue.display_name(row["label"])} if row["label"] is not None else {}
     name = queue.image_files[row["image_id"]]
     predictions = [_prediction(queue, row, one) for one in row["answers"]]

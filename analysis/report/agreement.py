@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.formatting import count, decimal, interval, markdown_table, percent, plain_interval
-from analysis.tables import Comparison, Digest, Pair, Row, Sources, count_against_reference, interval_methods
-from metrics import classification
+from analysis.tables import Comparison, Digest, Pair, Row, Sources, count_against_reference
+from metrics.measures import chance_corrected
+from schemas.tables import ALL
 
 TITLE, ORDER = "Agreement", 10
 
 _NAMES = {
-    "observed": "same label",
+    "observed_agreement": "same label",
     "accuracy_a": "accuracy",
-    "kappa": "Cohen's kappa",
-    "ac1": "AC1",
-    "alpha": "alpha",
+    "cohen_kappa": "Cohen's kappa",
+    "gwet_ac1": "AC1",
+    "krippendorff_alpha": "alpha",
     "fleiss_kappa": "Fleiss' kappa",
 }
 FigureWithInterval = tuple[float | None, float | None, float | None]  # a figure, and the ends of its interval
@@ -45,27 +46,27 @@ def list_headlines(sources: Sources) -> list[str]:
 
 
 def _headline(pair: Pair, summary: Row) -> Iterator[str]:
-    n, known = summary["n"], summary["n_truth"]
+    n, known = summary["n"], summary["n_reference"]
     if not n:
         yield f"{pair.a} and {pair.b} have no {pair.split} image in common"
         return
-    multilabel = summary.get("n_decisions") is not None  # then decisions are what is agreed on
-    of = f"{count(summary['n_decisions'])} decisions on {count(n)}" if multilabel else count(n)
-    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed'])} of {of} {pair.split} images"
+    multilabel = pair.is_multilabel  # then decisions are what is agreed on
+    of = f"{count(summary['n_compared'])} decisions on {count(n)}" if multilabel else count(n)
+    yield f"{pair.a} and {pair.b} agree on {percent(summary['observed_agreement'])} of {of} {pair.split} images"
     yield f"({_chance_corrected(summary)})" + (";" if known else "")
     if known:
         among = "" if multilabel or known == n else f" on {count(known)} images"
-        name, shown = ("f1", "micro F1") if multilabel else ("accuracy", "accuracy")
+        name, shown = ("micro_f1", "micro F1") if multilabel else ("accuracy", "accuracy")
         yield f"{shown} against {pair.reference_labels}{among}:"
         yield f"{pair.a} {decimal(summary[f'{name}_a'])}, {pair.b} {decimal(summary[f'{name}_b'])}"
 
 
 def _chance_corrected(summary: Row) -> str:
     """Cohen's kappa with its interval, and beside it AC1, for kappa misleads where one label is nearly all."""
-    kappa = "not defined" if summary["kappa"] is None else decimal(summary["kappa"], 2)
-    if summary.get("kappa_low") is not None:
-        kappa += f", 95 % interval {plain_interval(summary['kappa_low'], summary['kappa_high'], 2)}"
-    ac1 = summary.get("ac1")
+    kappa = "not defined" if summary["cohen_kappa"] is None else decimal(summary["cohen_kappa"], 2)
+    if summary.get("cohen_kappa_low") is not None:
+        kappa += f", 95 % interval {plain_interval(summary['cohen_kappa_low'], summary['cohen_kappa_high'], 2)}"
+    ac1 = summary.get("gwet_ac1")
     return f"Cohen's kappa {kappa}" + ("" if ac1 is None else f"; AC1 {decimal(ac1, 2)}")
 
 
@@ -74,9 +75,10 @@ def write_markdown(sources: Sources) -> str:
     rows = []
     for entry in sources.comparisons:
         pair, figures = entry.pair, entry.summary
-        accuracies = [decimal(figures[f"accuracy_{side}"]) for side in "ab" if figures["n_truth"]]
-        around = plain_interval(figures.get("kappa_low"), figures.get("kappa_high"), 2)
-        agree = (percent(figures["observed"]), decimal(figures["kappa"], 2), around, decimal(figures.get("ac1"), 2))
+        accuracies = [decimal(figures[f"accuracy_{side}"]) for side in "ab" if figures["n_reference"]]
+        around = plain_interval(figures.get("cohen_kappa_low"), figures.get("cohen_kappa_high"), 2)
+        kappa, ac1 = (decimal(figures.get(name), 2) for name in ("cohen_kappa", "gwet_ac1"))
+        agree = (percent(figures["observed_agreement"]), kappa, around, ac1)
         rows.append((f"{pair.a}, {pair.b}", pair.split, count(figures["n"]), *agree, ", ".join(accuracies)))
     names = ("annotators", "split", "images", "agree", "kappa", "95 % interval", "AC1", "accuracy")
     return markdown_table(names, rows) if rows else ""
@@ -84,8 +86,8 @@ def write_markdown(sources: Sources) -> str:
 
 def count_correct_where_agreed(digest: Digest) -> tuple[int, int]:
     """Of the images on which both agree and that have a reference label: how many are correct, and how many."""
-    agreed = [cell for cell in digest.cells if cell["label_a"] == cell["label_b"] and cell["truth"] is not None]
-    correct = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["truth"])
+    agreed = [cell for cell in digest.cells if cell["label_a"] == cell["label_b"] and cell["reference"] is not None]
+    correct = sum(cell["n"] for cell in agreed if cell["label_a"] == cell["reference"])
     return correct, sum(cell["n"] for cell in agreed)
 
 
@@ -146,7 +148,7 @@ def build_matrices(comparisons: Sequence[Comparison]) -> list[Matrix]:
     for (split, annotator), (reference, counts) in count_against_reference(comparisons).items():
         key = frozenset((reference, annotator))
         if reference != annotator and key not in cells[split]:
-            cells[split][key] = _agreement_with_reference(comparisons, split, annotator, classification.kappa(counts))
+            cells[split][key] = _agreement_with_reference(comparisons, split, annotator, counts)
             names[split][reference] = None
     return [
         Matrix(split, tuple(shown), tuple(tuple(cells[split].get(frozenset((x, y))) for y in shown) for x in shown))
@@ -157,24 +159,24 @@ def build_matrices(comparisons: Sequence[Comparison]) -> list[Matrix]:
 
 def _agreement_of(entry: Comparison) -> PairAgreement:
     figures = entry.summary
-    n = figures["n"] if figures.get("n_decisions") is None else figures["n_decisions"]
-    observed, kappa = ((figures[name], *_interval_of(figures, name)) for name in ("observed", "kappa"))
-    return PairAgreement(n, observed, kappa)
+    observed, kappa = ((figures[name], *_interval_of(figures, name)) for name in ("observed_agreement", "cohen_kappa"))
+    return PairAgreement(figures["n_compared"], observed, kappa)
 
 
 def _agreement_with_reference(
-    comparisons: Sequence[Comparison], split: str, annotator: str, kappa: FigureWithInterval
+    comparisons: Sequence[Comparison], split: str, annotator: str, counts: Mapping[tuple[str, str], int]
 ) -> PairAgreement:
-    """An annotator's accuracy, from its comparison with most reference labels."""
+    """An annotator's accuracy, from its comparison with most reference labels, and kappa from counts of both labels."""
     sides = [
         (entry.summary, side)
         for entry in comparisons
         for side, name in (("a", entry.pair.a), ("b", entry.pair.b))
-        if (entry.pair.split, name) == (split, annotator) and entry.summary["n_truth"]
+        if (entry.pair.split, name) == (split, annotator) and entry.summary["n_reference"]
     ]
-    figures, side = max(sides, key=lambda one: one[0]["n_truth"])
-    name = f"accuracy_{side}"
-    return PairAgreement(figures["n_truth"], (figures[name], *_interval_of(figures, name)), kappa)
+    figures, side = max(sides, key=lambda one: one[0]["n_reference"])
+    name, kappa = f"accuracy_{side}", chance_corrected.kappa_of_counts(counts)
+    accuracy = (figures[name], *_interval_of(figures, name))
+    return PairAgreement(figures["n_reference"], accuracy, (kappa.value, kappa.low, kappa.high))
 
 
 def _interval_of(figures: Mapping[str, Any], name: str) -> tuple[float | None, float | None]:
@@ -182,11 +184,11 @@ def _interval_of(figures: Mapping[str, Any], name: str) -> tuple[float | None, f
 
 
 def _describe_pair_methods(pairs: Sequence[Pair]) -> str:
-    """How the intervals of a pair's figures were made; empty where no table says so. All are made in one way."""
-    methods = interval_methods(pairs[0].table("summary").schema) if pairs else {}
-    return describe_methods(
-        {name: methods[name] for name in ("observed", "accuracy_a", "kappa", "ac1") if name in methods}
-    )
+    """How the intervals of the pairs' figures were made; empty where no table states it."""
+    rows = [row for pair in pairs for row in pair.measures(ALL)]
+    methods = {row["measure"]: row["method"] for row in rows if row["method"] is not None}
+    shown = ("observed_agreement", "accuracy_a", "cohen_kappa", "gwet_ac1")
+    return describe_methods({name: methods[name] for name in shown if name in methods})
 
 
 def describe_methods(methods: Mapping[str, str]) -> str:

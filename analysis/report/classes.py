@@ -10,8 +10,9 @@ from analysis.report.formatting import percent
 from analysis.report.plots import FAINT, FIRST, INK, REST, SECOND, Tooltips, add_legend, plot, set_class_axis
 from analysis.tables import Comparison, Pair, Row, Sources, count_against_reference
 from metrics import classification
+from schemas.tables import CLASS
 
-TITLE, ORDER = "Labels and classes", 70
+TITLE, ORDER = "Confusion matrices and accuracy by class", 70
 _SIZE = (4.4, 0.25)  # inches: width of the plot, and height of a label's line
 _MARKS = ((SECOND, "o"), (FIRST, "s"), (INK, "^"), (FAINT, "D"))  # not by colour alone; then hollow
 _MOST = 2 * len(_MARKS)  # annotators that a plot can distinguish
@@ -66,16 +67,19 @@ def _build_label_scores(pairs: Iterable[Pair]) -> list[Row]:
     for pair in pairs:
         if not pair.is_multilabel:
             continue
-        classes = [row for row in pair.table("summary").to_pylist() if row["scope"] == "class" and row["n_truth"]]
-        known = sum(row["n_truth"] for row in classes)
+        by_label: dict[str, Row] = {}
+        for row in pair.measures(CLASS):
+            by_label.setdefault(row["label"], {})[row["measure"]] = row["value"]
+        classes = {label: figures for label, figures in by_label.items() if figures["n_reference"]}
+        known = sum(figures["n_reference"] for figures in classes.values())
         for side, annotator in (("a", pair.a), ("b", pair.b)):
             rows = [
                 {
-                    "label": row["label"],
-                    "images": row["n_truth"],
-                    **{name: row[f"{name}_{side}"] for name in ("precision", "recall", "f1")},
+                    "label": label,
+                    "images": int(figures["n_reference"]),
+                    **{name: figures[f"{name}_{side}"] for name in ("precision", "recall", "f1")},
                 }
-                for row in classes
+                for label, figures in classes.items()
             ]
             key = pair.split, annotator
             if rows and (key not in best or known > best[key]["known"]):
@@ -125,7 +129,7 @@ def _count_labels(comparisons: Sequence[Comparison]) -> tuple[str, Counts]:
         for side, name in (("a", entry.pair.a), ("b", entry.pair.b)):
             if name not in best or entry.summary["n"] > best[name][0]:
                 best[name] = entry.summary["n"], _count_column(entry.confusion, f"label_{side}")
-        counts = _count_column(entry.digest.cells, "truth")
+        counts = _count_column(entry.digest.cells, "reference")
         if counts.total() > known.total():
             reference, known = entry.pair.reference, counts
     first = {reference: known} if reference and reference not in best else {}

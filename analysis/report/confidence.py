@@ -11,7 +11,7 @@ from analysis.report.plots import FIRST, INK, SECOND, Tooltips, add_grid, add_le
 from analysis.tables import Pair, Row, Sources
 from schemas.tables import ALL, BIN, CALIBRATED, JOINT_CONFIDENCE, RAW
 
-TITLE, ORDER = "Confidence", 40
+TITLE, ORDER = "Calibration and joint confidence", 40
 CONFIDENT = 0.9
 
 _SIZE = (3.4, 3.2)  # inches

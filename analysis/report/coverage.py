@@ -8,7 +8,7 @@ from markupsafe import Markup
 from analysis.report.formatting import decimal, markdown_table, percent, plain_interval, threshold
 from analysis.report.plots import FAINT, FIRST, INK, SECOND, Tooltips, add_grid, add_legend, plot
 from analysis.tables import Pair, Row, Sources
-from schemas.tables import AGREE_AND_SURE, COVERAGE, ONE
+from schemas.tables import AGREE_AND_CONFIDENT, COVERAGE, ONE
 
 TITLE, ORDER, LEAD = "What can be accepted without review", 20, True
 TARGET = 0.98
@@ -41,18 +41,18 @@ def _markdown_row(row: Row) -> tuple[str, ...]:
     if row["threshold"] is None:
         return row["accepts"], str(row["target"]), percent(0.0), "", ""
     accuracy = decimal(row["accuracy"]), plain_interval(row["accuracy_low"], row["accuracy_high"])
-    return row["accepts"], str(row["target"]), percent(row["share"]), *accuracy
+    return row["accepts"], str(row["target"]), percent(row["coverage"]), *accuracy
 
 
 def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
-    """The most that two machines save humans at an accuracy, in a line; none where no threshold was looked for.
+    """The most that two machines save humans at an accuracy, in a line; none without thresholds.
 
     Args:
         pairs: the comparisons to choose from; thresholds are chosen on another split than the one reported.
         target: the accuracy to be reached.
     """
     rows = [row for one in _between_machines(pairs) for row in read(one)]
-    rows = [row for row in rows if row["rule"] == AGREE_AND_SURE and row["target"] == target]
+    rows = [row for row in rows if row["rule"] == AGREE_AND_CONFIDENT and row["target"] == target]
     if not rows:
         return []
     reached = [row for row in rows if row["threshold"] is not None and row["n"]]
@@ -63,10 +63,11 @@ def headline(pairs: Iterable[Pair], target: float = TARGET) -> list[str]:
     if row["accuracy"] is not None:
         ends = plain_interval(row["accuracy_low"], row["accuracy_high"])
         accuracy = f"accuracy {decimal(row['accuracy'])} (95 % interval {ends})"
+    a, b, at_least = row["annotator_a"], row["annotator_b"], threshold(row["threshold"])
     return [
-        f"{percent(row['share'])} of the {row['split']} images can be accepted without human review: {row['a']} and "
-        f"{row['b']} agree there, both with {row['confidence']} confidence of at least {threshold(row['threshold'])} "
-        f"(chosen on {row['chosen_on']}); {accuracy}"
+        f"{percent(row['coverage'])} of the {row['split']} images can be accepted without human review: {a} and {b} "
+        f"agree there, both with {row['confidence']} confidence of at least {at_least} "
+        f"(chosen on {row['threshold_split']}); {accuracy}"
     ]
 
 
@@ -75,7 +76,7 @@ def _between_machines(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _savings(row: Row) -> tuple[float, float]:
-    return row["share"] or 0.0, row["accuracy"] or 0.0
+    return row["coverage"] or 0.0, row["accuracy"] or 0.0
 
 
 def read(pair: Pair) -> list[Row]:
@@ -88,7 +89,7 @@ def find_best(pairs: Sequence[Pair]) -> list[tuple[Pair, str]]:
     best: dict[str, tuple[tuple[float, float], Pair, str]] = {}
     for pair in _between_machines(pairs):
         for row in read(pair):
-            if row["rule"] == AGREE_AND_SURE and row["target"] == TARGET:
+            if row["rule"] == AGREE_AND_CONFIDENT and row["target"] == TARGET:
                 entry = (_savings(row), pair, row["confidence"])
                 if pair.split not in best or entry[0] > best[pair.split][0]:
                     best[pair.split] = entry
@@ -103,12 +104,13 @@ def build_entries(pairs: Sequence[Pair]) -> list[dict[str, Any]]:
         rows = [row for names in rules for row in pair.rows_of("coverage", names) if row["confidence"] == kind]
         chosen = [{**row, "accepts": _describe_rule(row)} for row in rows if row["target"] is not None]
         entry = {"split": pair.split, "headline": headline([pair]), "confidence": kind, "rows": chosen}
-        entries.append({**entry, "chosen_on": chosen[0]["chosen_on"], "plot": _plot_curves(pair, kind, rules)})
+        entries.append({**entry, "chosen_on": chosen[0]["threshold_split"], "plot": _plot_curves(pair, kind, rules)})
     return entries
 
 
 def _describe_rule(row: Row) -> str:
-    return f"{row['a']} alone" if row["rule"] == ONE else f"{row['a']} and {row['b']} agree confidently"
+    a, b = row["annotator_a"], row["annotator_b"]
+    return f"{a} alone" if row["rule"] == ONE else f"{a} and {b} agree confidently"
 
 
 def _plot_curves(pair: Pair, kind: str, rules: Sequence[Sequence[str]]) -> Markup:
@@ -116,14 +118,16 @@ def _plot_curves(pair: Pair, kind: str, rules: Sequence[Sequence[str]]) -> Marku
     curves = []
     for names in rules:
         rows = [row for row in pair.rows_of("coverage_curve", names) if row["confidence"] == kind]
-        curves.append([row for row in rows if row["accuracy"] is not None and row["rule"] in (ONE, AGREE_AND_SURE)])
+        curves.append(
+            [row for row in rows if row["accuracy"] is not None and row["rule"] in (ONE, AGREE_AND_CONFIDENT)]
+        )
 
     def paint(figure: Any, tooltips: Tooltips) -> None:
         axes = figure.subplots()
         for (colour, line), rows in zip(_LINES, curves, strict=True):
             if rows:
                 shares, accuracies, low, high = (
-                    [row[name] for row in rows] for name in ("share", "accuracy", "accuracy_low", "accuracy_high")
+                    [row[name] for row in rows] for name in ("coverage", "accuracy", "accuracy_low", "accuracy_high")
                 )
                 axes.fill_between(shares, low, high, color=colour, alpha=0.15, linewidth=0)
                 axes.plot(shares, accuracies, line, color=colour, linewidth=1.6, label=_describe_rule(rows[0]))

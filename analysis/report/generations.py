@@ -6,17 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from analysis.report.formatting import count, decimal, interval
-from analysis.report.plots import (
-    FAINT,
-    FIRST,
-    INK,
-    SECOND,
-    Tooltips,
-    add_error_bars,
-    add_grid,
-    add_legend,
-    plot,
-)
+from analysis.report.plots import FAINT, FIRST, INK, SECOND, Tooltips, add_error_bars, add_grid, add_legend, plot
 from analysis.tables import Row, Sources, Study
 from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
 

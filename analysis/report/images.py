@@ -58,8 +58,8 @@ def _load_thumbnails(sources: Sources, samples: Mapping[str, Sequence[Row]]) -> 
             entries = [entry for entry in sources.comparisons if entry.pair.split == split]
             rows = [*sample, *(row for entry in entries for row in entry.digest.disagreements)]
             largest = thumbnails.LARGEST if sources.pairs else PHOTOGRAPH
-            found = thumbnails.load(sources.images, split, (row["image_id"] for row in rows), largest)
-            loaded |= {(split, image_id): thumbnail for image_id, thumbnail in found.items()}
+            of_split = thumbnails.load(sources.images, split, (row["image_id"] for row in rows), largest)
+            loaded |= {(split, image_id): thumbnail for image_id, thumbnail in of_split.items()}
     return loaded
 
 
@@ -97,7 +97,7 @@ def list_first_compared(images: ImageSet, pairs: Sequence[Pair], limit: int) -> 
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
             for row in group_by_image(of_chosen) if pair.is_multilabel else of_chosen:
                 image = first[row["image_id"]]
-                image["truth"] = row["truth"] if image["truth"] is None else image["truth"]
+                image["truth"] = row["reference"] if image["truth"] is None else image["truth"]
                 image["labels"] |= _labels_of(pair, row)
         if len(first) == limit:
             break
@@ -117,7 +117,9 @@ def group_by_image(rows: Iterable[Row]) -> list[Row]:
     return [
         {
             "image_id": image_id,
-            "truth": _join_labels(group, "truth") if any(row["correct_a"] is not None for row in group) else None,
+            "reference": _join_labels(group, "reference")
+            if any(row["correct_a"] is not None for row in group)
+            else None,
             **{f"label_{side}": _join_labels(group, f"label_{side}") for side in "ab"},
             **{f"confidence_{side}": None for side in "ab"},
         }
@@ -205,7 +207,7 @@ def _build_disagreements(sources: Sources, loaded: Thumbnails) -> Iterator[Row]:
             images = [
                 {
                     "image_id": row["image_id"],
-                    "truth": row["truth"],
+                    "truth": row["reference"],
                     "labels": _labels_of(pair, row),
                     "thumbnail": loaded[pair.split, row["image_id"]] if sources.images else "",
                 }
@@ -226,7 +228,7 @@ def _build_explanations(sources: Sources) -> Row | None:
         rows = [row for row in entry.digest.disagreements if _are_explained(maps, row["image_id"])]
         shown |= {(pair.split, row["image_id"]) for row in rows}
         if rows:
-            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["truth"]) for row in rows]
+            images = [_build_explained(row["image_id"], _labels_of(pair, row), maps, row["reference"]) for row in rows]
             entries.append({"pair": pair, "images": images})
     chosen = [
         {"split": split, "images": images}
@@ -276,7 +278,7 @@ def _build_chosen(heat_maps: HeatMaps, split: str, shown: set[tuple[str, str]]) 
             yield _build_explained(image_id, labels, maps, None)
 
 
-def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str, Any]], truth: str | None) -> Row:
+def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str, Any]], reference: str | None) -> Row:
     """An image, and each annotator's label with its heat map; None for one that has none."""
     rows = {annotator: maps.get(annotator, {}).get(image_id) for annotator in labels}
     image = next(row["image"] for row in rows.values() if row)
@@ -284,4 +286,4 @@ def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str,
         {"annotator": name, "label": label, "confidence": confidence, "heat_map": row["heat_map"] if row else None}
         for (name, (label, confidence)), row in zip(labels.items(), rows.values(), strict=True)
     ]
-    return {"image_id": image_id, "truth": truth, "image": image, "heat_maps": shown}
+    return {"image_id": image_id, "truth": reference, "image": image, "heat_maps": shown}

@@ -4,7 +4,7 @@
 
 The page holds its style, its plots and its images, so it can be opened without a network, mailed and archived. A
 summary in Markdown lies beside it, and an index page lists the pages of all datasets. A section of the page is a file
-beside this one, found by its name, with `TITLE`, `ORDER` (the lowest comes first) and
+beside this one, known by its name, with `TITLE`, `ORDER` (the lowest comes first) and
 
     build_section(sources) -> dict | None   what its template, `section_<name>.html.j2`, lays out as `data`; None for
                                             nothing to show. `totals` in it are added to the counts of the page

@@ -59,7 +59,7 @@ def plot(name: str, size: tuple[float, float], paint: Paint, title: str, descrip
     """A plot as an SVG element that can stand in a page beside others of other names.
 
     Args:
-        name: what tells its inner names from those of the page's other plots.
+        name: what distinguishes its inner names from those of the page's other plots.
         size: width and height in inches, at a font size of 9 points.
         paint: draws into a matplotlib figure, in the colours of this module.
         title: what it shows.
@@ -133,7 +133,7 @@ def _columns(lengths: Sequence[int], width: float) -> int:
 
 
 def add_grid(axes: Any, direction: str = "both") -> None:
-    """Faint lines behind what is drawn."""
+    """Faint lines behind the data."""
     axes.grid(axis=direction, color=INK, alpha=0.12, linewidth=0.6)
     axes.set_axisbelow(True)
 

@@ -42,7 +42,7 @@ _OUTCOMES: tuple[_Outcome, ...] = (
     ("confirmed", "confirmed", SECOND),
     ("rejected", "rejected", FIRST),
     ("without_verdict", "not reviewed", REST),
-    ("left_out", "excluded", FAINT),
+    ("excluded", "excluded", FAINT),
 )
 _WHISKER = {"fmt": "o", "color": SECOND, "ecolor": SECOND, "elinewidth": 1.4, "capsize": 2.5, "markersize": 4}
 
@@ -219,7 +219,7 @@ def list_verdicts(counts: Row) -> list[tuple[str, str, int]]:
 
 def describe_row(row: Row) -> str:
     """The counts and the precision of a row, exactly, in words."""
-    outcomes = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _OUTCOMES if row[key] or key != "left_out")
+    outcomes = ", ".join(f"{count(row[key])} {name}" for key, name, _ in _OUTCOMES if row[key] or key != "excluded")
     return f"{plural(row['machine_rows'], 'machine label')}: {outcomes}; {describe_precision(row)}"
 
 
@@ -260,7 +260,7 @@ def plot_precision(deciles: Sequence[Row]) -> TitledPlot | None:
 def plot_confidences(deciles: Sequence[Row]) -> TitledPlot | None:
     """The machine's confidence in what humans confirmed, rejected and did not review; None without any row.
 
-    Where humans reviewed a part only, that part is drawn again beside the whole, in its own scale.
+    Where humans reviewed a part only, that part stands again beside the whole, in its own scale.
     """
     rows = [row for row in deciles if row["machine_rows"]]
     verified = [row for row in rows if row["verified"]]

@@ -1,6 +1,6 @@
 """Query a root with SQL.
 
-concord query "select a, b, split, kappa from summary" --root out
+concord query "select annotator_a, annotator_b, split, cohen_kappa from summary" --root out
 """
 
 import sys
@@ -30,15 +30,14 @@ SETTINGS = (RootFlags, QueryFlags)
 def run(common: RootFlags, flags: QueryFlags, beam_flags: tuple[str, ...]) -> None:
     """Print the rows of the statement, or the tables that there are."""
     from analysis import query
-    from concord import docs
+    from storage.tables import TABLES
 
-    tables = docs.every_table()
     if flags.tables:
-        query.tell_tables(tables, sys.stdout)
+        query.list_tables(TABLES, sys.stdout)
         return
     if not flags.sql.strip():
         raise InputError('needs SQL, such as "select * from summary", or --tables')
-    written = query.run(common.root, flags.sql, tables, sys.stdout, flags.format, flags.limit)
+    written = query.run(common.root, flags.sql, TABLES, sys.stdout, flags.format, flags.limit)
     if written < 0:
         shown = f"only the first {-written} rows are shown: --limit N shows more, --limit 0 all"
         print(shown, file=sys.stderr)

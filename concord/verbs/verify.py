@@ -22,9 +22,9 @@ SETTINGS = (RootFlags, VerifyFlags)
 def run(common: RootFlags, flags: VerifyFlags, beam_flags: tuple[str, ...]) -> None:
     """Print what was checked; exit status 1 where something is missing or altered."""
     from analysis import verify
-    from concord import docs
+    from storage.tables import TABLES
 
-    outcome = verify.verify(common.root, docs.every_table(), flags.dataset, flags.quick)
+    outcome = verify.verify(common.root, TABLES, flags.dataset, flags.quick)
     for line in outcome.lines():
         print(line)
     if outcome.wrong:

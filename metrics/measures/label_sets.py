@@ -1,38 +1,54 @@
-"""Whole sets of labels: how many are equal (subset accuracy), and the share of wrong decisions (Hamming loss).
+"""Whole sets of labels: equal sets (subset accuracy), wrong decisions (Hamming loss), and macro averages of agreement.
 
 R. E. Schapire and Y. Singer (2000), "BoosTexter", Machine Learning 39:135-168; M. S. Sorower (2010), "A literature
 survey on algorithms for multi-label learning".
 """
 
-import pyarrow as pa
+from collections.abc import Iterator
 
 from metrics.counts import MultilabelCounts
-from metrics.measures import Figures, absent, field, fields, proportion, ratio
+from metrics.measures import ONE_VS_REST, Figure, chance_corrected, mean, proportion, ratio
+from metrics.measures.agreement import positive_agreement
 
 COUNTS = (MultilabelCounts,)
-FIELDS = [
-    field("n_decisions", pa.int64(), "image-class decisions: images times the labels that occur"),
-    field("hamming_loss", pa.float64(), "share of image-class decisions on which they differ"),
-    *fields("subset_agreement", "share of images to which both gave the same set of labels", "Wilson"),
-    field("n_truth_images", pa.int64(), "images of which the truth tells anything"),
-    field("hamming_loss_a", pa.float64(), "share of the decisions known that a has wrong"),
-    field("hamming_loss_b", pa.float64(), "share of the decisions known that b has wrong"),
-    *fields("subset_accuracy_a", "share of images on which a is right about all that is known", "Wilson"),
-    *fields("subset_accuracy_b", "share of images on which b is right about all that is known", "Wilson"),
-]
+_AVERAGED = ("cohen_kappa", "scott_pi", "krippendorff_alpha", "gwet_ac1", "positive_agreement")
+MEASURES = {
+    "n_decisions": "image-class decisions: images times the labels that occur",
+    "hamming_loss": "share of image-class decisions on which they differ",
+    "subset_agreement": "share of images to which both gave the same set of labels",
+    "n_reference_images": "images of which the reference states anything",
+    **{f"hamming_loss_{side}": f"share of n_reference on which {side} is not as the reference says" for side in "ab"},
+    **{
+        f"subset_accuracy_{side}": f"share of n_reference_images on which {side} is right about all that is known"
+        for side in "ab"
+    },
+    **{
+        f"macro_{name}": f"mean {name} over the labels, each against the rest, where it is defined"
+        for name in _AVERAGED
+    },
+}
 
 
-def figures(counts: MultilabelCounts) -> Figures:
-    """The figures of `FIELDS`."""
-    pooled, images = counts.pooled, counts.told.images
-    found: Figures = {"n_decisions": pooled.n, "n_truth_images": images}
-    found["hamming_loss"] = ratio(pooled.n - pooled.n_agree, pooled.n, "no label was given")
-    found |= proportion("subset_agreement", counts.n_agree, counts.n)
-    for annotator in "ab":
-        right, known = pooled.correct(annotator)
-        loss = ratio(known - right, known, "nothing is known of a label") if images else None
-        found[f"hamming_loss_{annotator}"] = loss
-    for annotator in "ab":
-        name = f"subset_accuracy_{annotator}"
-        found |= proportion(name, counts.right(annotator), images) if images else absent(name, None)
-    return found
+def figures(counts: MultilabelCounts) -> Iterator[Figure]:
+    """The figures of `MEASURES`; those against the reference only where there is one."""
+    pooled, images = counts.pooled, counts.known.images
+    yield Figure("n_decisions", pooled.n)
+    yield ratio("hamming_loss", pooled.n - pooled.n_agree, pooled.n, "no label was given")
+    yield proportion("subset_agreement", counts.n_agree, counts.n)
+    yield Figure("n_reference_images", images)
+    for side in "ab" if images else "":
+        right, known = pooled.correct(side)
+        yield ratio(f"hamming_loss_{side}", known - right, known, "nothing is known of a label")
+        yield proportion(f"subset_accuracy_{side}", counts.right(side), images)
+    yield from _macro_agreement(counts)
+
+
+def _macro_agreement(counts: MultilabelCounts) -> Iterator[Figure]:
+    by_label: dict[str, list[float]] = {name: [] for name in _AVERAGED}
+    for _, one in counts.by_label():
+        for figure in (*chance_corrected.figures(one), positive_agreement(one)):
+            values = by_label.get(figure.measure.removeprefix(ONE_VS_REST))
+            if values is not None and figure.value is not None:
+                values.append(figure.value)
+    for name, values in by_label.items():
+        yield mean(f"macro_{name}", values, "defined for no label")

@@ -1,68 +1,58 @@
-"""Strings of digits: how far they agree in length, at each place, and in edits from one to the other.
+"""Strings of digits: whether their lengths, their digits at each place and the edits between them agree.
 
 V. I. Levenshtein (1966), "Binary codes capable of correcting deletions, insertions, and reversals", Soviet Physics
-Doklady 10:707-710. Whole strings are compared by `observed_agreement` and `accuracy`.
+Doklady 10:707-710. Whole strings are compared by `agreement` and `accuracy`.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from metrics.counts import SequenceCounts
 from metrics.cross_tables import NOT_GIVEN, IntArray
-from metrics.measures import NO_IMAGES, Figures, absent, field, fields, proportion, ratio
-from models.tasks.sequence import LENGTHS, MORE, PLACES
+from metrics.measures import NO_IMAGES, Figure, proportion, ratio
+from schemas.manifests import LENGTHS, MORE, PLACES
 
 COUNTS = (SequenceCounts,)
-_WHO = {"": "both", "_a": "a and the truth", "_b": "b and the truth"}
-_PLACES = range(1, PLACES + 1)
+_WHO = {"": "both annotators", "_a": "a and the reference", "_b": "b and the reference"}
+MEASURES = {
+    **{
+        f"same_length{of}": f"share of strings of which {who} have the same length (all above {PLACES} digits are one)"
+        for of, who in _WHO.items()
+    },
+    **{
+        f"same_digit_{place}{of}": f"share the same, where {who}, or one of them, has a digit {place}"
+        for of, who in _WHO.items()
+        for place in range(1, PLACES + 1)
+    },
+    **{f"mean_edit_distance{of}": f"mean insertions, deletions and changes between {who}" for of, who in _WHO.items()},
+}
 Chars = npt.NDArray[np.int32]
-FIELDS = [
-    column
-    for of, who in _WHO.items()
-    for column in (
-        *fields(f"same_length{of}", f"share of strings of which {who} have one length (all above 5 are one)", "Wilson"),
-        *(
-            column
-            for place in _PLACES
-            for column in fields(
-                f"same_digit_{place}{of}", f"where {who}, or one of them, has a digit {place}: share the same", "Wilson"
-            )
-        ),
-        field(f"mean_edit_distance{of}", pa.float64(), f"mean insertions, deletions and changes between {who}"),
-    )
-]
 
 
-def figures(counts: SequenceCounts) -> Figures:
-    """The figures of `FIELDS`; those against the truth are None without one."""
-    a, b, truth, images = counts.codes
+def figures(counts: SequenceCounts) -> Iterator[Figure]:
+    """The figures of `MEASURES`; those against the reference only where there is one."""
+    a, b, reference, images = counts.codes
     letters = _letters(counts.labels)
-    found: Figures = {}
-    for of, (left, right) in {"": (a, b), "_a": (a, truth), "_b": (b, truth)}.items():
+    for of, (left, right) in {"": (a, b), "_a": (a, reference), "_b": (b, reference)}.items():
         known = right != NOT_GIVEN
-        if of and not known.any():
-            names = [f"same_length{of}", *(f"same_digit_{place}{of}" for place in _PLACES)]
-            found |= {key: None for name in names for key in absent(name, None)} | {f"mean_edit_distance{of}": None}
-            continue
-        found |= _compared(letters[left[known]], letters[right[known]], images[known], of)
-    return found
+        if not of or known.any():
+            yield from _compare(letters[left[known]], letters[right[known]], images[known], of)
 
 
-def _compared(left: Chars, right: Chars, images: IntArray, of: str) -> Figures:
+def _compare(left: Chars, right: Chars, images: IntArray, of: str) -> Iterator[Figure]:
     """The figures of pairs of strings, each with how many images have it."""
     total = int(images.sum())
     same = _lengths(left) == _lengths(right)
-    found = proportion(f"same_length{of}", int(images[same].sum()), total)
-    for place in _PLACES:
+    yield proportion(f"same_length{of}", int(images[same].sum()), total)
+    for place in range(1, PLACES + 1):
         one, other = (_digit(letters, place - 1) for letters in (left, right))
         either = (one > 0) | (other > 0)
         agree = int(images[either & (one == other)].sum())
         why = "no string is so long" if total else NO_IMAGES
-        found |= proportion(f"same_digit_{place}{of}", agree, int(images[either].sum()), why)
-    edits = int((edit_distance(left, right) * images).sum())
-    found[f"mean_edit_distance{of}"] = ratio(edits, total)
-    return found
+        yield proportion(f"same_digit_{place}{of}", agree, int(images[either].sum()), why)
+    yield ratio(f"mean_edit_distance{of}", int((edit_distance(left, right) * images).sum()), total)
 
 
 def _letters(strings: list[str]) -> Chars:
@@ -73,7 +63,7 @@ def _letters(strings: list[str]) -> Chars:
 
 
 def _digit(letters: Chars, place: int) -> Chars:
-    """The code point at a place; 0 where the string is shorter, or only says that there is more."""
+    """The code point at a place; 0 where the string is shorter, or only states that there is more."""
     if place >= letters.shape[1]:
         return np.zeros(len(letters), dtype=np.int32)
     return np.where(letters[:, place] == ord(MORE), 0, letters[:, place]).astype(np.int32)

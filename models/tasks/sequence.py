@@ -16,12 +16,10 @@ from models.calibration import Choices, Floats, Temperatures, highest
 from models.tasks import DecodedLabels, Scores, Targets, cross_entropy, dense_scores, image_positions
 from schemas import tables
 from schemas.layout import DIGITS
+from schemas.manifests import LENGTHS, MORE, PLACES
 
 INDEPENDENT = False
 MONITORED = "accuracy"
-PLACES = 5
-LENGTHS = PLACES + 2  # none to five, and more
-MORE = "+"  # stands behind the first five digits of a longer number
 
 
 def count_scores(classes: int) -> int:

@@ -1,5 +1,5 @@
-"""How far label sets agree: `stage` is the driver's side, `pipeline` the workers'.
+"""How much label sets agree: `driver` finds what is to be compared, and writes the manifests.
 
-Of a shard, `pairing` makes the pairs, which are counted as `metrics.cross_tables` says, and by `sureness`; `tables` and
-`summaries` make figures of the counts, by `metrics.measures` and `confidence`.
+Of each shard, `transforms` pairs the labels and counts them; `tables` writes the tables that follow from the counts of
+all shards, by `metrics`.
 """

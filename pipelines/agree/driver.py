@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from metrics.agreement_tables import annotators_schema, summary_schema
+from metrics import measures
 from models.tasks import multilabel
 from pipelines import runner
 from pipelines.agree.tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
@@ -221,7 +221,7 @@ def _fingerprint(
         chosen = {"tuned": by, "tuned_on": threshold_plan.split, "targets": settings.targets}
     reference = [labels[settings.reference], settings.reference] if settings.reference else []
     recipe = {"labels": [labels[name] for name in annotators], "names": annotators, "reference": reference, **chosen}
-    columns = [*summary_schema().names, *annotators_schema().names]  # a measure more is a table more to write
+    columns = sorted(measures.descriptions())  # with one measure more, the tables are written anew
     return products.fingerprint("agree", dataset=settings.dataset, split=split, columns=columns, **recipe)
 
 

@@ -1,7 +1,7 @@
-"""The tables of `agree`, written once all shards are counted: of every two annotators, and of all of a split."""
+"""Write the tables of `agree` once all shards are counted: of every two annotators, of each alone, of all together."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,28 +10,30 @@ import pyarrow as pa
 
 from metrics import agreement_tables, calibration, coverage
 from metrics.confidence_counts import AnnotatorConfidence
+from metrics.coverage import CoverageCounts
 from metrics.ratings import Ratings
 from pipelines.agree.transforms import Compared, CompareLabels, GroupPlan, Names, PairPlan, SplitPlan
 from schemas import tables
 from storage import parquet
 
-PAIR_TABLES = ("summary", "confusion", "joint_confidence", "coverage", "coverage_curve")
+PAIR_TABLES = ("summary", "measures", "confusion", "joint_confidence", "coverage", "coverage_curve")
 ALONE_TABLES = ("calibration", "coverage", "coverage_curve")
-MANY_TABLES = ("annotators",)
-Found = tuple[str, Compared | AnnotatorConfidence | Ratings]
+MANY_TABLES = ("measures",)
+Counts = Compared | AnnotatorConfidence | Ratings
+Keys = Mapping[str, str | None]
 
 
 @dataclass(eq=False)
 class WriteAgreement(beam.PTransform):  # type: ignore[misc]
-    """Compare label sets, and write what follows.
+    """Compare label sets, and write the tables of agreement.
 
     Attributes:
-        tuned_on: the split by which thresholds are chosen.
+        threshold_split: the split by which thresholds are chosen.
         targets: accuracies for which they are.
     """
 
     plans: tuple[SplitPlan, ...]
-    tuned_on: str
+    threshold_split: str
     targets: tuple[float, ...]
 
     def expand(self, begin: beam.Pipeline) -> beam.PCollection:
@@ -40,110 +42,106 @@ class WriteAgreement(beam.PTransform):  # type: ignore[misc]
         return (
             begin
             | CompareLabels(self.plans)
-            | "Splits" >> beam.MapTuple(by_annotators)
+            | "Splits" >> beam.MapTuple(key_by_annotators)
             | "Together" >> beam.GroupByKey()
-            | "Tables" >> beam.FlatMap(write_tables, plans, self.tuned_on, self.targets)
+            | "Tables" >> beam.FlatMap(write_tables, plans, self.threshold_split, self.targets)
         )
 
 
-def by_annotators(key: tuple[str, Names], found: Compared | AnnotatorConfidence | Ratings) -> tuple[Names, Found]:
-    """What was counted of some annotators on a split, by whose it is."""
+def key_by_annotators(key: tuple[str, Names], counts: Counts) -> tuple[Names, tuple[str, Counts]]:
+    """The counts of some annotators on a split, keyed by the annotators."""
     split, names = key
-    return names, (split, found)
+    return names, (split, counts)
 
 
 def write_tables(
-    keyed: tuple[Names, Iterable[Found]], plans: Mapping[str, SplitPlan], tuned_on: str, targets: tuple[float, ...]
+    keyed: tuple[Names, Iterable[tuple[str, Counts]]],
+    plans: Mapping[str, SplitPlan],
+    threshold_split: str,
+    targets: tuple[float, ...],
 ) -> list[str]:
-    """Write the tables of some annotators on every split."""
-    names, found = keyed[0], dict(keyed[1])
+    """Write the tables of some annotators on every split; the path of the last one of each."""
+    names, by_split = keyed[0], dict(keyed[1])
     written = []
-    for split, counted in sorted(found.items()):
+    for split, counts in sorted(by_split.items()):
         plan = plans[split]
-        chosen: Any = found.get(tuned_on) if tuned_on != split else None
-        if plan.judged and isinstance(counted, Compared):
+        chosen: Any = by_split.get(threshold_split) if threshold_split != split else None
+        if plan.judged and isinstance(counts, Compared):
             (pair,) = (one for one in plan.pairs if (one.a, one.b) == names)
-            written.append(write_pair(pair, counted, chosen, tuned_on, targets))
-        elif plan.judged and isinstance(counted, AnnotatorConfidence | Ratings):
+            written.append(write_pair(pair, counts, chosen, threshold_split, targets))
+        elif plan.judged and isinstance(counts, AnnotatorConfidence | Ratings):
             (group,) = (one for one in plan.groups if one.names == names)
-            written.append(write_group(group, counted, chosen, tuned_on, targets))
+            written.append(write_group(group, counts, chosen, threshold_split, targets))
     return written
 
 
 def write_pair(
-    plan: PairPlan, found: Compared, chosen: Compared | None, tuned_on: str, targets: tuple[float, ...]
+    plan: PairPlan, compared: Compared, chosen: Compared | None, threshold_split: str, targets: tuple[float, ...]
 ) -> str:
     """Write the tables of two annotators; the summary carries the count of what went in, and is written last."""
-    keys = {"dataset": plan.dataset, "split": plan.split, "a": plan.a, "b": plan.b}
+    keys = {"dataset": plan.dataset, "split": plan.split, "annotator_a": plan.a, "annotator_b": plan.b}
+    counts, of_split = compared.confidence, chosen.confidence if chosen else None
+    joint = counts.joint if counts else {}
     made = {
-        "confusion": agreement_tables.confusion(found.counts, keys),
-        **confidence(keys, found, chosen, tuned_on, targets),
+        "joint_confidence": _by_kind(tables.JOINT_CONFIDENCE, joint, calibration.joint_table, keys),
+        **_coverage(
+            keys, counts.coverage if counts else {}, of_split.coverage if of_split else {}, threshold_split, targets
+        ),
+        **agreement_tables.pair_tables(compared.counts, keys),
     }
+    summary = made.pop("summary")
     for name, table in made.items():
         parquet.write(plan.table(name), table, plan.fingerprint)
-    summary = agreement_tables.summary(found.counts, keys)
-    parquet.write(plan.table("summary"), summary, plan.fingerprint, found.report.to_json())
+    parquet.write(plan.table("summary"), summary, plan.fingerprint, compared.report.to_json())
     return plan.table("summary")
-
-
-def confidence(
-    keys: Mapping[str, str], found: Compared, chosen: Compared | None, tuned_on: str, targets: tuple[float, ...]
-) -> dict[str, pa.Table]:
-    """The tables of how sure two annotators are; empty where there is nothing to tell."""
-    joints, coverages, curves = [], [], []
-    sure = found.sure
-    for kind, counts in (sure.joint if sure else {}).items():
-        joints.append(calibration.joint_table(counts, {**keys, "confidence": kind}))
-    for kind, judged in (sure.coverage if sure else {}).items():
-        of = {**keys, "confidence": kind}
-        curves.append(coverage.curve_table(judged, of))
-        if chosen and chosen.sure and kind in chosen.sure.coverage:
-            by = {**of, "chosen_on": tuned_on}
-            coverages.append(coverage.coverage_table(chosen.sure.coverage[kind], judged, by, targets))
-    return {
-        "joint_confidence": pa.concat_tables([tables.JOINT_CONFIDENCE.empty_table(), *joints]),
-        "coverage": pa.concat_tables([tables.COVERAGE.empty_table(), *coverages]),
-        "coverage_curve": pa.concat_tables([tables.COVERAGE_CURVE.empty_table(), *curves]),
-    }
 
 
 def write_group(
     plan: GroupPlan,
-    found: AnnotatorConfidence | Ratings,
+    counts: AnnotatorConfidence | Ratings,
     chosen: AnnotatorConfidence | None,
-    tuned_on: str,
+    threshold_split: str,
     targets: tuple[float, ...],
 ) -> str:
     """Write the tables of one annotator alone, or the one of many together."""
     keys = {"dataset": plan.dataset, "split": plan.split}
     labels = json.dumps(plan.labels)
-    if isinstance(found, Ratings):
-        made = {"annotators": agreement_tables.annotators_table(found, keys)}
+    if isinstance(counts, Ratings):
+        made = {"measures": agreement_tables.group_measures(counts, keys)}
     else:
-        made = alone({**keys, "a": plan.names[0]}, found, chosen, tuned_on, targets)
-    for name, table in made.items():
-        parquet.write(plan.table(name), table, plan.fingerprint, labels)
+        (name,) = plan.names
+        whose = {**keys, "annotator_a": name, "annotator_b": None}
+        of_split = chosen.coverage if chosen else {}
+        made = {
+            "calibration": calibration.calibration_table(counts.reliability, {**keys, "annotator": name}),
+            **_coverage(whose, counts.coverage, of_split, threshold_split, targets),
+        }
+    for table_name, table in made.items():
+        parquet.write(plan.table(table_name), table, plan.fingerprint, labels)
     return plan.table(next(iter(made)))
 
 
-def alone(
-    keys: Mapping[str, str],
-    found: AnnotatorConfidence,
-    chosen: AnnotatorConfidence | None,
-    tuned_on: str,
+def _coverage(
+    keys: Keys,
+    counts: Mapping[str, CoverageCounts],
+    chosen: Mapping[str, CoverageCounts],
+    threshold_split: str,
     targets: tuple[float, ...],
 ) -> dict[str, pa.Table]:
-    """The tables of how sure one annotator, `a`, is."""
-    whose = {"dataset": keys["dataset"], "split": keys["split"], "annotator": keys["a"]}
-    coverages, curves = [], []
-    for kind, judged in found.coverage.items():
-        of = {**keys, "b": None, "confidence": kind}
-        curves.append(coverage.curve_table(judged, of))
-        if chosen and kind in chosen.coverage:
-            by = {**of, "chosen_on": tuned_on}
-            coverages.append(coverage.coverage_table(chosen.coverage[kind], judged, by, targets))
+    """Coverage by kind of confidence: its curve, and at thresholds, where some split was counted to choose them."""
+    judged = {kind: one for kind, one in counts.items() if kind in chosen}
+
+    def at_thresholds(one: CoverageCounts, of: Keys) -> pa.Table:
+        of_split = chosen[str(of["confidence"])]
+        return coverage.coverage_table(of_split, one, {**of, "threshold_split": threshold_split}, targets)
+
     return {
-        "calibration": calibration.calibration_table(found.reliability, whose),
-        "coverage": pa.concat_tables([tables.COVERAGE.empty_table(), *coverages]),
-        "coverage_curve": pa.concat_tables([tables.COVERAGE_CURVE.empty_table(), *curves]),
+        "coverage": _by_kind(tables.COVERAGE, judged, at_thresholds, keys),
+        "coverage_curve": _by_kind(tables.COVERAGE_CURVE, counts, coverage.curve_table, keys),
     }
+
+
+def _by_kind(schema: pa.Schema, counts: Mapping[str, Any], table: Callable[..., pa.Table], keys: Keys) -> pa.Table:
+    """A table of every kind of confidence, one after the other; empty where there is none."""
+    parts = [table(one, {**keys, "confidence": kind}) for kind, one in counts.items()]
+    return pa.concat_tables([schema.empty_table(), *parts])

@@ -15,12 +15,10 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from metrics import confidence_counts, measures, ratings
-from metrics import counts as label_counts
-from metrics import counts as multilabel
+from metrics import confidence_counts, ratings
 from metrics.confidence_counts import ConfidenceCounts
-from metrics.counts import LabelSets
-from metrics.pairing import AnnotatorView, pair_by_image, pair_labels, side_by_side
+from metrics.counts import LabelCounts, SequenceCounts, count_label_sets, count_labels
+from metrics.pairing import AnnotatorView, align_labels, pair_by_image, pair_labels
 from pipelines import runner
 from schemas import layout
 from schemas.manifests import MULTILABEL, SEQUENCE
@@ -140,19 +138,20 @@ class SplitShard:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What is known of some shards of two annotators: agreement, confidence, and the records in and out."""
+    """The counts of some shards of two annotators: agreement, confidence, and the records in and out."""
 
     counts: Any
-    sure: ConfidenceCounts | None
+    confidence: ConfidenceCounts | None
     report: ShardReport
 
     @classmethod
     def merged(cls, parts: Iterable["Compared"]) -> "Compared":
         """The sum of counts."""
         shards = list(parts)
-        sure = [one.sure for one in shards if one.sure is not None]
-        whole = ConfidenceCounts.merged(sure) if sure else None
-        return cls(measures.merge(one.counts for one in shards), whole, products.total([one.report for one in shards]))
+        confidences = [one.confidence for one in shards if one.confidence is not None]
+        confidence = ConfidenceCounts.merged(confidences) if confidences else None
+        counts = merged(one.counts for one in shards) if shards else LabelCounts.merged([])
+        return cls(counts, confidence, products.total([one.report for one in shards]))
 
 
 @dataclass(eq=False)
@@ -202,13 +201,12 @@ class _Shard:
         """The pairs of two annotators, their counts, and how many images went in (that one covers) and came out."""
         if self.plan.task == MULTILABEL:
             one, other = self.view[a], self.view[b]
-            pairs_of_labels = pair_labels(one, other, self.reference_view, self.plan.reference_is_complete)
-            label_sets = LabelSets(pairs_of_labels.told, pairs_of_labels.told_every, pairs_of_labels.told_labels)
-            counts = multilabel.count_label_sets(pairs_of_labels.rows, pairs_of_labels.images, label_sets)
-            return pairs_of_labels.rows, counts, _report(len(one.seen), len(other.seen), pairs_of_labels.images)
+            label_pairs = pair_labels(one, other, self.reference_view, self.plan.reference_is_complete)
+            counts = count_label_sets(label_pairs.rows, label_pairs.images, label_pairs.known)
+            return label_pairs.rows, counts, _report(len(one.seen), len(other.seen), label_pairs.images)
         pairs = pair_by_image(self.rows[a], self.rows[b], self.reference)
-        cells = label_counts.count_labels(pairs)
-        whole = label_counts.SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
+        cells = count_labels(pairs)
+        whole = SequenceCounts(cells.cells) if self.plan.task == SEQUENCE else cells
         return pairs, whole, _report(self.rows[a].num_rows, self.rows[b].num_rows, pairs.num_rows)
 
 
@@ -231,7 +229,7 @@ def compare_shard(source: SplitShard) -> Iterator[tuple[tuple[str, Names], Any]]
     for group in plan.groups:
         rows = {name: labels.rows[name] for name in group.names}
         if len(rows) > 1:
-            yield (plan.split, group.names), ratings.count_ratings(side_by_side(rows))
+            yield (plan.split, group.names), ratings.count_ratings(align_labels(rows))
         else:
             yield (
                 (plan.split, group.names),

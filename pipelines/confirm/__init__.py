@@ -1,6 +1,5 @@
-"""Machine-made labels that people confirmed: `stage` is the driver's side, `pipeline` the workers'.
+"""Labels of a machine that human annotators confirmed: `driver` plans, `transforms` is the Beam job.
 
-`label_rows` turns lines of CSV into checked rows, `bloom` keeps what cannot match out of the shuffle, `join` gives a
-shard's machine rows people's verdicts, `tallies` adds counts up, and `statistics` makes tables of them. `class_names`
-reads what classes are called.
+`label_rows` turns lines of CSV into checked rows, `bloom` keeps what cannot match out of the shuffle, `join` adds the
+human verdicts to a shard's machine rows, `tallies` adds counts up, and `statistics` makes tables of them.
 """

@@ -32,7 +32,7 @@ SOURCE = "Source"
 ROW_BYTES = 36  # of Open Images' shortest rows
 ROWS_PER_SHARD = 1 << 20
 ROWS_PER_SECOND = 1_500_000  # that one core reads and joins
-_STATISTICS = {"statistics": "labels", "labels_per_image": "labels_per_image", "verdict_sources": "sources"}
+_STATISTICS = ("machine_precision", "labels_per_image", "verdict_sources")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ class ConfirmDriver(Driver[ConfirmSettings]):
         malformed = {"in": whole["in"], "rejected": whole["malformed"]}
         check_rejects("confirm", rejects, malformed, work.settings.max_reject_fraction)
         for table, rows in (
-            ("labels", statistics.label_table(counts, plan.dataset, work.names)),
+            ("machine_precision", statistics.label_table(counts, plan.dataset, work.names)),
             ("labels_per_image", statistics.per_image_table(counts, plan.dataset)),
-            ("sources", statistics.source_table(counts, plan.dataset)),
+            ("verdict_sources", statistics.source_table(counts, plan.dataset)),
         ):
             path = layout.statistics_table(plan.root, table, plan.dataset)
             stores.remove_partial_file(path)
@@ -273,7 +273,7 @@ def _write_label_manifest(plan: ConfirmPlan, annotator: str, split: str, counts:
 
 def _table_files(plan: ConfirmPlan, whole: dict[str, Any]) -> tuple[TableFiles, ...]:
     """Of all tables that have no manifest of their own."""
-    paths = {name: layout.statistics_table(plan.root, folder, plan.dataset) for name, folder in _STATISTICS.items()}
+    paths = {name: layout.statistics_table(plan.root, name, plan.dataset) for name in _STATISTICS}
     paths["confirm_read"] = layout.confirm_reading(plan.root, plan.dataset)
     rejects = [
         plan.rejects(side).table_files(plan.root, "rejects_confirm", sum(whole[side]["malformed"].values()), "rejected")

@@ -151,10 +151,10 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
     ]
     good = np.ones(count, dtype=bool)
     problems: list[Problem] = []
-    for passed, reason, column, values in tests:
+    for passed, reason, column, cells in tests:
         for row in np.flatnonzero(good & ~passed).tolist():
             image_id = ids[row].as_py()[:MAX_SHOWN].decode("utf-8", "backslashreplace")
-            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(values[row].as_py())}"))
+            problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(cells[row].as_py())}"))
         good &= passed
     kept = {name: fields[name].filter(good) for name in fields.column_names if name != CONFIDENCE}
     parse_block = {

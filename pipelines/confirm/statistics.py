@@ -106,7 +106,7 @@ def label_table(counts: Tallies, dataset: str, display_names: Mapping[str, str])
     ]
     for row in rows:
         row |= {"dataset": dataset, "display_name": display_names.get(row["label"])}
-    return with_precision(pa.Table.from_pylist(rows, schema=tables.LABEL_STATISTICS))
+    return with_precision(pa.Table.from_pylist(rows, schema=tables.MACHINE_PRECISION))
 
 
 def _by_class(counts: Tallies, labels: Sequence[str], cells: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
@@ -121,15 +121,15 @@ def _row(
 ) -> dict[str, Any]:
     row = {name: sum(counts.get((what, *cell), 0) for cell in cells) for name, what in _CELLS.items()}
     verified = row["confirmed"] + row["rejected"]
-    left_out = sum(counts.get((what, *cell), 0) for what in _LEFT_OUT for cell in cells)
+    excluded = sum(counts.get((what, *cell), 0) for what in _LEFT_OUT for cell in cells)
     return {
         "scope": scope,
         "label": label,
         "decile": decile,
         **row,
         "verified": verified,
-        "left_out": left_out,
-        "without_verdict": row["machine_rows"] - verified - left_out,
+        "excluded": excluded,
+        "without_verdict": row["machine_rows"] - verified - excluded,
     }
 
 

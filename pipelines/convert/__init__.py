@@ -1,6 +1,6 @@
-"""Images, from any source, as TFRecord shards.
+"""Images, from any source, as TFRecord shards with an index and the label set `human`.
 
-`stage` is the driver's side. On the workers, `pipeline` takes sources of pixels in slabs, which `encoding` encodes;
-`photos` takes photographs. Either ends in `image_shards`, of which `tfds_metadata` makes a folder of
-tensorflow_datasets.
+`driver` plans. `transforms` has a job for each kind of source: pixels in slabs, which `encoding` encodes, and
+photographs, which are fetched. Both end in `shards`, of which `tfds_metadata` makes a folder that tensorflow_datasets
+opens. `sources/` has a file per input format.
 """

@@ -17,8 +17,17 @@ from storage import products
 
 Row = dict[str, Any]
 _KEYS = ("kind", "generation", "cut")
-_COUNTS = ("taught", "by_people", "by_people_share", "spared", "validation", "taught_known", "taught_right", "n")
-_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "lost": (-1.0, 1.0)}  # and where they can lie
+_COUNTS = (
+    "taught",
+    "n_human_labels",
+    "human_label_share",
+    "labels_saved",
+    "validation",
+    "taught_known",
+    "taught_right",
+    "n",
+)
+_FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # and where they can lie
 
 
 def table(settings: GenerationsSettings, root: str, notes: Mapping[str, str]) -> pa.Table:
@@ -69,9 +78,9 @@ def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> 
     n_human = n_labels if student.learns_from_humans else 0
     row: Row = {
         "taught": n_labels,
-        "by_people": n_human,
-        "by_people_share": n_human / images,
-        "spared": n_labels - n_human,
+        "n_human_labels": n_human,
+        "human_label_share": n_human / images,
+        "labels_saved": n_labels - n_human,
     }
     row["validation"] = validation
     if not student.learns_from_humans:

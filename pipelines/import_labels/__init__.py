@@ -1,4 +1,4 @@
-"""Anybody's labels as label sets: `stage` is the driver's side, `pipeline` the workers'.
+"""Anybody's labels as label sets: `driver` plans and writes the manifest, `transforms` is the Beam job.
 
-`files` cuts files into parts that are read side by side, `rows` reads and checks their rows.
+`files` divides files into parts that are read side by side, `rows` reads and checks their rows.
 """

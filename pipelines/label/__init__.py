@@ -1,5 +1,5 @@
-"""What networks say of images: labels, features, and where they looked.
+"""Label sets of models: `driver` plans what each model labels, and turns scores into rows.
 
-On the workers, `shards` runs a network over shards of images; on the driver, `shard_sets` says which are missing. The
-verbs `label` (`label_stage`; `adoption` takes networks of others), `features` and `explain` are made of these two.
+`import_model` makes a model folder of a network that Concord did not train. What runs a network over shards of images
+is `pipelines.scoring`, shared with `features` and `explain`.
 """

@@ -81,7 +81,7 @@ def defaults(options: PipelineOptions) -> None:
     for key in (key for key, value in kept.items() if value):
         raise InputError(
             f"--{key} makes no job, and each stage is made from what the one before has written: run the chain, or "
-            "launch it as a flex template (see README.md)"
+            "launch it as a flex template (see docs/running.md)"
         )
     cloud.job_name = job_name(cloud.job_name or "concord")
     complete(options)

@@ -1,1 +1,4 @@
-"""Train models: `driver` plans and gathers, `transforms` runs on workers, `ensembles` combines folds and sweeps."""
+"""Models: `driver` plans trainings, `transforms` runs each in a process of its own, with a GPU if requested.
+
+`ensembles` combines the models of folds, and keeps the best of a sweep.
+"""

@@ -129,11 +129,7 @@ Line = tuple[str, ...]
 
 
 class Anomalies:
-    """Which image has which anomaly.
-
-    Raises:
-        InputError: too few images have a confirmed label.
-    """
+    """Which image has which anomaly; InputError if too few images have a confirmed label."""
 
     def __init__(self, proposals: Sequence[Row], verdicts: Sequence[Row], seed: int) -> None:
         labels = confirmed_labels(proposals, verdicts)

@@ -31,11 +31,7 @@ class Digits:
 
 
 def read_digits(paths: tuple[str, ...]) -> Digits:
-    """The digits of a file of images and one of labels, in either order.
-
-    Raises:
-        InputError: the files are of other kinds, damaged, or do not belong together.
-    """
+    """The digits of a file of images and one of labels, in either order; InputError if they do not belong together."""
     files = {magic: (path, values) for path in paths for magic, values in [read_idx(path)]}
     if set(files) != {IMAGES, LABELS}:
         raise InputError(f"one file of images and one of labels are needed, got {', '.join(paths)}")
@@ -51,11 +47,7 @@ def read_digits(paths: tuple[str, ...]) -> Digits:
 
 
 def read_idx(path: str) -> tuple[int, Bytes]:
-    """Magic number and content of a file.
-
-    Raises:
-        InputError: it is no idx file of images or labels, or is longer or shorter than its header states.
-    """
+    """Magic number and content of a file; InputError if it is no such file, or its length is not that of its header."""
     content = stores.read_bytes(path)
     stored, packed = len(content), content.startswith(_GZIP)
     head = _plain(path, content, _MAX_HEADER)

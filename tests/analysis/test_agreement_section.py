@@ -16,12 +16,13 @@ from analysis.report.agreement import build_matrices
 from analysis.report.formatting import UNDEFINED
 from analysis.report.page import is_current
 from analysis.tables import count_against_reference, find_groups
-from metrics import classification
+from metrics.measures import Figure, chance_corrected
 from schemas import layout
 from schemas.manifests import PairsManifest
 from schemas.settings.report import ReportSettings
 from storage import parquet, products, stores
 from tests.support.comparisons import MACHINES
+from tests.support.measure_rows import by_scope
 from tests.support.pages import Outline, find_comparisons, page_of
 from tests.support.small_root import DATASET, SmallRoot
 
@@ -38,23 +39,26 @@ def test_kappa_and_its_interval_are_those_of_statsmodels(seed: int) -> None:
     table = rng.integers(0, 40, (4, 4)) + 60 * np.eye(4, dtype=int) * (seed % 2)
     counts = Counter({(str(i), str(j)): int(table[i, j]) for i in range(4) for j in range(4) if table[i, j]})
     oracle = cohens_kappa(table)
-    assert classification.kappa(counts) == pytest.approx((oracle.kappa, oracle.kappa_low, oracle.kappa_upp))
+    found = chance_corrected.kappa_of_counts(counts)
+    assert (found.value, found.low, found.high) == pytest.approx((oracle.kappa, oracle.kappa_low, oracle.kappa_upp))
 
 
 def test_kappa_where_chance_says_everything() -> None:
-    assert classification.kappa(Counter({("a", "a"): 7})) == (None, None, None)
-    assert classification.kappa(Counter({("a", "a"): 7, ("b", "b"): 2})) == pytest.approx((1, 1, 1))
+    why = "chance alone agrees on everything"
+    assert chance_corrected.kappa_of_counts({("a", "a"): 7}) == Figure("cohen_kappa", None, undefined_because=why)
+    found = chance_corrected.kappa_of_counts({("a", "a"): 7, ("b", "b"): 2})
+    assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
 
 
 def test_every_two_and_the_truth_are_in_the_matrix(pristine: SmallRoot) -> None:
     found = find_comparisons(pristine.root, DATASET)
     (matrix,) = build_matrices(found)
     assert (matrix.split, matrix.names) == ("test", ("cnn1", "cnn2", "human"))
-    known = [row for row in pristine.rows if row["truth"] is not None]
+    known = [row for row in pristine.rows if row["reference"] is not None]
     told = {
         ("cnn1", "cnn2"): ([row["label_a"] for row in pristine.rows], [row["label_b"] for row in pristine.rows]),
-        ("cnn1", "human"): ([row["label_a"] for row in known], [row["truth"] for row in known]),
-        ("cnn2", "human"): ([row["label_b"] for row in known], [row["truth"] for row in known]),
+        ("cnn1", "human"): ([row["label_a"] for row in known], [row["reference"] for row in known]),
+        ("cnn2", "human"): ([row["label_b"] for row in known], [row["reference"] for row in known]),
     }
     for i, row in enumerate(matrix.names):
         for j, column in enumerate(matrix.names):
@@ -95,12 +99,14 @@ def test_all_together_are_the_most_that_are_compared_from_the_same_labels(compar
     root = str(tmp_path / "root")
     shutil.copytree(compared, root)
     (found,) = find_groups(root, "drawn", manifests(root))
-    path = layout.agreement_table(root, "annotators", "drawn", MACHINES, "test")
-    whole = parquet.read(path).to_pylist()[0]
-    assert (found.split, found.annotators, found.figures) == ("test", MACHINES, whole)
-    assert found.methods["alpha"].startswith("Gwet 2014")
+    path = layout.agreement_table(root, "measures", "drawn", MACHINES, "test")
+    whole, _ = by_scope(parquet.read(path))
+    assert (found.split, found.annotators) == ("test", MACHINES)
+    assert found.figures == {name: value for name, value in whole.items() if not name.endswith("_why")}
+    assert found.methods["krippendorff_alpha"].startswith("Gwet 2014")
     table = Outline(page_of(root, "drawn")).table("Group agreement")
-    shown = f"{whole['alpha']:.3f}{whole['alpha_low']:.3f}{UNDEFINED}{whole['alpha_high']:.3f}"
+    shown = f"{whole['krippendorff_alpha']:.3f}"
+    shown += f"{whole['krippendorff_alpha_low']:.3f}{UNDEFINED}{whole['krippendorff_alpha_high']:.3f}"
     assert table[1][table[0].index("Krippendorff\N{RIGHT SINGLE QUOTATION MARK}s alpha")] == shown
     assert is_current(DRAWN, root)
     parquet.write(path, parquet.read(path), "another")
@@ -120,5 +126,5 @@ def test_all_together_of_other_labels_or_without_their_comparisons_are_left_out(
 def test_without_the_table_there_is_no_word_of_all_together(compared: str, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     shutil.copytree(compared, root)
-    stores.remove(layout.agreement_table(root, "annotators", "drawn", MACHINES, "test"))
+    stores.remove(layout.agreement_table(root, "measures", "drawn", MACHINES, "test"))
     assert "Group agreement" not in page_of(root, "drawn")

@@ -64,7 +64,7 @@ def test_without_the_table_there_is_nothing_to_show(pristine: SmallRoot) -> None
 
 def test_labels_are_counted_beside_the_truth(pristine: SmallRoot) -> None:
     (entry,) = build_label_counts(find_comparisons(pristine.root, DATASET), CLASSES)
-    columns = {"human": "truth", "cnn1": "label_a", "cnn2": "label_b"}
+    columns = {"human": "reference", "cnn1": "label_a", "cnn2": "label_b"}
     assert entry["names"] == list(columns)
     expected = [Counter(row[column] for row in pristine.rows if row[column]) for column in columns.values()]
     assert entry["rows"] == [(name, [counts[name] for counts in expected]) for name in CLASSES]
@@ -88,7 +88,7 @@ def test_of_very_many_labels_the_most_frequent_are_shown(pristine: SmallRoot) ->
     many = [{"label_a": f"{n:03d}", "label_b": "000", "n": n + 1} for n in range(100)]
     entry.confusion[:] = many
     (found,) = build_label_counts([entry], ())
-    assert found["of"] == 100 + len({row["truth"] for row in pristine.rows} - {None})
+    assert found["of"] == 100 + len({row["reference"] for row in pristine.rows} - {None})
     assert len(found["rows"]) == 40
     assert found["rows"][0][0] == "000"
     assert [label for label, _ in found["rows"]][1:3] == ["099", "098"]

@@ -14,7 +14,9 @@ from tests.support.verdict_root import DATASET, VerdictRoot
 
 def test_tables_of_another_making_are_refused(own_verdicts: VerdictRoot) -> None:
     change_manifest(layout.confirmation(own_verdicts.root, DATASET), fingerprint="another")
-    with pytest.raises(IncompleteError, match=r"statistics/labels/animals.parquet has fingerprint .* is another"):
+    with pytest.raises(
+        IncompleteError, match=r"statistics/machine_precision/animals.parquet has fingerprint .* is another"
+    ):
         list_headlines(own_verdicts.root, DATASET)
     found = find_confirmation(own_verdicts.root, DATASET)
     assert found is not None

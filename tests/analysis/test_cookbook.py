@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from analysis import query
-from concord.docs import every_table
+from storage.tables import TABLES
 from tests.support.query_root import NAMES, drawn_labels
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "cookbook.md").read_text()
@@ -37,7 +37,7 @@ def known(query_root: str) -> dict[str, Any]:
 
 def by_sql(root: str, sql: str) -> Rows:
     out = io.StringIO()
-    query.run(root, sql, every_table(), out, "json")
+    query.run(root, sql, TABLES, out, "json")
     rows: Rows = json.loads(out.getvalue())
     return rows
 
@@ -88,7 +88,7 @@ def test_answers_are_those_of_a_plain_loop(query_root: str) -> None:
         kept = [case for case in both if case[0][0] == case[1][0] and min(case[0][1], case[1][1]) >= least]
         judged = [said == truth[0] for (said, _), _, truth in kept if truth]
         assert row["images"] == len(kept)
-        assert (row["share"], row["accuracy"]) == pytest.approx((len(kept) / len(both), sum(judged) / len(judged)))
+        assert (row["coverage"], row["accuracy"]) == pytest.approx((len(kept) / len(both), sum(judged) / len(judged)))
     [sql] = blocks(SECTIONS[6], "sql")
     said = {image: {labels[name][image][0] for name in labels if image in labels[name]} for image in labels["human"]}
     assert [row["image_id"] for row in by_sql(query_root, sql)] == sorted(i for i in said if len(said[i]) == 3)
@@ -100,7 +100,7 @@ def test_names_hold_what_would_break_a_row(query_root: str) -> None:
 
 
 def test_the_lines_of_the_readme_find_the_disagreements(query_root: str) -> None:
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    text = (Path(__file__).resolve().parents[2] / "docs" / "agreement.md").read_text()
     lines = [line for line in text.splitlines() if line.endswith(("# pandas", "# Polars"))]
     [expected] = by_sql(query_root, "SELECT count(*) AS n FROM disagreements")
     found = [len(eval(line.replace('"out/', f'"{query_root}/'), {"pd": pd, "pl": pl})) for line in lines]

@@ -33,10 +33,10 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> list[Pair]:
 def test_the_page_shows_the_pair_of_the_headline(pairs: list[Pair]) -> None:
     ((pair, kind),) = find_best(pairs)
     shares = {
-        (one.a, one.b): row["share"]
+        (one.a, one.b): row["coverage"]
         for one in pairs
         for row in read(one)
-        if (row["rule"], row["target"]) == ("agree_and_sure", 0.98)
+        if (row["rule"], row["target"]) == ("agree_and_confident", 0.98)
     }
     assert shares[pair.a, pair.b] == max(shares.values()) > min(shares.values())
     (entry,) = build_entries(pairs)

@@ -138,7 +138,7 @@ def test_labels_and_marks_are_those_of_the_comparison(small: SmallRoot, asked: l
         assert names == [row["label_a"], row["label_b"]]
         assert [float(sure) for *_, sure in said] == [row["confidence_a"], row["confidence_b"]]
         for side, (_, mark, *_) in zip("ab", said, strict=True):
-            known = row["truth"] is not None
+            known = row["reference"] is not None
             assert ("correct: " in mark, "wrong: " in mark) == (
                 known and row[f"correct_{side}"],
                 known and not row[f"correct_{side}"],

@@ -63,7 +63,7 @@ def test_what_pages_tell_is_text_never_markup(listed: str) -> None:
 def test_earlier_pages_stay_listed_and_unfinished_ones_are_not(listed: str) -> None:
     os.makedirs(Path(listed, "report", "halfway"))
     Path(listed, "report", "halfway", "index.html").write_text("half a page")
-    stores.remove(stores.join(listed, "statistics", "labels", f"{UNSEEN}.parquet"))  # cannot be drawn again
+    stores.remove(stores.join(listed, "statistics", "machine_precision", f"{UNSEEN}.parquet"))  # cannot be drawn again
     write_report(ReportSettings(dataset=DATASET), listed)
     assert links(listed) == [f"{DATASET}/index.html", f"{UNSEEN}/index.html"]
 

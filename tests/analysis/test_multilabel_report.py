@@ -72,10 +72,10 @@ def test_what_is_of_one_label_is_not_said_of_several(outline: Outline) -> None:
 def test_an_image_shows_all_labels_that_it_was_given() -> None:
     told = {"confidence_a": 0.5, "confidence_b": 0.5}
     rows = [
-        {"image_id": "1", "label_a": "dog", "label_b": None, "truth": "dog", "correct_a": True, **told},
-        {"image_id": "1", "label_a": "cat", "label_b": None, "truth": "cat", "correct_a": True, **told},
-        {"image_id": "2", "label_a": "cat", "label_b": "cat", "truth": None, "correct_a": None, **told},
-        {"image_id": "3", "label_a": None, "label_b": "cat", "truth": None, "correct_a": True, **told},
+        {"image_id": "1", "label_a": "dog", "label_b": None, "reference": "dog", "correct_a": True, **told},
+        {"image_id": "1", "label_a": "cat", "label_b": None, "reference": "cat", "correct_a": True, **told},
+        {"image_id": "2", "label_a": "cat", "label_b": "cat", "reference": None, "correct_a": None, **told},
+        {"image_id": "3", "label_a": None, "label_b": "cat", "reference": None, "correct_a": True, **told},
     ]
-    found = {row["image_id"]: (row["label_a"], row["label_b"], row["truth"]) for row in group_by_image(rows)}
+    found = {row["image_id"]: (row["label_a"], row["label_b"], row["reference"]) for row in group_by_image(rows)}
     assert found == {"1": ("cat, dog", "none", "cat, dog"), "2": ("cat", "cat", None), "3": ("none", "cat", "none")}

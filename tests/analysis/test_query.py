@@ -8,13 +8,11 @@ import pyarrow as pa
 import pytest
 
 from analysis import query
-from concord.docs import every_table
 from schemas import layout
 from schemas.errors import IncompleteError, InputError
 from storage import parquet, stores
+from storage.tables import TABLES
 from tests.support.query_root import drawn_labels
-
-TABLES = every_table()
 
 
 def ask(root: str, sql: str, form: str = "csv", limit: int | None = None) -> str:
@@ -37,7 +35,8 @@ def test_a_query_over_a_table_and_over_a_view(query_root: str) -> None:
 def test_a_root_in_an_object_store(query_root: str, place: str) -> None:
     for path in Path(query_root).rglob("*.parquet"):
         stores.write_bytes(stores.join(place, path.relative_to(query_root).as_posix()), path.read_bytes())
-    sql = "SELECT d.image_id, sure, n FROM disagreements d JOIN summary USING (dataset, a, b, split) ORDER BY ALL"
+    keys = "dataset, annotator_a, annotator_b, split"
+    sql = f"SELECT d.image_id, lower_confidence, n FROM disagreements d JOIN summary USING ({keys}) ORDER BY ALL"
     assert ask(place, sql) == ask(query_root, sql)
     assert len(ask(place, sql).splitlines()) > 100
     with pytest.raises(InputError, match=f"there is nothing in {place}/elsewhere"):
@@ -100,9 +99,9 @@ def test_a_missing_root_is_named(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_stops_only_queries_of_its_table(query_root: str, tmp_path: Path) -> None:
     root = str(shutil.copytree(query_root, tmp_path / "root"))
     path = layout.agreement_table(root, "summary", "svhn", ("cnn1", "cnn2"), "test")
-    parquet.write(path, parquet.read(path).drop_columns("kappa"), "f")
-    with pytest.raises(IncompleteError, match=f"{path} has no column 'kappa': "):
-        ask(root, "SELECT a FROM summary")
+    parquet.write(path, parquet.read(path).drop_columns("cohen_kappa"), "f")
+    with pytest.raises(IncompleteError, match=f"{path} has no column 'cohen_kappa': "):
+        ask(root, "SELECT annotator_a FROM summary")
     assert ask(root, "SELECT count(*) > 0 AS any FROM pairs") == "any\ntrue\n"
 
 
@@ -118,12 +117,12 @@ def test_only_the_columns_and_partitions_that_are_asked_for_are_read(query_root:
 
 def test_tables_and_views_are_listed_with_every_column() -> None:
     out = io.StringIO()
-    query.tell_tables(TABLES, out)
+    query.list_tables(TABLES, out)
     parts = {part.split(":")[0]: part for part in out.getvalue().split("\n\n") if part.strip()}
     assert list(parts) == [*TABLES, "rejects", "disagreements", "verdicts", "label_counts"]
     for name, table in TABLES.items():
         found = [line.split()[0] for line in parts[name].splitlines()[2:]]
         assert [column for column in found if column != "..."] == table.columns.names
-    assert "which stage turned it away" in parts["rejects"]
+    assert "which stage rejected it" in parts["rejects"]
     for part in parts.values():
         assert all(len(line.split()) > 3 for line in part.splitlines()[2:]), part

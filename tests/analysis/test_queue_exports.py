@@ -87,8 +87,8 @@ def test_label_studio_gets_tasks_with_a_prediction_of_each_machine(tmp_path: Pat
             one["model_version"]: (one["result"][0]["value"]["choices"], one["score"]) for one in task["predictions"]
         }
         assert said == {one["annotator"]: ([one["label"]], one["confidence"]) for one in row["answers"]}
-        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "truth")} == {
-            key: row[key] for key in ("rank", "reason", "score", "majority", "truth")
+        assert {key: task["data"][key] for key in ("rank", "reason", "score", "majority", "reference")} == {
+            key: row[key] for key in ("rank", "reason", "score", "majority", "reference")
         }
     config = ElementTree.parse(folder / "label_config.xml").getroot()
     (image,), (choices,) = config.findall("Image"), config.findall("Choices")
@@ -231,7 +231,7 @@ def queued(small: SmallRoot, *ids: str) -> str:
             "label": None,
             "answers": [{"annotator": "cnn1", "label": "plain", "confidence": 0.5}],
             "majority": "plain",
-            "truth": None,
+            "reference": None,
         }
         for rank, image_id in enumerate(ids, start=1)
     ]

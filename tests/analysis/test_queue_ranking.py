@@ -61,7 +61,7 @@ def test_the_queue_is_what_pandas_finds_image_by_image(seed: int, people: bool) 
         assert found[column].tolist() == expected[column].tolist(), column
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     assert found["score"].duplicated().sum() > 100, "ties are what this is about"
-    for column in ("majority", "truth"):
+    for column in ("majority", "reference"):
         assert texts(found[column]) == texts(expected[column]), column
     assert found["answers"].map(list).tolist() == expected["answers"].tolist()
     assert set(found["reason"]) == {"machines_differ", "machines_unsure"} | ({"label_error"} if people else set())
@@ -77,7 +77,7 @@ def test_of_several_labels_each_image_and_label_is_a_question(seed: int) -> None
         assert found[column].tolist() == expected[column].tolist(), column
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     assert texts(found["majority"]) == texts(expected["majority"])
-    assert found["truth"].isna().all()
+    assert found["reference"].isna().all()
     assert (found["answers"].map(len) == 3).all()
     denied = frames["human"][frames["human"]["confidence"] == 0]
     assert len(denied) > 10

@@ -121,7 +121,7 @@ def test_label_errors_of_these_label_sets_come_in(tmp_path: Path, caplog: pytest
     assert found["image_id"].tolist() == expected["image_id"].tolist()
     np.testing.assert_allclose(found["score"], expected["score"], atol=1e-12)
     errors = found[found["reason"] == "label_error"]
-    assert set(errors["image_id"]) == set(wrong) and errors["truth"].notna().all()
+    assert set(errors["image_id"]) == set(wrong) and errors["reference"].notna().all()
     without, _ = made(tmp_path, reference="")
     assert "label_error" not in set(without["reason"])
 

@@ -74,8 +74,8 @@ def test_labels_are_text_never_markup(page: str, outline: Outline) -> None:
 
 def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Outline) -> None:
     same = sum(row["label_a"] == row["label_b"] for row in pristine.rows)
-    known = [row for row in pristine.rows if row["truth"] is not None]
-    right = sum(row["label_b"] == row["truth"] for row in known)
+    known = [row for row in pristine.rows if row["reference"] is not None]
+    right = sum(row["label_b"] == row["reference"] for row in known)
     text = outline.text("agreement")
     assert f"cnn1 and cnn2 give the same label to {100 * same / 59:.1f} % of 59 test images" in text
     assert f"Against the human labels (known for {len(known)} of these images)" in text
@@ -83,8 +83,8 @@ def test_headline_holds_the_figures_of_the_rows(pristine: SmallRoot, outline: Ou
 
 
 def test_figures_of_the_headline_follow_from_the_rows(pristine: SmallRoot, outline: Outline) -> None:
-    agreed = [row for row in pristine.rows if row["label_a"] == row["label_b"] and row["truth"] is not None]
-    right = sum(row["label_a"] == row["truth"] for row in agreed)
+    agreed = [row for row in pristine.rows if row["label_a"] == row["label_b"] and row["reference"] is not None]
+    right = sum(row["label_a"] == row["reference"] for row in agreed)
     assert 0 < right < len(agreed)
     assert f"{right} of {len(agreed)}" in outline.text("agreement")
 
@@ -104,8 +104,10 @@ def test_terminal_headline(pristine: SmallRoot) -> None:
     from sklearn.metrics import accuracy_score, cohen_kappa_score
 
     a, b = ([row[f"label_{side}"] for row in pristine.rows] for side in "ab")
-    known = [row for row in pristine.rows if row["truth"] is not None]
-    right = [accuracy_score([row["truth"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"]
+    known = [row for row in pristine.rows if row["reference"] is not None]
+    right = [
+        accuracy_score([row["reference"] for row in known], [row[f"label_{side}"] for row in known]) for side in "ab"
+    ]
     kappa = cohen_kappa_score(a, b)
     assert list_headlines(pristine.root, DATASET) == [
         f"cnn1 and cnn2 agree on {100 * accuracy_score(a, b):.1f} % of 59 test images "
@@ -129,8 +131,8 @@ def test_contact_sheet_shows_the_first_images_that_are_in_a_comparison(pristine:
 
 def test_marks_follow_from_the_truth(pristine: SmallRoot, page: str) -> None:
     shown = [row for row in pristine.rows if row["image_id"] in shown_ids(page, "sample")]
-    known = [row for row in shown if row["truth"] is not None]
-    wrong = sum(row[f"label_{side}"] != row["truth"] for row in known for side in "ab")
+    known = [row for row in shown if row["reference"] is not None]
+    wrong = sum(row[f"label_{side}"] != row["reference"] for row in known for side in "ab")
     marked = section(page, "sample")
     assert marked.count("wrong: ") == marked.count("✗</span>") == wrong
     assert marked.count("correct: ") == 2 * len(known) - wrong
@@ -216,11 +218,11 @@ def test_several_comparisons_show_all_labels_and_the_truth_of_an_image(
     sheet = section(Path(small.root, "report", DATASET, "index.html").read_text(), "sample")
     assert re.findall(r"<dt>(\w+)</dt>", sheet.partition("</li>")[0]) == ["human", "aardvark", "cnn1", "cnn2", "zebra"]
     shown = [row for row in small.rows if row["image_id"] != UNLABELLED][:48]
-    assert sheet.count("not known</dd>") == sum(row["truth"] is None for row in shown)
+    assert sheet.count("not known</dd>") == sum(row["reference"] is None for row in shown)
 
 
 def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallRoot, settings: ReportSettings) -> None:
-    known = [row for row in small.rows if row["truth"] is not None]
+    known = [row for row in small.rows if row["reference"] is not None]
     write_pairs(small.root, "aardvark", "cnn1", [swapped(row) for row in known[:5]], "human")
     write_pairs(small.root, "cnn1", "zebra", known[:9], "human")
     write_report(settings, small.root)
@@ -232,7 +234,7 @@ def test_an_annotator_is_judged_by_its_comparison_with_most_truths(small: SmallR
 def swapped(row: Row) -> Row:
     """The row of the same image with a and b changing places."""
     return pair_row(
-        row["image_id"], (row["label_b"], row["confidence_b"]), (row["label_a"], row["confidence_a"]), row["truth"]
+        row["image_id"], (row["label_b"], row["confidence_b"]), (row["label_a"], row["confidence_a"]), row["reference"]
     )
 
 

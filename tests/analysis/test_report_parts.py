@@ -168,7 +168,7 @@ def test_pages_need_nothing_from_outside(verdict_page: str) -> None:
     assert used <= set(ids)
 
 
-@pytest.mark.parametrize("table", ["labels", "labels_per_image", "sources"])
+@pytest.mark.parametrize("table", ["machine_precision", "labels_per_image", "verdict_sources"])
 def test_missing_tables_name_the_cure(own_verdicts: VerdictRoot, table: str) -> None:
     stores.remove(layout.statistics_table(own_verdicts.root, table, DATASET))
     with pytest.raises(IncompleteError, match=rf"no {table} table of dataset 'animals' .*concord confirm with --force"):

@@ -21,12 +21,12 @@ def digest(small: SmallRoot, limit: int) -> tables.Digest:
 
 
 def test_cells_count_every_row_once(pristine: SmallRoot) -> None:
-    expected = Counter((row["label_a"], row["label_b"], row["truth"]) for row in pristine.rows)
+    expected = Counter((row["label_a"], row["label_b"], row["reference"]) for row in pristine.rows)
     cells = digest(pristine, 1).cells
-    assert {(cell["label_a"], cell["label_b"], cell["truth"]): cell["n"] for cell in cells} == expected
+    assert {(cell["label_a"], cell["label_b"], cell["reference"]): cell["n"] for cell in cells} == expected
     assert len(cells) == len(expected) < len(pristine.rows)
-    known = Counter((row["truth"], row["label_b"]) for row in pristine.rows if row["truth"] is not None)
-    assert classification.against_truth(cells, "b") == known
+    known = Counter((row["reference"], row["label_b"]) for row in pristine.rows if row["reference"] is not None)
+    assert classification.against_reference(cells, "b") == known
 
 
 def test_disagreements_are_whole_rows_however_few_are_asked_for(pristine: SmallRoot) -> None:
@@ -43,7 +43,7 @@ def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings
     assert [image["image_id"] for image in found] == [row["image_id"] for row in pristine.rows]
     for image, row in zip(found, pristine.rows, strict=True):
         said = {"cnn1": (row["label_a"], row["confidence_a"]), "cnn2": (row["label_b"], row["confidence_b"])}
-        assert (image["truth"], image["labels"]) == (row["truth"], said)
+        assert (image["truth"], image["labels"]) == (row["reference"], said)
 
 
 def test_what_import_turned_away_is_read_where_import_leaves_it(small: SmallRoot, settings: ReportSettings) -> None:

@@ -11,21 +11,35 @@ import pytest
 from analysis import status
 from concord import cli
 from schemas import layout, tables
+from schemas.manifests import LabelsManifest, Manifest
 from storage import model_cards, products, small_files, stores
 from storage.products import ShardFolder, ShardReport
 from tests.support.manifests import model_card
 
 ROWS = tables.label_rows({"image_id": ["a"], "label": ["1"], "confidence": pa.array([1.0], pa.float32())})
+STAGES = ("convert", "train", "label", "generations", "report")
 COUNTS = {"in": 5, "out": 4, "rejected": {"record_damaged": 1}}
 
 
-def labels(root: str, annotator: str, shards: int, **facts: Any) -> None:
-    """A label set of four shards, of which some are there; whole where it has facts."""
-    folder = ShardFolder(layout.labels(root, "svhn", annotator, "test"), 4, "f")
+def labels(root: str, annotator: str, shards: int, stage: str = "label", **facts: Any) -> None:
+    """A label set of four shards, of which some are there; complete where it has facts."""
+    folder = ShardFolder(layout.labels(root, "svhn", annotator, "test"), 4, f"{stage}-f")
     for shard in range(shards):
         folder.write(shard, ROWS, ShardReport(1, 1))
     if facts:
-        folder.complete(annotator=annotator, rows=shards, **facts)
+        manifest = LabelsManifest(
+            stage=stage,
+            product=f"svhn/{annotator}/test",
+            fingerprint=folder.fingerprint,
+            tables=(folder.table_files(root, "labels"),),
+            annotator=annotator,
+            split="test",
+            images="i",
+            shards=4,
+            rows=shards,
+            **facts,
+        )
+        products.write_manifest(folder.folder, manifest)
 
 
 def run(root: str, number: int, state: str, **stage: object) -> None:
@@ -40,15 +54,18 @@ def root(place: str) -> str:
     """A root with a label set that is whole, one that is not, and models and images of both kinds."""
     labels(place, "cnn1", 4, weights="w", counts=COUNTS)
     labels(place, "cnn2", 3)
-    labels(place, "taught", 4, drawn_from="human", counts={"in": 4, "out": 3, "left_out": 1})
+    labels(
+        place, "pool", 4, "generations", drawn_from="human", counts={"in": 4, "out": 3, "rejected": {"not_drawn": 1}}
+    )
     for split in ("train", "test"):
-        index = ShardFolder(layout.index(place, "svhn", split), 4, "i")
+        index = ShardFolder(layout.index(place, "svhn", split), 4, "convert-i")
         for shard in range(4 if split == "train" else 1):
             index.write(shard, tables.INDEX.empty_table(), ShardReport())
     stores.write_bytes(f"{layout.model(place, 'svhn', 'cnn2')}/{model_cards.CHECKPOINT_FILE}", b"half")
     model_cards.write_card(layout.model(place, "svhn", "cnn1"), model_card("cnn1"))
     stores.write_bytes(f"{layout.model(place, 'svhn', 'swept')}/run-1/{model_cards.CARD_FILE}", b"{}")
-    products.write_manifest(layout.report(place, "svhn"), {"counts": {"images": 5}})
+    manifest = Manifest(stage="report", product="svhn", fingerprint="report-f", counts={"images": 5})
+    products.write_manifest(layout.report(place, "svhn"), manifest)
     run(place, 1, "done")
     run(place, 2, "failed", made=False)
     run(place, 3, "done", product="svhn/cnn9/test")
@@ -56,10 +73,10 @@ def root(place: str) -> str:
 
 
 def test_what_is_done_and_what_was_begun(root: str) -> None:
-    found = {(one.stage, one.product): one for one in status.take(root).products}
+    found = {(one.stage, one.product): one for one in status.read_status(root, STAGES).products}
     assert {key: (one.state, one.shards_done, one.shards) for key, one in found.items()} == {
         ("convert", "svhn"): ("begun", 5, 8),
-        ("teach", "svhn/taught"): ("done", 4, 4),
+        ("generations", "svhn/pool/test"): ("done", 4, 4),
         ("train", "svhn/cnn1"): ("done", None, None),
         ("train", "svhn/cnn2"): ("begun", None, None),
         ("train", "svhn/swept"): ("begun", None, None),  # a run of it is whole, not the model
@@ -73,13 +90,13 @@ def test_what_is_done_and_what_was_begun(root: str) -> None:
         3.2,
         "20260101T000001Z-aaaa",  # the last run that made it, not the last that found it there
     )
-    assert found["teach", "svhn/taught"].counts == {"in": 4, "out": 3, "rejected": 1}
+    assert found["generations", "svhn/pool/test"].counts == {"in": 4, "out": 3, "rejected": 1}
     assert found["label", "svhn/cnn2/test"].run == ""
     assert whole.when.startswith("20") and whole.when.endswith("+00:00")
 
 
 def test_runs_stand_last_first(root: str) -> None:
-    assert [(one["run_id"][14], one["status"], one["seconds"]) for one in status.take(root).runs] == [
+    assert [(one["run_id"][14], one["status"], one["seconds"]) for one in status.read_status(root, STAGES).runs] == [
         ("3", "done", 7.5),
         ("2", "failed", 7.5),
         ("1", "done", 7.5),
@@ -91,7 +108,7 @@ def test_a_table_for_people_and_json_for_machines(root: str, capsys: pytest.Capt
     lines = capsys.readouterr().out.splitlines()
     [line] = [line.split() for line in lines if "cnn1/test" in line]
     assert line[:9] == ["svhn", "label", "cnn1/test", "done", "4/4", "5", "4", "1", "3.2"]
-    assert "4 begun and not whole" in "\n".join(lines)
+    assert "4 begun and not complete" in "\n".join(lines)
     assert lines[-1].split()[1:3] == ["run", "done"]
     cli.main(["status", "--root", root, "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -120,8 +137,8 @@ def test_a_root_that_others_write_to(tmp_path: Path) -> None:
     writer.start()
     try:
         for _ in range(100):
-            assert {one.stage for one in status.take(str(tmp_path)).products} <= {"label"}
+            assert {one.stage for one in status.read_status(str(tmp_path), STAGES).products} <= {"label"}
     finally:
         over.set()
         writer.join()
-    assert status.take(str(tmp_path)).products == []
+    assert status.read_status(str(tmp_path), STAGES).products == []

@@ -12,11 +12,11 @@ from sqlglot import exp
 from analysis import query
 from analysis.table_docs import BUCKET, DATASET
 from concord import docs
-from concord.docs import SOURCES, every_table
+from concord.docs import SOURCES
+from metrics import measures
 from schemas import layout, tables
 from storage import parquet, stores
-
-TABLES = every_table()
+from storage.tables import TABLES
 
 
 @pytest.mark.parametrize("path", docs.files(), ids=lambda path: path.name)
@@ -31,6 +31,7 @@ def test_the_page_tells_of_every_column_with_its_unit() -> None:
     for name, table in TABLES.items():
         assert all(f"\n| `{column}` | " in sections[name] for column in table.columns.names)
     assert "| `offset` | int64 | bytes |" in sections["index"]
+    assert all(f"\n| `{name}` | {text} |" in sections["measures"] for name, text in measures.descriptions().items())
 
 
 def test_bigquery_can_parse_its_tables() -> None:

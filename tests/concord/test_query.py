@@ -20,17 +20,17 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]
 
 
 def test_rows_go_to_the_output_and_remarks_beside_it(query_root: str, capsys: pytest.CaptureFixture[str]) -> None:
-    out, err = told(capsys, "SELECT a, b FROM summary WHERE scope = 'all' ORDER BY ALL", "--root", query_root)
+    out, err = told(capsys, "SELECT annotator_a AS a, annotator_b AS b FROM summary ORDER BY ALL", "--root", query_root)
     assert out.splitlines() == ["a     b", "----  -----", "cnn1  cnn2", "cnn1  human", "cnn2  human"]
     assert err == ""
-    out, err = told(capsys, "SELECT a FROM summary", "--root", query_root, "--format", "json", "--limit", "2")
+    out, err = told(capsys, "SELECT annotator_a FROM summary", "--root", query_root, "--format", "json", "--limit", "2")
     assert len(json.loads(out)) == 2
     assert err == "only the first 2 rows are shown: --limit N shows more, --limit 0 all\n"
 
 
 def test_tables_are_listed_without_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = told(capsys, "--tables", "--root", str(tmp_path / "absent"))
-    assert "labels: a row is" in out and "    kappa" in out and "disagreements: a row is" in out
+    assert "labels: a row is" in out and "    cohen_kappa" in out and "disagreements: a row is" in out
 
 
 @pytest.mark.parametrize(

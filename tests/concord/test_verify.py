@@ -14,7 +14,6 @@ from analysis import queue, verify
 from analysis.verify import Outcome
 from analysis.verify.inventory import METADATA
 from concord import cli
-from concord.docs import every_table
 from schemas import tables
 from schemas.settings.agree import AgreeSettings
 from schemas.settings.convert import ConvertSettings
@@ -25,11 +24,10 @@ from schemas.stage import Context
 from storage import parquet, stores
 from storage.checksums import RowSum
 from storage.products import ShardFolder, ShardReport
+from storage.tables import TABLES
 from tests.support import damages, query_root
 from tests.support.damages import DAMAGES, IMAGES, INDEX, LABELS, MODEL, PAIRS, PART, REJECTS
 from tests.support.stages import agree, convert, import_labels, label
-
-TABLES = every_table()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,7 @@ def test_nothing_is_said_of_a_sound_root(sound: Path) -> None:
     lines = list(found.lines())
     assert lines[-3].endswith("nothing is missing or altered")
     assert lines[-2].startswith("weights: ") and lines[-2].endswith("(2 models)")
-    assert {"labels", "index", "pairs", "summary", "queue", "statistics", "rejects_import"} <= set(found.sums)
+    assert {"labels", "index", "pairs", "summary", "queue", "machine_precision", "rejects_import"} <= set(found.sums)
     every = sum(1 for path in sound.rglob("*.parquet"))
     images = sum(1 for path in (sound / "images").rglob("*") if ".tfrecord" in path.name or path.name in METADATA)
     models = sum(len(json.loads(path.read_text())["files"]) for path in sound.rglob("model.json"))
@@ -154,7 +152,7 @@ def test_one_dataset_alone(root: Path) -> None:
     damages.no_shard(root)
     assert len(checked(root, dataset="drawn").wrong) == 1
     found = checked(root, dataset="open_images")
-    assert found.findings == [] and "index" not in found.sums and found.sums["statistics"].rows
+    assert found.findings == [] and "index" not in found.sums and found.sums["machine_precision"].rows
     parts = [checked(root, dataset=name).sums["labels"] for name in ("drawn", "open_images")]
     assert sum(parts, RowSum()) == checked(root).sums["labels"]
 

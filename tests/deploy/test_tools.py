@@ -113,7 +113,10 @@ def test_prism_is_built_once_of_the_version_that_beam_is(programs: Path, tmp_pat
 
 
 def test_go_is_missing_or_too_old(programs: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingToolError, match=r"^building Prism needs Go: install Go 1.21 or later.*prism_location$"):
+    with pytest.raises(
+        MissingToolError,
+        match=r"^building Prism needs Go: install Go 1.21 or later.*prism_location to a binary that you have$",
+    ):
         tools.build_prism(tmp_path / "home")
     program(programs, "go", GO.format(version="go1.19.8"))
     with pytest.raises(MissingToolError, match=r"is Go 1.19, but Prism needs 1.21: install Go 1.21 or later"):

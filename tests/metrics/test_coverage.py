@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from metrics import coverage
-from metrics.confidence_bins import SIZE, UNKNOWN, fine_bins, lower_bounds
+from metrics.calibration import SIZE, UNKNOWN, fine_bins, lower_bounds
 from schemas.tables import COVERAGE, COVERAGE_CURVE
 
-KEYS = {"dataset": "d", "split": "test", "a": "cnn1", "b": "cnn2", "confidence": "raw"}
-CHOSEN = {**KEYS, "chosen_on": "validation"}
+KEYS = {"dataset": "d", "split": "test", "annotator_a": "cnn1", "annotator_b": "cnn2", "confidence": "raw"}
+CHOSEN = {**KEYS, "threshold_split": "validation"}
 Array = npt.NDArray[Any]
 BOUNDS = lower_bounds()
 near_one = st.integers(0, 40).map(lambda steps: 1 - steps * 2.0**-24)
@@ -96,7 +96,7 @@ def check(row: dict[str, Any], said: Array, right: Array, agree: Array) -> None:
     correct = int((known & (right == 1)).sum())
     assert (row["n"], row["accepted"]) == (len(said), int(taken.sum()))
     assert (row["known"], row["correct"]) == (int(known.sum()), correct)
-    for name, part, whole in (("share", row["accepted"], row["n"]), ("accuracy", correct, row["known"])):
+    for name, part, whole in (("coverage", row["accepted"], row["n"]), ("accuracy", correct, row["known"])):
         found = [row[name], row[f"{name}_low"], row[f"{name}_high"]]
         if not whole:
             assert found == [None] * 3
@@ -121,18 +121,18 @@ def test_thresholds_and_coverage_are_those_of_brute_force(held: list[Any], test:
             keys,
             *asked,
         )
-        for side, keys in enumerate([{**CHOSEN, "a": name, "b": None} for name in ("cnn1", "cnn2")])
+        for side, keys in enumerate([{**CHOSEN, "annotator_a": name, "annotator_b": None} for name in ("cnn1", "cnn2")])
     ]
     table = pa.concat_tables([*alone, coverage.coverage_table(agreed(chosen), agreed(judged), CHOSEN, *asked)])
     assert table.schema.equals(COVERAGE, check_metadata=True)
     rows = table.to_pylist()
-    rules = ["one"] * 4 + ["one"] * 4 + ["agree"] + ["agree_and_sure"] * 4
+    rules = ["one"] * 4 + ["one"] * 4 + ["agree"] + ["agree_and_confident"] * 4
     assert [row["rule"] for row in rows] == rules
-    assert [(row["a"], row["b"]) for row in rows[3:5]] == [("cnn1", None), ("cnn2", None)]
+    assert [(row["annotator_a"], row["annotator_b"]) for row in rows[3:5]] == [("cnn1", None), ("cnn2", None)]
     always = [np.ones(len(part[0]), np.bool_) for part in (chosen, judged)]
     ways = {"cnn1": (0, 3, always), "cnn2": (1, 4, always), "both": (None, 3, [chosen[2], judged[2]])}
     for row in rows:
-        side, right, there = ways["both" if row["b"] else row["a"]]
+        side, right, there = ways["both" if row["annotator_b"] else row["annotator_a"]]
         said = [np.minimum(part[0], part[1]) if side is None else part[side] for part in (chosen, judged)]
         if row["target"] is not None:
             target = targets[[0.5, 0.75, 0.9, 1.0].index(row["target"])]
@@ -186,21 +186,23 @@ def test_counts_merge_bit_for_bit_in_any_order(some: list[Any], seed: int) -> No
 def test_each_point_of_the_curve_is_that_of_brute_force(some: list[Any], points: int) -> None:
     columns = arrays(some)
     alone = [coverage.count_coverage(columns[side], columns[side + 3]) for side in range(2)]
-    keys = [{**KEYS, "a": name, "b": None} for name in ("cnn1", "cnn2")]
+    keys = [{**KEYS, "annotator_a": name, "annotator_b": None} for name in ("cnn1", "cnn2")]
     parts = [coverage.curve_table(one, of, points) for one, of in zip(alone, keys, strict=True)]
     table = pa.concat_tables([*parts, coverage.curve_table(agreed(columns), KEYS, points)])
     assert table.schema.equals(COVERAGE_CURVE, check_metadata=True)
     always = np.ones(len(some), np.bool_)
     ways = {"cnn1": (columns[0], 3, always), "cnn2": (columns[1], 4, always)}
     for row in table.to_pylist():
-        said, right, there = ways[row["a"]] if row["b"] is None else (np.minimum(*columns[:2]), 3, columns[2])
+        said, right, there = (
+            ways[row["annotator_a"]] if row["annotator_b"] is None else (np.minimum(*columns[:2]), 3, columns[2])
+        )
         check(row, said, columns[right], there)
 
 
 def test_the_curve_goes_from_the_surest_to_all() -> None:
     said = np.random.default_rng(3).beta(8, 0.5, 5000).astype(np.float32)
     rows = coverage.curve_rows(coverage.count_coverage(said, np.ones(5000, np.int8)), {})
-    shares = [row["share"] for row in rows]
+    shares = [row["coverage"] for row in rows]
     assert len(rows) == 100 and shares[-1] == 1 and sorted(shares) == shares
     expected = np.arange(1, 101) / 100
     assert ((np.array(shares) >= expected) & (np.array(shares) < expected + 0.02)).all()
@@ -220,4 +222,4 @@ def table(held: int, test: int, truth: int = 1) -> pa.Table:
 
 def test_nothing_to_judge_is_told_so() -> None:
     found = table(200, 0)
-    assert {row["share"] for row in found.to_pylist()} == {None}
+    assert {row["coverage"] for row in found.to_pylist()} == {None}

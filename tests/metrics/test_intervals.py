@@ -71,7 +71,7 @@ def test_rows_are_counted_where_a_is_sure_enough_and_the_truth_is_known() -> Non
             "label_b": b,
             "confidence_b": 0.1,
             "agree": a == b,
-            "truth": truth,
+            "reference": truth,
             "correct_a": None if truth is None else a == truth,
             "correct_b": None if truth is None else b == truth,
         }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import calibration
-from metrics.confidence_bins import UNKNOWN
+from metrics.calibration import UNKNOWN
 from schemas.tables import JOINT_CONFIDENCE
 
 KEYS = {"dataset": "d", "split": "test", "a": "cnn1", "b": "cnn2", "confidence": "raw"}

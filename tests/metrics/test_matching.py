@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics import pairing
-from metrics.pairing import looked_up, pair_by_image, side_by_side
+from metrics.pairing import align_labels, look_up_labels, pair_by_image
 from schemas import tables
 from storage import hashing
 
@@ -57,7 +57,7 @@ def _coarse(true: Hashes) -> Hashes:
 def test_ids_of_one_hash_are_never_taken_for_one(wanted: list[str], values: list[str]) -> None:
     rows = first_rows(values)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashing, "hashes", _coarse(hashing.hash_texts))
+        patch.setattr(hashing, "hash_texts", _coarse(hashing.hash_texts))
         assert pairing.index_in(ids(wanted), ids(values)).to_pylist() == [rows.get(one) for one in wanted]
         assert pairing.unique(ids(wanted)).to_pylist() == list(dict.fromkeys(wanted))
 
@@ -103,19 +103,19 @@ def test_pairs_are_those_of_a_loop(a: list[str], b: list[str], truth: list[str] 
     assert found["label_b"].to_pylist() == [f"b{row}" for row in both if row is not None]
     assert found["confidence_b"].to_pylist() == [row / 64 for row in both if row is not None]
     true = matched(paired, truth or [])
-    assert found["truth"].to_pylist() == [None if row is None else f"t{row}" for row in true]
+    assert found["reference"].to_pylist() == [None if row is None else f"t{row}" for row in true]
 
 
 @given(anyhow, anyhow)
 def test_labels_are_those_of_the_ids(wanted: list[str], values: list[str]) -> None:
-    found = looked_up(pa.chunked_array([ids(wanted)]), labelled(values, "v")).to_pylist()
+    found = look_up_labels(pa.chunked_array([ids(wanted)]), labelled(values, "v")).to_pylist()
     assert found == [None if row is None else f"v{row}" for row in matched(wanted, values)]
 
 
 @given(anyhow, anyhow, anyhow)
 def test_annotators_stand_side_by_side(a: list[str], b: list[str], c: list[str]) -> None:
     union = list(dict.fromkeys([*a, *b, *c]))
-    found = side_by_side({name: labelled(images, name) for name, images in (("a", a), ("b", b), ("c", c))})
+    found = align_labels({name: labelled(images, name) for name, images in (("a", a), ("b", b), ("c", c))})
     for name, images in (("a", a), ("b", b), ("c", c)):
         rows = first_rows(images)
         assert found[name].to_pylist() == [f"{name}{rows[one]}" if one in rows else None for one in union]

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, cohen_kappa_score
 
 from metrics import agreement_tables, measures, ratings
-from metrics import counts as multilabel
-from metrics.counts import SequenceCounts
-from metrics.cross_tables import distinct
-from metrics.measures import CONFIDENCE_UNIT, LabelCounts, Undefined, accuracy, cohen_kappa, count_labels, merge
+from metrics.counts import LabelCounts, ReferenceCounts, SequenceCounts, count_label_sets, count_labels
+from metrics.cross_tables import CONFIDENCE_UNIT, distinct
+from metrics.measures import Figure, accuracy, chance_corrected
 from metrics.pairing import pair_by_image
 from schemas import plugins, tables
 
@@ -40,7 +39,7 @@ def pairs_of(rows: list[Row]) -> pa.Table:
         "label_b": pa.array(b, pa.string()),
         "confidence_b": pa.array(confidence_b, pa.float32()),
         "agree": pa.array([x == y for x, y in zip(a, b, strict=True)], pa.bool_()),
-        "truth": pa.array(truth, pa.string()),
+        "reference": pa.array(truth, pa.string()),
         "correct_a": pa.array([x == t if k else None for x, t, k in zip(a, truth, known, strict=True)], pa.bool_()),
         "correct_b": pa.array([x == t if k else None for x, t, k in zip(b, truth, known, strict=True)], pa.bool_()),
     }
@@ -74,92 +73,121 @@ def kinds_of(some: list[Row]) -> list[Any]:
     whole = count_labels(pairs)
     place = pairs.column_names.index
     only = pairs.set_column(place("label_b"), "label_b", pc.if_else(pairs["agree"], pairs["label_b"], None))
-    told = multilabel.LabelSets(images=len(some), every_label=len(some))
+    told = ReferenceCounts(images=len(some), every_label=len(some))
     unknown = pa.nulls(len(some), pa.string())
-    judged = only.set_column(place("truth"), "truth", unknown)
-    sets = multilabel.count_label_sets(
-        judged.set_column(place("correct_a"), "correct_a", pairs["agree"]), len(some), told
-    )
-    votes = ratings.count_ratings(pairs.select(["label_a", "label_b", "truth"]))
+    judged = only.set_column(place("reference"), "reference", unknown)
+    sets = count_label_sets(judged.set_column(place("correct_a"), "correct_a", pairs["agree"]), len(some), told)
+    votes = ratings.count_ratings(pairs.select(["label_a", "label_b", "reference"]))
     found: list[Any] = [whole, SequenceCounts(whole.cells), sets, sets.pooled, votes]
     return [*found, *(one for _, one in whole.by_label()), *(one for _, one in votes.by_label())]
 
 
 @pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("some", [[], [("1", "7", None, 0.5, 1.0)], [("1", "1", "7", 0.0, 1.0)]])
-def test_a_measure_gives_just_its_fields(name: str, some: list[Row]) -> None:
+def test_a_measure_gives_only_what_it_describes_each_once(name: str, some: list[Row]) -> None:
     module = plugins.load(measures, "measure", name)
     taken = [counts for counts in kinds_of(some) if type(counts) in module.COUNTS]
     assert taken or not some
     for counts in taken:
-        figures = module.figures(counts)
-        assert sorted(figures) == sorted(field.name for field in module.FIELDS)
-        defined = {key: None if isinstance(value, Undefined) else value for key, value in figures.items()}
-        pa.Table.from_pylist([defined], schema=pa.schema(module.FIELDS))  # each value fits its column
-    assert all(field.nullable and field.metadata[b"description"] for field in module.FIELDS)
+        figures = list(module.figures(counts))
+        names = [figure.measure for figure in figures]
+        assert len(set(names)) == len(names) and set(names) <= set(module.MEASURES)
+        for figure in figures:
+            assert (figure.value is None) <= (figure.undefined_because is not None), figure
+            assert (figure.low is None) == (figure.high is None) == (figure.method is None), figure
 
 
-@pytest.mark.parametrize("schema", [agreement_tables.summary_schema(), agreement_tables.annotators_schema()])
-def test_the_fields_of_all_measures_are_distinct(schema: pa.Schema) -> None:
-    assert len(schema.names) == len(set(schema.names))
-    assert {"cohen_kappa", "accuracy"} <= set(MEASURES)
-    ends = {name.removesuffix(end) for name in schema.names for end in ("_low", "_high") if name.endswith(end)}
-    assert {"observed", "expected", "alpha", "ac1"} <= ends <= set(schema.names)
-    methods = ("Wilson", "Gwet", "Fleiss, Cohen & Everitt", "delta method", "normal")
-    for name in ends:
-        low = schema.field(f"{name}_low").metadata[b"description"].decode()
-        assert any(method in low for method in methods), name
+def test_every_measure_that_is_described_occurs() -> None:
+    some: list[Row] = [("1", "7", "1", 0.5, 1.0), ("1", "1", "7", 0.0, 1.0)]
+    found = {figure.measure for counts in kinds_of(some) for figure in measures.figures_of(counts)}
+    assert found == set(measures.descriptions())
+    assert sum(len(module.MEASURES) for module in measures.modules()) == len(found), "two files describe one measure"
+
+
+def test_names_of_one_label_mean_nothing_else() -> None:
+    some: list[Row] = [("1", "7", "1", 0.5, 1.0), ("1", "1", "7", 0.0, 1.0)]
+    _, *others = kinds = kinds_of(some)
+    of_class = [one for one in kinds if type(one) in measures.CLASS]
+    of_all = [one for one in kinds if type(one) not in measures.CLASS]
+    names = [{figure.measure for one in part for figure in measures.figures_of(one)} for part in (of_class, of_all)]
+    assert others and names[0] & names[1] == {"n", "n_reference", "n_rated", "n_pairable"}  # of both the same images
+
+
+SOME: list[Row] = [("1", "1", "1", 0.5, 1.0), ("1", "7", "1", 0.5, 0.5), ("7", "7", "0", 0.25, 1.0)]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "sequence"])
+def test_no_column_of_the_summary_is_empty_for_a_task(task: str) -> None:
+    whole, sequence, *_ = kinds_of(SOME)
+    rows = {"label_a": ["1", None, "7"], "label_b": ["1", "7", None], "reference": ["1", None, "7"]}
+    pairs = pairs_of(SOME)
+    for name, column in {**rows, "correct_a": [True, True, True]}.items():
+        pairs = pairs.set_column(pairs.column_names.index(name), name, pa.array(column))
+    sets = count_label_sets(pairs, 3, ReferenceCounts(3, 3))
+    counts = {"multiclass": whole, "multilabel": sets, "sequence": sequence}[task]
+    keys = {"dataset": "d", "split": "test", "annotator_a": "x", "annotator_b": "y"}
+    (row,) = agreement_tables.pair_tables(counts, keys)["summary"].to_pylist()
+    assert row["task"] == task
+    assert {name for name, value in row.items() if value is None} == {"undefined"}
+    assert len(row) <= 40
+
+
+def figures_of(module: Any, counts: Any) -> dict[str, Figure]:
+    return {figure.measure: figure for figure in module.figures(counts)}
 
 
 def test_kappa_by_hand() -> None:
     # 2x2: observed 35/50; a says yes 25 times, b 30 times: expected (25*30 + 25*20)/2500 = 0.5; kappa 0.2/0.5
-    figures = cohen_kappa.figures(counts_of([[20, 5], [10, 15]]))
-    assert (figures["expected"], figures["kappa"]) == (0.5, 0.4)
+    figures = figures_of(chance_corrected, counts_of([[20, 5], [10, 15]]))
+    assert (figures["chance_agreement"].value, figures["cohen_kappa"].value) == (0.5, 0.4)
 
 
 def test_kappa_is_not_defined_where_chance_agrees_on_everything() -> None:
-    figures = cohen_kappa.figures(counts_of([[9]]))
-    assert (figures["expected"], figures["kappa"]) == (1.0, Undefined("chance alone agrees on everything"))
+    figures = figures_of(chance_corrected, counts_of([[9]]))
+    assert figures["chance_agreement"].value == 1.0
+    why = "chance alone agrees on everything"
+    assert figures["cohen_kappa"] == Figure("cohen_kappa", None, undefined_because=why)
 
 
 def test_no_images_have_no_figures() -> None:
     nothing = count_labels(pairs_of([]))
     assert (nothing.n, nothing.n_agree) == (0, 0)
-    assert set(cohen_kappa.figures(nothing).values()) == {Undefined("no image was labelled by two")}
-    found = accuracy.figures(nothing)
-    assert (found.pop("n_truth"), set(found.values())) == (0, {None})
+    found = figures_of(chance_corrected, nothing).values()
+    assert {(one.value, one.undefined_because) for one in found} == {(None, "no image was labelled by two")}
+    assert list(accuracy.figures(nothing)) == [Figure("n_reference", 0)]
 
 
 def test_total_disagreement_of_disjoint_labels_is_no_worse_than_chance() -> None:
-    assert cohen_kappa.figures(count_labels(pairs_of([("0", "1", None, 1, 1), ("0", "7", None, 1, 1)])))["kappa"] == 0
+    counts = count_labels(pairs_of([("0", "1", None, 1, 1), ("0", "7", None, 1, 1)]))
+    assert figures_of(chance_corrected, counts)["cohen_kappa"].value == 0
 
 
 @given(rows)
 def test_kappa_is_scikit_learns(some: list[Row]) -> None:
-    figures = cohen_kappa.figures(count_labels(pairs_of(some)))
     if not some:
         return
+    kappa = figures_of(chance_corrected, count_labels(pairs_of(some)))["cohen_kappa"].value
     a, b = [row[0] for row in some], [row[1] for row in some]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it divides by zero where kappa is not defined
         expected = cohen_kappa_score(a, b)
     if math.isnan(expected):
-        assert isinstance(figures["kappa"], Undefined)
+        assert kappa is None
     else:
-        assert figures["kappa"] == pytest.approx(expected, abs=1e-12)
+        assert kappa == pytest.approx(expected, abs=1e-12)
 
 
 @given(rows)
 def test_accuracy_is_scikit_learns_where_there_is_a_truth(some: list[Row]) -> None:
-    figures = accuracy.figures(count_labels(pairs_of(some)))
+    figures = figures_of(accuracy, count_labels(pairs_of(some)))
     known = [row for row in some if row[2] is not None]
-    assert figures["n_truth"] == len(known)
+    assert figures["n_reference"].value == len(known)
     truth = [row[2] for row in known]
     for name, column in (("accuracy_a", 0), ("accuracy_b", 1)):
         if known:
-            assert figures[name] == pytest.approx(accuracy_score(truth, [row[column] for row in known]))
+            assert figures[name].value == pytest.approx(accuracy_score(truth, [row[column] for row in known]))
         else:
-            assert figures[name] is None
+            assert name not in figures
 
 
 @given(rows, st.lists(st.integers(0, 4), min_size=30, max_size=30), st.permutations(range(5)))
@@ -168,11 +196,11 @@ def test_counts_merge_to_the_same_in_any_order_and_partition(
 ) -> None:
     whole = count_labels(pairs_of(some))
     split = [[row for row, part in zip(some, parts, strict=False) if part == number] for number in order]
-    merged = merge(count_labels(pairs_of(part)) for part in split)
+    merged = LabelCounts.merged(count_labels(pairs_of(part)) for part in split)
     assert merged.cells.equals(whole.cells)
-    nested = merge(
+    nested = LabelCounts.merged(
         [
-            merge(count_labels(pairs_of(part)) for part in split[:2]),
+            LabelCounts.merged(count_labels(pairs_of(part)) for part in split[:2]),
             *(count_labels(pairs_of(part)) for part in split[2:]),
         ]
     )
@@ -180,14 +208,14 @@ def test_counts_merge_to_the_same_in_any_order_and_partition(
 
 
 def test_nothing_merges_to_nothing() -> None:
-    assert merge([]).n == 0
+    assert LabelCounts.merged([]).n == 0
 
 
 @given(rows)
 def test_the_fixed_point_sums_are_exact(some: list[Row]) -> None:
     cells = count_labels(pairs_of(some)).cells.to_pylist()
     for cell in cells:
-        same = [row for row in some if row[:3] == (cell["label_a"], cell["label_b"], cell["truth"])]
+        same = [row for row in some if row[:3] == (cell["label_a"], cell["label_b"], cell["reference"])]
         assert cell["n"] == len(same)
         for name, column in (("confidence_a", 3), ("confidence_b", 4)):
             exact = sum(round(Fraction(np.float32(row[column]).item()) * CONFIDENCE_UNIT) for row in same)
@@ -248,7 +276,7 @@ def test_pairs_of_chunked_label_sets() -> None:
     b = pa.concat_tables([labels_of(["z"], ["7"], [1]), labels_of([], [], []), labels_of(["x"], ["1"], [1])])
     assert pair_by_image(a, b, b)["image_id"].to_pylist() == ["x", "z"]
     assert pair_by_image(a, b, b)["correct_a"].to_pylist() == [False, True]
-    assert pair_by_image(a, b, None)["truth"].null_count == pair_by_image(a, b, None)["correct_b"].null_count == 2
+    assert pair_by_image(a, b, None)["reference"].null_count == pair_by_image(a, b, None)["correct_b"].null_count == 2
 
 
 @pytest.mark.parametrize("size", [1, 50, 2**20 + 1])

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from statsmodels.stats import inter_rater
 
 from metrics import agreement_tables, ratings
-from metrics.measures import Undefined, gwet_ac1, krippendorff_alpha
-from metrics.measures import fleiss_kappa as fleiss
+from metrics.measures import Undefined
+from metrics.measures.chance_corrected import fleiss_kappa, gwet_ac1, krippendorff_alpha
 from metrics.ratings import Ratings
+from tests.support.measure_rows import by_scope
 
 KEYS = {"dataset": "d", "split": "test"}
 FOUR = (
@@ -37,9 +38,11 @@ def counted(some: list[Image], width: int = 3) -> Ratings:
 
 
 def table(found: Ratings) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    whole, *classes = agreement_tables.annotators_table(found, KEYS).to_pylist()
-    assert (whole["scope"], whole["label"]) == ("all", None)
-    return whole, {row["label"]: row for row in classes}
+    measures = agreement_tables.group_measures(found, KEYS)
+    assert {(row["annotator_a"], row["annotator_b"]) for row in measures.to_pylist()} == {
+        (",".join(found.annotators), None)
+    }
+    return by_scope(measures)
 
 
 def four() -> Ratings:
@@ -49,15 +52,19 @@ def four() -> Ratings:
 
 def test_the_published_example_of_four_raters() -> None:
     whole, classes = table(four())
-    assert (whole["annotators"], whole["n"], whole["n_pairable"]) == ("r0,r1,r2,r3", 12, 11)
-    assert round(whole["observed"], 5) == 0.81818
-    assert [round(whole[name], 5) for name in ("alpha", "ac1", "fleiss_kappa")] == [0.74342, 0.77544, 0.76117]
+    assert (whole["n_rated"], whole["n_pairable"]) == (12, 11)
+    assert round(whole["observed_agreement"], 5) == 0.81818
+    assert [round(whole[name], 5) for name in ("krippendorff_alpha", "gwet_ac1", "fleiss_kappa")] == [
+        0.74342,
+        0.77544,
+        0.76117,
+    ]
     patterns = four().patterns
-    found = [module.estimate(patterns) for module in (gwet_ac1, fleiss)]
+    found = [estimate(patterns) for estimate in (gwet_ac1, fleiss_kappa)]
     errors = [None if isinstance(one, Undefined) or one.error is None else round(one.error, 5) for one in found]
     assert errors == [0.14295, 0.15302]  # irrCAC, gwet.ac1.raw and fleiss.kappa.raw
     assert list(classes) == ["1", "2", "3", "4", "5"]
-    assert all((row["n"], row["n_pairable"]) == (12, 11) for row in classes.values())
+    assert all((row["n_rated"], row["n_pairable"]) == (12, 11) for row in classes.values())
 
 
 @given(whole_images)
@@ -66,15 +73,15 @@ def test_the_published_example_of_four_raters() -> None:
 def test_fleiss_kappa_is_statsmodels_where_nothing_is_missing(some: list[Image]) -> None:
     whole, classes = table(counted(some))
     scopes = [(whole, np.array(some)), *((row, np.array(some) == label) for label, row in classes.items())]
-    for row, votes in scopes:
+    for start, (row, votes) in zip(["", *["one_vs_rest_"] * len(classes)], scopes, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # 0 / 0 where one label is all
-            expected = fleiss_kappa(aggregate_raters(votes)[0])
+            expected = inter_rater.fleiss_kappa(inter_rater.aggregate_raters(votes)[0])
         if math.isnan(expected):
-            assert row["fleiss_kappa"] is None
-            assert "chance alone agrees on everything" in row["undefined"]
+            assert row[f"{start}fleiss_kappa"] is None
+            assert row[f"{start}fleiss_kappa_why"] == "chance alone agrees on everything"
         else:
-            assert row["fleiss_kappa"] == pytest.approx(expected, abs=1e-9)
+            assert row[f"{start}fleiss_kappa"] == pytest.approx(expected, abs=1e-9)
 
 
 @given(images)
@@ -88,8 +95,10 @@ def test_alpha_is_krippendorffs_with_missing_ratings(some: list[Image]) -> None:
     counts = (sum(len(one) >= 1 for one in rated), sum(len(one) >= 2 for one in rated))
     assert list(classes) == sorted({one for image in rated for one in image})
     for row in (whole, *classes.values()):
-        assert (row["n"], row["n_pairable"]) == counts
-    for row, names in [(whole, ["0", "1", "10"]), *((row, [label]) for label, row in classes.items())]:
+        assert (row["n_rated"], row["n_pairable"]) == counts
+    scopes = [(whole["krippendorff_alpha"], ["0", "1", "10"])]
+    scopes += [(row["one_vs_rest_krippendorff_alpha"], [label]) for label, row in classes.items()]
+    for alpha, names in scopes:
         votes = np.array(
             [
                 [math.nan if one is None else (names.index(one) if one in names else -1) for one in image]
@@ -98,10 +107,10 @@ def test_alpha_is_krippendorffs_with_missing_ratings(some: list[Image]) -> None:
         ).reshape(-1, 3)
         paired = votes[(~np.isnan(votes)).sum(axis=1) >= 2]
         if len(np.unique(paired[~np.isnan(paired)])) < 2:
-            assert row["alpha"] is None
+            assert alpha is None
         else:
             expected = krippendorff.alpha(paired.T, level_of_measurement="nominal")
-            assert row["alpha"] == pytest.approx(expected, abs=1e-9)
+            assert alpha == pytest.approx(expected, abs=1e-9)
 
 
 @given(images)
@@ -111,8 +120,8 @@ def test_figures_and_errors_are_gwets_by_a_loop_over_images(some: list[Image]) -
     scopes = [(found.patterns, found.labels, False), *((one.patterns, [x], True) for x, one in found.by_label())]
     for patterns, names, of_label in scopes:
         for estimate, expected in (
-            (gwet_ac1.estimate(patterns), _by_loop(some, names, of_label, "ac1")),
-            (fleiss.estimate(patterns), _by_loop(some, names, of_label, "fleiss")),
+            (gwet_ac1(patterns), _by_loop(some, names, of_label, "ac1")),
+            (fleiss_kappa(patterns), _by_loop(some, names, of_label, "fleiss")),
         ):
             if expected is None:
                 assert isinstance(estimate, Undefined)
@@ -156,7 +165,7 @@ def _by_loop(some: list[Image], names: list[str], of_label: bool, kind: str) -> 
 @example([("0", "1", "0"), ("0", "0", None), ("1", "10", None), ("1", None, None)])
 def test_the_error_of_alpha_is_gwets_by_a_loop_over_images(some: list[Image]) -> None:
     found = counted(some)
-    estimate = krippendorff_alpha.estimate(found.patterns)
+    estimate = krippendorff_alpha(found.patterns)
     rows = [[sum(x == k for x in image) for k in found.labels] for image in some]
     rows = [row for row in rows if sum(row) >= 2]
     if isinstance(estimate, Undefined) or len(rows) < 2:
@@ -183,9 +192,8 @@ def test_any_parts_in_any_order_give_the_same_table(some: list[Image], parts: li
     split = [counted([image for image, at in zip(some, parts, strict=False) if at == part]) for part in order]
     merged = Ratings.merged([Ratings.merged(split[:2]), *split[2:]])
     assert merged.rows.equals(whole.rows)
-    assert agreement_tables.annotators_table(merged, KEYS).equals(
-        agreement_tables.annotators_table(whole, KEYS)
-    )  # bit for bit
+    tables = [agreement_tables.group_measures(one, KEYS) for one in (merged, whole)]
+    assert tables[0].equals(tables[1])  # bit for bit
 
 
 @given(images)
@@ -198,12 +206,14 @@ def test_who_gave_a_label_is_of_no_concern(some: list[Image]) -> None:
 
 def test_ratings_of_others_are_refused() -> None:
     other = ratings.count_ratings(pa.table({"x": ["0"], "y": ["1"]}))
-    with pytest.raises(ValueError, match=r"same annotators are to be merged, got those of r0, r1, r2, r3 and x, y"):
+    with pytest.raises(
+        ValueError, match=r"only ratings of the same annotators can be merged, got those of r0, r1, r2, r3 and x, y"
+    ):
         Ratings.merged([four(), other])
 
 
 def test_one_image_has_no_interval() -> None:
     whole, _ = table(counted([("0", "1", "0")]))
-    assert whole["observed"] == pytest.approx(1 / 3)
-    assert whole["observed_low"] is whole["ac1_high"] is None
-    assert "observed_low, observed_high" in whole["undefined"] and "too few images" in whole["undefined"]
+    assert whole["observed_agreement"] == pytest.approx(1 / 3)
+    assert whole["observed_agreement_low"] is whole["gwet_ac1_high"] is None
+    assert whole["observed_agreement_why"] == "too few images"

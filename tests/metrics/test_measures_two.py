@@ -14,12 +14,12 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, precision_recall_
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
-from metrics import agreement_tables
-from metrics import counts as labels
+from metrics import agreement_tables, counts
 from metrics.counts import LabelCounts
-from metrics.measures import Undefined, cohen_kappa, fleiss_kappa, gwet_ac1, krippendorff_alpha, overlap
+from metrics.measures import Undefined, chance_corrected, overlap
+from tests.support.measure_rows import by_scope
 
-KEYS = {"dataset": "d", "split": "test", "a": "x", "b": "y"}
+KEYS = {"dataset": "d", "split": "test", "annotator_a": "x", "annotator_b": "y"}
 LABELS = ["0", "1", "7"]
 Row = tuple[str, str, str | None]
 rows = st.lists(
@@ -31,10 +31,10 @@ rows = st.lists(
 def counted(some: list[Row], sure: list[tuple[float, float]] | None = None) -> LabelCounts:
     a, b, truth = zip(*some, strict=True) if some else ((), (), ())
     sure = sure or [(1.0, 0.5)] * len(some)
-    columns = {"label_a": a, "label_b": b, "truth": truth}
+    columns = {"label_a": a, "label_b": b, "reference": truth}
     strings = {name: pa.array(column, pa.string()) for name, column in columns.items()}
     confidences = {f"confidence_{x}": pa.array([one[i] for one in sure], pa.float32()) for i, x in enumerate("ab")}
-    return labels.count_labels(pa.table({**strings, **confidences}))
+    return counts.count_labels(pa.table({**strings, **confidences}))
 
 
 def of_table(matrix: list[list[int]]) -> LabelCounts:
@@ -43,11 +43,8 @@ def of_table(matrix: list[list[int]]) -> LabelCounts:
 
 
 def summary(counts: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The row of all labels, and those of each."""
-    whole, *classes = agreement_tables.summary(counts, KEYS).to_pylist()
-    assert (whole["scope"], whole["label"]) == ("all", None)
-    assert {row["scope"] for row in classes} <= {"class"}
-    return whole, {row["label"]: row for row in classes}
+    """The figures of all labels, and those of each."""
+    return by_scope(agreement_tables.pair_tables(counts, KEYS)["measures"])
 
 
 def same(found: float | None, expected: float, why: str | None = None) -> None:
@@ -63,21 +60,21 @@ GWET = [[13, 0, 0], [0, 20, 7], [0, 4, 56]]
 
 def test_the_published_table_of_gwet() -> None:
     # K. Gwet, irrCAC: coefficients and standard errors as printed; kappa's is that of Fleiss, Cohen & Everitt, over n
-    counts = of_table(GWET)
+    found = of_table(GWET)
     estimates = {
-        "kappa": cohen_kappa.estimate(counts.table),
-        "pi": fleiss_kappa.estimate(counts.patterns),
-        "ac1": gwet_ac1.estimate(counts.patterns),
-        "alpha": krippendorff_alpha.estimate(counts.patterns),
+        "cohen_kappa": chance_corrected.cohen_kappa(found.table),
+        "scott_pi": chance_corrected.fleiss_kappa(found.patterns),
+        "gwet_ac1": chance_corrected.gwet_ac1(found.patterns),
+        "krippendorff_alpha": chance_corrected.krippendorff_alpha(found.patterns),
     }
     printed = {
-        "kappa": (0.7964094, 0.05891072),
-        "pi": (0.7962397, 0.05905473),
-        "ac1": (0.8493305, 0.04321747),
-        "alpha": (0.7972585, 0.05905473),
+        "cohen_kappa": (0.7964094, 0.05891072),
+        "scott_pi": (0.7962397, 0.05905473),
+        "gwet_ac1": (0.8493305, 0.04321747),
+        "krippendorff_alpha": (0.7972585, 0.05905473),
     }
-    row, _ = summary(counts)
-    assert row["observed"] == 0.89
+    row, _ = summary(found)
+    assert row["observed_agreement"] == 0.89
     for name, (value, error) in printed.items():
         estimate = estimates[name]
         assert not isinstance(estimate, Undefined) and estimate.error is not None
@@ -89,10 +86,10 @@ def test_the_published_table_of_gwet() -> None:
 def test_kappa_misleads_where_one_label_is_nearly_all() -> None:
     # Feinstein & Cicchetti 1990: 85 % agreement on 100, kappa 0.70 or 0.32 by how the labels are spread
     balanced, skewed = (summary(of_table(table))[0] for table in ([[40, 9], [6, 45]], [[80, 10], [5, 5]]))
-    assert (balanced["observed"], skewed["observed"]) == (0.85, 0.85)
-    assert (round(balanced["kappa"], 2), round(skewed["kappa"], 2)) == (0.70, 0.32)
-    assert round(balanced["ac1"], 2) == 0.70
-    assert skewed["ac1"] == pytest.approx((0.85 - 2 * 0.875 * 0.125) / (1 - 2 * 0.875 * 0.125))
+    assert (balanced["observed_agreement"], skewed["observed_agreement"]) == (0.85, 0.85)
+    assert (round(balanced["cohen_kappa"], 2), round(skewed["cohen_kappa"], 2)) == (0.70, 0.32)
+    assert round(balanced["gwet_ac1"], 2) == 0.70
+    assert skewed["gwet_ac1"] == pytest.approx((0.85 - 2 * 0.875 * 0.125) / (1 - 2 * 0.875 * 0.125))
     _, classes = summary(of_table([[80, 10], [5, 5]]))
     assert (classes["0"]["positive_agreement"], classes["0"]["negative_agreement"]) == (160 / 175, 10 / 25)
 
@@ -105,46 +102,53 @@ def test_kappa_misleads_where_one_label_is_nearly_all() -> None:
 def test_chance_corrected_figures_are_the_oracles(some: list[Row]) -> None:
     whole, classes = summary(counted(some))
     a, b = [row[0] for row in some], [row[1] for row in some]
-    _check(whole, a, b, some)
+    _check(plain(whole), a, b, some)
     assert list(classes) == sorted({label for row in some for label in row if label is not None})
     for label, row in classes.items():
-        _check(row, [one == label for one in a], [one == label for one in b], some)
+        _check(plain(row), [one == label for one in a], [one == label for one in b], some)
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one label by the names that they have over all labels."""
+    names = {"n_same_decision": "n_agree"}
+    return {names.get(name, name).removeprefix("one_vs_rest_"): value for name, value in row.items()}
 
 
 def _check(row: dict[str, Any], a: list[Any], b: list[Any], some: list[Row]) -> None:
     """Against scikit-learn, statsmodels and krippendorff."""
     assert (row["n"], row["n_agree"]) == (len(some), sum(x == y for x, y in zip(a, b, strict=True)))
     if not some:
-        assert row["observed"] is row["kappa"] is row["pi"] is row["alpha"] is row["ac1"] is None
+        names = ("observed_agreement", "cohen_kappa", "scott_pi", "krippendorff_alpha", "gwet_ac1")
+        assert {row[name] for name in names} == {None}
         return
-    assert row["observed"] == pytest.approx(accuracy_score(a, b))
+    assert row["observed_agreement"] == pytest.approx(accuracy_score(a, b))
     low, high = proportion_confint(row["n_agree"], row["n"], method="wilson")
-    assert (row["observed_low"], row["observed_high"]) == pytest.approx((low, high), abs=1e-12)
+    assert (row["observed_agreement_low"], row["observed_agreement_high"]) == pytest.approx((low, high), abs=1e-12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        same(row["kappa"], cohen_kappa_score(a, b))
-    names = sorted({*a, *b})
-    if len(names) == 1:
-        assert row["pi"] is row["alpha"] is None
-        assert "chance alone agrees on everything" in row["undefined"]
+        same(row["cohen_kappa"], cohen_kappa_score(a, b))
+    labels = sorted({*a, *b})
+    if len(labels) == 1:
+        assert row["scott_pi"] is row["krippendorff_alpha"] is None
+        assert row["scott_pi_why"] == row["krippendorff_alpha_why"] == "chance alone agrees on everything"
         return
-    codes = np.array([[names.index(one) for one in column] for column in (a, b)])
-    same(row["alpha"], krippendorff.alpha(codes.astype(float), level_of_measurement="nominal"))
-    same(row["pi"], _pi(codes, len(names)))
-    same(row["ac1"], _ac1(codes, len(names)))
-    _check_interval(row, codes, len(names))
+    codes = np.array([[labels.index(one) for one in column] for column in (a, b)])
+    same(row["krippendorff_alpha"], krippendorff.alpha(codes.astype(float), level_of_measurement="nominal"))
+    same(row["scott_pi"], _pi(codes, len(labels)))
+    same(row["gwet_ac1"], _ac1(codes, len(labels)))
+    _check_interval(row, codes, len(labels))
 
 
 def _check_interval(row: dict[str, Any], codes: Any, size: int) -> None:
     """Kappa's interval against statsmodels, those of pi and AC1 against the formulas for two annotators."""
     table = np.zeros((size, size))
     np.add.at(table, tuple(codes), 1)
-    if row["kappa"] is not None:
+    if row["cohen_kappa"] is not None:
         error = cohens_kappa(table).std_kappa  # NaN: a root of what rounding put below 0
         error = 0.0 if math.isnan(error) else error
-        ends = [max(row["kappa"] - 1.959964 * error, -1), min(row["kappa"] + 1.959964 * error, 1)]
-        assert [row["kappa_low"], row["kappa_high"]] == pytest.approx(ends, abs=1e-6)
-    for name, error in (("pi", _pi_error(table)), ("ac1", _ac1_error(table))):
+        ends = [max(row["cohen_kappa"] - 1.959964 * error, -1), min(row["cohen_kappa"] + 1.959964 * error, 1)]
+        assert [row["cohen_kappa_low"], row["cohen_kappa_high"]] == pytest.approx(ends, abs=1e-6)
+    for name, error in (("scott_pi", _pi_error(table)), ("gwet_ac1", _ac1_error(table))):
         ends = [max(row[name] - 1.959964 * error, -1), min(row[name] + 1.959964 * error, 1)]
         assert [row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(ends, abs=1e-6), name
 
@@ -188,8 +192,8 @@ def test_the_intervals_of_specific_agreement_and_f1_follow_from_that_of_a_share(
     # both 12, one 4: of either, 12 / 16 are both, between p and q; so is 2 p / (1 + p) of 24 / 28
     ends = [2 * end / (1 + end) for end in proportion_confint(12, 16, method="wilson")]
     found = overlap("f1", 12, 4, "")
-    assert found["f1"] == 24 / 28
-    assert [found["f1_low"], found["f1_high"]] == pytest.approx(ends, abs=1e-12)
+    assert (found.measure, found.value) == ("f1", 24 / 28)
+    assert [found.low, found.high] == pytest.approx(ends, abs=1e-12)
 
 
 @given(rows)
@@ -198,28 +202,24 @@ def test_the_intervals_of_specific_agreement_and_f1_follow_from_that_of_a_share(
 def test_precision_recall_and_f1_are_scikit_learns(some: list[Row]) -> None:
     whole, classes = summary(counted(some))
     known = [row for row in some if row[2] is not None]
-    assert whole["n_truth"] == len(known)
+    assert whole["n_reference"] == len(known)
     truth = [row[2] for row in known]
     for place, annotator in enumerate("ab"):
         names = [f"{figure}_{annotator}" for figure in ("precision", "recall", "f1")]
         given = [row[place] for row in known]
         if not known:
-            assert all(
-                row[name] is None for row in (whole, *classes.values()) for name in (*names, f"macro_{names[0]}")
-            )
-            assert "truth" not in (whole["undefined"] or "")
+            known_only = {*names, *(f"{kind}_{name}" for name in names for kind in ("micro", "macro"))}
+            assert not any(known_only & set(row) for row in (whole, *classes.values()))
             continue
         micro = precision_recall_fscore_support(truth, given, average="micro")
         macro = precision_recall_fscore_support(truth, given, average="macro", zero_division=0)
         for name, one, mean in zip(names, micro[:3], macro[:3], strict=True):
-            assert (whole[name], whole[f"macro_{name}"]) == pytest.approx((one, mean))
+            assert (whole[f"micro_{name}"], whole[f"macro_{name}"]) == pytest.approx((one, mean))
         each = precision_recall_fscore_support(truth, given, labels=list(classes), zero_division=np.nan)
         for number, row in enumerate(classes.values()):
             for name, values in zip(names, each[:3], strict=True):
                 same(row[name], values[number], name)
-                assert (row[name] is None) == (
-                    f"{name}:" in str(row["undefined"]) or f"{name}," in str(row["undefined"])
-                )
+                assert (row[name] is None) == (row[f"{name}_why"] is not None)
         low, high = proportion_confint(whole[f"accuracy_{annotator}"] * len(known), len(known), method="wilson")
         ends = whole[f"accuracy_{annotator}_low"], whole[f"accuracy_{annotator}_high"]
         assert ends == pytest.approx((low, high), abs=1e-12)
@@ -246,7 +246,8 @@ def test_mean_confidence_where_they_agree_and_where_not(some: list[Row], data: A
             for label, row in classes.items():
                 given = [(one[place], r) for r, one in zip(some, sure, strict=True) if r[place] == label]
                 mine = [one for one, r in given if (r[1 - place] == label) == agree]
-                same(row[f"mean_confidence_{annotator}_{name}"], np.mean(mine) if mine else math.nan, label)
+                where = "both_present" if agree else f"only_{annotator}"
+                same(row[f"mean_confidence_{annotator}_{where}"], np.mean(mine) if mine else math.nan, label)
 
 
 @given(rows, st.lists(st.integers(0, 3), min_size=25, max_size=25), st.permutations(range(4)))
@@ -254,26 +255,38 @@ def test_any_parts_in_any_order_give_the_same_tables(some: list[Row], parts: lis
     whole = counted(some)
     split = [counted([row for row, at in zip(some, parts, strict=False) if at == part]) for part in order]
     merged = LabelCounts.merged([LabelCounts.merged(split[:2]), *split[2:]])
-    assert agreement_tables.summary(merged, KEYS).equals(agreement_tables.summary(whole, KEYS))  # bit for bit
-    assert agreement_tables.confusion(merged, KEYS).equals(agreement_tables.confusion(whole, KEYS))
+    assert agreement_tables.pair_tables(merged, KEYS) == agreement_tables.pair_tables(whole, KEYS)  # bit for bit
 
 
 def test_figures_are_exact_at_any_size() -> None:
     # 3e9 images, whose squares do not fit 64 bits, have the figures of 3,000: only the intervals shrink
-    counts = of_table([[2000, 200], [300, 500]])
-    cells = counts.cells.set_column(3, "n", pa.array([n * 10**6 for n in counts.cells["n"].to_pylist()], pa.int64()))
-    small, large = summary(counts)[0], summary(LabelCounts(cells))[0]
-    for name in ("observed", "expected", "kappa", "pi", "ac1"):
+    found = of_table([[2000, 200], [300, 500]])
+    cells = found.cells.set_column(3, "n", pa.array([n * 10**6 for n in found.cells["n"].to_pylist()], pa.int64()))
+    small, large = summary(found)[0], summary(LabelCounts(cells))[0]
+    for name in ("observed_agreement", "chance_agreement", "cohen_kappa", "scott_pi", "gwet_ac1"):
         assert large[name] == small[name]
         width = [row[f"{name}_high"] - row[f"{name}_low"] for row in (small, large)]
         assert width[0] / width[1] == pytest.approx(1000, rel=1e-2)
 
 
 def test_what_is_undefined_is_told_with_its_reason() -> None:
-    whole, classes = summary(counted([("0", "0", "1")] * 2))
-    assert whole["undefined"] == (
-        "kappa, alpha, pi: chance alone agrees on everything; ac1: only one label occurs; "
+    tables = agreement_tables.pair_tables(counted([("0", "0", "1")] * 2), KEYS)
+    (row,) = tables["summary"].to_pylist()
+    assert row["undefined"] == (
+        "cohen_kappa, krippendorff_alpha: chance alone agrees on everything; gwet_ac1: only one label occurs; "
         "mean_confidence_a_differ, mean_confidence_b_differ: they differ on nothing"
     )
-    assert "recall_a" in classes["0"]["undefined"] and "the truth never has it" in classes["0"]["undefined"]
-    assert summary(of_table(GWET))[0]["undefined"] is None
+    _, classes = by_scope(tables["measures"])
+    assert (classes["0"]["recall_a"], classes["0"]["recall_a_why"]) == (None, "the reference never has it")
+    (row,) = agreement_tables.pair_tables(of_table(GWET), KEYS)["summary"].to_pylist()
+    assert row["undefined"] is None
+
+
+@given(rows)
+def test_the_summary_is_the_measures_of_all_labels(some: list[Row]) -> None:
+    tables = agreement_tables.pair_tables(counted(some), KEYS)
+    whole, _ = by_scope(tables["measures"])
+    (row,) = tables["summary"].to_pylist()
+    for name in set(row) - set(KEYS) - {"task", "n_compared", "undefined"}:
+        assert row[name] == whole.get(name), name
+    assert (row["task"], row["n_compared"]) == ("multiclass", len(some))

@@ -58,7 +58,7 @@ def by_hand(a: Said, b: Said, images: list[str], truth: Said | None, whole: bool
                         "confidence_b": b.get(key),
                         "confidence_calibrated_b": None,
                         "agree": (key in a) == (key in b),
-                        "truth": label if there else None,
+                        "reference": label if there else None,
                         "correct_a": ((key in a) == there) if known else None,
                         "correct_b": ((key in b) == there) if known else None,
                     }
@@ -82,9 +82,9 @@ def test_pairs_of_labels_are_those_of_a_loop(
     assert rows == expected
     assert found.images == len(images)
     of = {image for image, _ in truth or {}} & set(images)
-    assert (found.told, found.told_every) == (len(of), len(of) if whole else 0)
+    assert (found.known.images, found.known.every_label) == (len(of), len(of) if whole else 0)
     named = [label for image, label in truth or {} if image in images and not whole]
-    assert found.told_labels == {label: named.count(label) for label in LABELS if label in named}
+    assert found.known.by_label == {label: named.count(label) for label in LABELS if label in named}
 
 
 def test_the_surer_of_two_equal_rows_counts() -> None:

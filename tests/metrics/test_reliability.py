@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from metrics import calibration, confidence_bins
-from metrics.confidence_bins import UNKNOWN
+from metrics import calibration
+from metrics.calibration import UNKNOWN
 from schemas.tables import CALIBRATION
 
 KEYS = {"dataset": "d", "split": "test", "annotator": "cnn1"}
@@ -121,9 +121,9 @@ def test_what_is_no_confidence_is_refused() -> None:
 
 
 def test_columns_of_a_table_become_arrays() -> None:
-    found = confidence_bins.marks(pa.chunked_array([pa.array([True, None]), pa.array([False])]))
+    found = calibration.marks(pa.chunked_array([pa.array([True, None]), pa.array([False])]))
     assert found.tolist() == [1, UNKNOWN, 0] and found.dtype == np.int8
-    said = confidence_bins.confidences(pa.chunked_array([pa.array([0.5, None], pa.float32())]))
+    said = calibration.confidences(pa.chunked_array([pa.array([0.5, None], pa.float32())]))
     assert said[0] == 0.5 and np.isnan(said[1]) and said.dtype == np.float32
-    assert len(confidence_bins.confidences(pa.chunked_array([], pa.float32()))) == 0
-    assert np.isnan(confidence_bins.confidences(pa.chunked_array([pa.nulls(2, pa.float32())]))).all()
+    assert len(calibration.confidences(pa.chunked_array([], pa.float32()))) == 0
+    assert np.isnan(calibration.confidences(pa.chunked_array([pa.nulls(2, pa.float32())]))).all()

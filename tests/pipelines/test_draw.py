@@ -120,7 +120,7 @@ def test_a_drawing_that_failed_is_made_whole(tmp_path: Path, monkeypatch: pytest
 
     draw(settings(tmp_path / "drawn", seed=1), Context(str(tmp_path)))
     with monkeypatch.context() as patch:
-        patch.setattr(scenes, "paint", fail_at_fifty)
+        patch.setattr(scenes, "paint_scene", fail_at_fifty)
         with pytest.raises(OSError, match="lens broken"):
             draw(settings(tmp_path / "drawn"), Context(str(tmp_path)))
     assert not (tmp_path / "drawn.json").exists()

@@ -30,11 +30,13 @@ def write_run_file(folder: Path, text: str, **values: str) -> Path:
 
 
 def exit_status(*arguments: str | Path) -> int:
-    """The exit status of `concord plan`."""
-    with pytest.raises(SystemExit) as ended:
+    """The exit status of `concord plan`; a command that returns has none, and ends well."""
+    try:
         cli.main(["plan", *map(str, arguments)])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    except SystemExit as ended:
+        assert isinstance(ended.code, int)
+        return ended.code
+    return 0
 
 
 def plan_text(text: str, root: str, folder: Path, *flags: str) -> dict[str, Any]:
@@ -96,10 +98,10 @@ def test_a_stage_waits_for_what_an_earlier_one_has_to_make(sample_h5: str, tmp_p
     found = plans.plan([run_file], tmp_path / "root")
     assert found["ok"], found["problems"]
     waits = {key: one["waits_for"] for key, one in plans.products(found).items() if one["state"] == "waits"}
-    assert waits["train", "drawn/cnn1"] == "convert"
-    assert [waits[key].split(", ") for key in waits if key[0] == "label"] == [["convert", "train"]]
-    assert "label" in next(waits[key] for key in waits if key[0] == "agree")
-    assert {key[0] for key in waits} == {"train", "label", "agree", "report"}
+    by_stage = {stage: reasons for (stage, _), reasons in waits.items()}
+    assert (by_stage["train"], by_stage["label"]) == ("convert", "convert, train")
+    assert set(by_stage["agree"].split(", ")) == {"convert", "label"}
+    assert set(by_stage) == {"train", "label", "agree", "report"}
 
 
 def test_a_drawn_file_is_waited_for(tmp_path: Path) -> None:
@@ -113,11 +115,11 @@ def test_a_drawn_file_is_waited_for(tmp_path: Path) -> None:
 def test_all_problems_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = write_run_file(
         tmp_path,
-        CONVERT + '[[train]]\nnetwork = "cnn1"\n[[train]]\nnetwork = "cnn9"\n[label]\nsplits = ["test"]\n',
+        CONVERT + '[[train]]\nnetwork = "cnn1"\n[label]\nsplits = ["test"]\n',
         input=str(tmp_path / "none.h5"),
     )
     second, third, fourth = (tmp_path / f"{name}.toml" for name in ("second", "third", "fourth"))
-    second.write_text('dataset = "drawn"\n[lable]\n')
+    second.write_text('dataset = "drawn"\n[[train]]\nnetwork = "cnn9"\n')
     third.write_text('dataset = "other"\n[confirm]\nmachine = "no-*.csv"\nhuman = "none.csv"\n')
     fourth.write_text('dataset = "last"\n[agree]\nannotators = ["stranger", "vendor"]\n')
     before = plans.tree(tmp_path)
@@ -126,40 +128,31 @@ def test_all_problems_are_listed_at_once(tmp_path: Path, capsys: pytest.CaptureF
     shown = plans.problems(found)
     for part in (
         f"convert: no such file: {tmp_path}/none.h5",
-        "train: there is no network 'cnn9'; did you mean 'cnn2'?",
-        "did you mean 'label'?",
+        f"run file: {second}: there is no network 'cnn9'; did you mean 'cnn2'?",
         "confirm: --machine: no file no-*.csv",
         "agree: there is no complete label set of 'stranger' for split 'test'",
     ):
         assert part in "\n".join(shown)
-    assert len(shown) == 5, shown  # what follows from them is not told as well
+    assert len(shown) == 4, shown  # what follows from them is not told as well
     assert {one["state"] for one in plans.products(found).values()} == {"waits"}
     assert exit_status(*files, "--root", tmp_path / "root") == 1
     assert "would fail:" in capsys.readouterr().out
     assert plans.tree(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('[[train]]\nnetwork = "cnn9"\n', "train: there is no network 'cnn9'; did you mean 'cnn2'?"),
-        ('[features]\nnetwork = "cnn1"\n', "features: network 'cnn1' has no backbone"),
-        ('[generations]\nnetwork = "cnn1"\nteacher = "ann9"\n', "generations: there is no network 'ann9'"),
-    ],
-)
-def test_a_network_that_does_not_exist_is_listed_before_there_are_images(
-    text: str, message: str, sample_h5: str, tmp_path: Path
+def test_features_of_a_network_without_a_backbone_are_refused_before_there_are_images(
+    sample_h5: str, tmp_path: Path
 ) -> None:
-    run_file = write_run_file(tmp_path, CONVERT + text, input=sample_h5)
+    run_file = write_run_file(tmp_path, CONVERT + '[features]\nnetwork = "cnn1"\n', input=sample_h5)
     [found] = plans.problems(plans.plan([run_file], tmp_path / "root"))
-    assert found.startswith(message)
+    assert found.startswith("features: network 'cnn1' has no backbone")
 
 
 @pytest.mark.parametrize(
     ("added", "message"),
     [
         ('keys = {train = "X_trian:y_train"}\n', "has no dataset 'X_trian'; it has: X_test"),
-        ("value_range = [0, 1, 2]\n", "value_range must be BLACK,WHITE"),
+        ("value_range = [0, 1, 2]\n", "convert.value_range must have at most 2 values"),
         ("image_shape = [30, 30]\n", "an image of /X_train has shape (32, 32)"),
     ],
 )
@@ -204,7 +197,7 @@ def test_a_file_that_may_not_be_read_is_detected(
         ('[[train]]\nnetwork = "xception"\nweights = "none.h5"\n', "train: no such file: none.h5"),
         ('[[train]]\nnetwork = "cnn1"\nlabels = "vendor"\n', "train: there is no complete label set of 'vendor'"),
         ('[[train]]\nnetwork = "cnn1"\nsplit = "dev"\n', "train: dataset 'drawn' has no split 'dev'"),
-        ('[label]\nmodel_file = "none.keras"\nannotator = "x"\n', "label: no such file: none.keras"),
+        ('[label]\nmodel_file = "none.keras"\nannotator = "x"\n', "label: no such model: none.keras; give a .keras"),
         ('[label]\nmodels = ["cnn7"]\n', "label: there is no complete model in "),
         ('[queue]\nannotators = ["human", "nobody"]\nsplit = "test"\n', "queue: there is no complete label set of"),
         ('[generations]\nnetwork = "cnn3"\n', "there is no network 'cnn3'"),
@@ -278,9 +271,7 @@ def test_a_study_is_one_product(converted: str, tmp_path: Path) -> None:
     text = '[generations]\nnetwork = "cnn1"\ngenerations = 2\ncuts = [0.0, 0.9]\nseeds = [1, 2]\ntrain = {epochs = 1}\n'
     found = plan_text(text, converted, tmp_path)
     assert found["ok"], found["problems"]
-    assert {key: one["state"] for key, one in plans.products(found).items()} == {
-        ("generations", "drawn/generations"): "to do"
-    }
+    assert {key: one["state"] for key, one in plans.products(found).items()} == {("generations", "drawn/cnn1"): "to do"}
 
 
 def test_photographs_wait_for_their_labels_and_are_then_known(tmp_path: Path) -> None:
@@ -299,14 +290,10 @@ def test_photographs_wait_for_their_labels_and_are_then_known(tmp_path: Path) ->
     assert states == {"confirm": ("to do", ""), "convert": ("waits", "confirm")}
     [settings] = load_run_file(str(run_file), "")["confirm"]
     stages.confirm(settings, Context(str(tmp_path / "root")))
-    found = plans.plan([run_file], tmp_path / "root")
     (photos / f"{ids[0]}.jpg").write_bytes(b"x")
     known = plans.products(plans.plan([run_file], tmp_path / "root"))
     assert known["confirm", "cats"]["state"] == "done"
     assert (known["convert", "cats"]["records"], known["convert", "cats"]["elements"]) == (40, 24)
-    run_file = write_run_file(tmp_path, confirm + convert, tables=tables, photos=str(tmp_path / "none"))
-    [problem] = plans.problems(plans.plan([run_file], tmp_path / "root"))
-    assert f"there is no folder {tmp_path}/none" in problem
 
 
 # --- Hints --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from samples import contact_sheet, house_numbers
+from samples import house_numbers
 from samples.house_numbers import BLOCK, GREY_WEIGHTS, SIDE, SampleSize, draw_block, draw_crops, write_sample
 from schemas.errors import StorageError
 
@@ -172,26 +172,6 @@ def test_a_path_that_cannot_be_replaced_leaves_nothing_behind(tmp_path: Path) ->
 def test_an_empty_split_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} must be 1 or more, got 0"):
         SampleSize(**{field: 0})
-
-
-def test_contact_sheet_lays_crops_in_rows_and_pads_with_white() -> None:
-    sheet = contact_sheet(np.array([[[10.4]], [[20.6]], [[300.0]], [[-5.0]], [[0.5]]]), columns=3)
-    np.testing.assert_array_equal(sheet, [[10, 21, 255], [0, 0, 255]])
-    assert sheet.dtype == np.uint8
-
-
-def test_contact_sheet_keeps_each_crop_whole_and_in_colour() -> None:
-    crops = np.arange(3 * 2 * 4 * 3).reshape(3, 2, 4, 3)
-    sheet = contact_sheet(crops, columns=2)
-    assert sheet.shape == (4, 8, 3)
-    np.testing.assert_array_equal(sheet[:2, 4:], crops[1])
-    np.testing.assert_array_equal(sheet[2:, :4], crops[2])
-    assert np.all(sheet[2:, 4:] == 255)
-
-
-def test_contact_sheet_refuses_a_single_image() -> None:
-    with pytest.raises(ValueError, match=r"got shape \(32, 32\)"):
-        contact_sheet(np.zeros((32, 32)))
 
 
 def _nearest_accuracy(known: Crops, asked: Crops) -> float:

@@ -88,7 +88,10 @@ def test_every_path_lies_where_the_design_says() -> None:
     assert layout.index(root, "d", "test") == f"{root}/index/dataset=d/split=test"
     assert layout.labels(root, "d", "human", "test") == f"{root}/labels/dataset=d/annotator=human/split=test"
     assert layout.model(root, "d", "cnn2") == f"{root}/models/d/cnn2"
-    assert layout.pairs(root, "d", "x", "y", "s") == f"{root}/agreement/pairs/dataset=d/a=x/b=y/split=s"
+    assert (
+        layout.pairs(root, "d", "x", "y", "s")
+        == f"{root}/agreement/pairs/dataset=d/annotator_a=x/annotator_b=y/split=s"
+    )
     tables = {layout.agreement_table(root, "summary", "d", pair, "s") for pair in (("x", "y"), ("y", "x"))}
     assert {path.rpartition("/")[0] for path in tables} == {f"{root}/agreement/summary"}
     assert len(tables) == 2

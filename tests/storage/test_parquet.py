@@ -12,15 +12,14 @@ from schemas import tables
 from schemas.errors import IncompleteError, StorageError
 from storage import parquet, stores
 
-SUMMARY = tables.summary([pa.field("kappa", pa.float64(), nullable=True, metadata={"description": "Cohen's kappa"})])
 SCHEMAS = {
     "index": tables.INDEX,
     "labels": tables.LABELS,
     "pairs": tables.PAIRS,
     "confusion": tables.CONFUSION,
     "rejects": tables.REJECTS,
-    "summary": SUMMARY,
-    "annotators": tables.annotators([]),
+    "summary": tables.SUMMARY,
+    "measures": tables.MEASURES,
 }
 LABEL_ROWS = [
     # an id of digits with a leading zero, and a label that is a number: both must stay text
@@ -120,12 +119,10 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "part").read_bytes() == (tmp_path / "two" / "part").read_bytes()
 
 
-def test_summary_has_keys_before_figures() -> None:
-    keys = ["dataset", "split", "a", "b", "scope", "label", "n", "n_agree"]
-    assert SUMMARY.names == [*keys, "kappa", "undefined"]
-    assert [field.name for field in SUMMARY if field.nullable] == ["label", "kappa", "undefined"]
-    many = ["dataset", "split", "annotators", "scope", "label", "n", "n_pairable", "undefined"]
-    assert tables.annotators([]).names == many
+def test_what_identifies_a_row_is_never_null() -> None:
+    keys = ["dataset", "split", "annotator_a", "annotator_b", "task", "n", "n_agree", "n_compared", "n_reference"]
+    assert [field.name for field in tables.SUMMARY if not field.nullable] == keys
+    assert [field.name for field in tables.MEASURES if not field.nullable] == [*keys[:3], "scope", "measure"]
 
 
 def test_who_is_present() -> None:

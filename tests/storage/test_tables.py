@@ -10,15 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import table_docs
-from concord.docs import every_table
 from schemas import layout, tables
 from schemas.errors import IncompleteError
 from storage import parquet, stores
-from storage.tables import KEYS, Table, registry
+from storage.tables import KEYS, TABLES, Table
 
-TABLES = every_table()
-UNITS = {"1", "bytes", "channels", "images", "labels", "pixels", "rows"}
-ORDINALS = {("index", "shard"), ("statistics", "decile"), ("confirm_read", "number"), ("confirm_joined", "number")}
+UNITS = {"1", "bytes", "channels", "comparisons", "images", "labels", "pixels", "rows"}
+ORDINALS = {
+    ("index", "shard"),
+    ("machine_precision", "decile"),
+    ("confirm_read", "number"),
+    ("confirm_joined", "number"),
+}
 ORDINALS |= {("calibration", "bin"), ("joint_confidence", "bin_a"), ("joint_confidence", "bin_b")}
 ORDINALS |= {("queue", "rank"), ("label_errors", "rank")}
 ORDINALS |= {("generations", name) for name in ("generation", "seed", "seeds")}
@@ -47,12 +50,6 @@ def test_descriptions_and_units_are_in_the_files(table: Table, tmp_path: Path) -
     for stated, found in zip(table.schema, pq.read_schema(path), strict=True):
         assert table_docs.description(found) == table_docs.description(stated) != ""
         assert table_docs.unit(found) == table_docs.unit(stated)
-
-
-def test_the_figures_of_measures_are_columns_of_the_summary() -> None:
-    assert {"kappa", "accuracy_a", "n_truth"} <= set(TABLES["summary"].schema.names)
-    assert TABLES["summary"].others == "" != registry()["summary"].others
-    assert list(registry()) == list(TABLES)
 
 
 def test_no_file_is_of_two_tables() -> None:

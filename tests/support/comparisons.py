@@ -44,7 +44,7 @@ def join_machines(split: str, a: str = "x", b: str = "y") -> pd.DataFrame:
     """Two machines side by side, with the truth."""
     frames = SETS[split]
     pair = frames[a].merge(frames[b], on="image_id", suffixes=("_a", "_b"))
-    truth = frames["human"][["image_id", "label"]].rename(columns={"label": "truth"})
+    truth = frames["human"][["image_id", "label"]].rename(columns={"label": "reference"})
     found: pd.DataFrame = pair.merge(truth, how="left")
     return found.assign(least=found[["confidence_a", "confidence_b"]].min(axis=1))
 

@@ -15,7 +15,7 @@ MODEL = "models/drawn/one"
 INDEX = "index/dataset=drawn/split=test"
 LABELS = "labels/dataset=drawn/annotator=one/split=test"
 REJECTS = "rejects/label/dataset=drawn/annotator=one/split=test"
-PAIRS = "agreement/pairs/dataset=drawn/a=one/b=two/split=test"
+PAIRS = "agreement/pairs/dataset=drawn/annotator_a=one/annotator_b=two/split=test"
 SUMMARY = "agreement/summary/drawn-one-two-test.parquet"
 PART = "part-00003-of-00008.parquet"
 
@@ -224,9 +224,9 @@ def no_card(root: Path) -> str:
 
 
 def change_statistics(root: Path) -> str:
-    path = str(root / "statistics/sources/open_images.parquet")
+    path = str(root / "statistics/verdict_sources/open_images.parquet")
     parquet.write(path, parquet.read(path).slice(1), *parquet.read_tags(path))
-    return "statistics/sources/open_images.parquet: is not the file that its manifest speaks of"
+    return "statistics/verdict_sources/open_images.parquet: is not the file that its manifest speaks of"
 
 
 DAMAGES = [

@@ -81,7 +81,7 @@ def _judged(
         "score": score,
         "answers": answers,
         "majority": majority,
-        "truth": truth,
+        "reference": truth,
     }
 
 

@@ -17,7 +17,8 @@ from storage import model_cards, parquet, products, small_files, stores, tfrecor
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
-from tests.support.manifests import images_manifest, model_card, pairs_manifest
+from tests.support.cards import model_card
+from tests.support.manifests import images_manifest, pairs_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
 CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")
@@ -162,7 +163,7 @@ def pair_row(image_id: str, a: tuple[str, float], b: tuple[str, float], truth: s
     )
     said = {"label_a": a[0], "confidence_a": a[1], "label_b": b[0], "confidence_b": b[1], "agree": a[0] == b[0]}
     said |= {"confidence_calibrated_a": None, "confidence_calibrated_b": None}
-    return {"image_id": image_id, **said, "truth": truth, **right}
+    return {"image_id": image_id, **said, "reference": truth, **right}
 
 
 def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "") -> None:
@@ -172,12 +173,16 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "")
     for shard, ids in enumerate(by_shard(list(known_ids))):
         table = pa.Table.from_pylist([known_ids[image_id] for image_id in ids], schema=tables.PAIRS)
         folder.write(shard, table, ShardReport(len(ids), len(ids)))
-    keys = {"dataset": DATASET, "split": SPLIT, "a": a, "b": b}
-    path = layout.agreement_table(root, "summary", DATASET, (a, b), SPLIT)
-    kinds = [("n_truth", pa.int64()), *((name, pa.float64()) for name in ("accuracy_a", "accuracy_b"))]
-    kinds += [(name, pa.float64()) for name in ("observed", "expected", "kappa", "kappa_low", "kappa_high", "ac1")]
-    schema = tables.summary([pa.field(name, kind) for name, kind in kinds])
-    parquet.write(path, pa.Table.from_pylist([{**keys, **figures(rows)}], schema=schema), folder.fingerprint)
+    keys = {"dataset": DATASET, "split": SPLIT, "annotator_a": a, "annotator_b": b}
+    summary, of_all = figures(rows), {**keys, "scope": "all"}
+    long = [
+        {**of_all, "measure": name, "value": value} for name, value in summary.items() if not isinstance(value, str)
+    ]
+    for name, table in (
+        ("summary", pa.Table.from_pylist([{**keys, **summary}], schema=tables.SUMMARY)),
+        ("measures", pa.Table.from_pylist(long, schema=tables.MEASURES)),
+    ):
+        parquet.write(layout.agreement_table(root, name, DATASET, (a, b), SPLIT), table, folder.fingerprint)
     cells: dict[tuple[str, str], int] = {}
     for row in rows:
         cells[row["label_a"], row["label_b"]] = cells.get((row["label_a"], row["label_b"]), 0) + 1
@@ -193,8 +198,8 @@ def write_pairs(root: str, a: str, b: str, rows: list[Row], reference: str = "")
 
 def figures(rows: list[Row]) -> Row:
     """The summary of some pairs, by scikit-learn."""
-    known = [row for row in rows if row["truth"] is not None]
-    truth = [row["truth"] for row in known]
+    known = [row for row in rows if row["reference"] is not None]
+    truth = [row["reference"] for row in known]
     scores = {
         f"accuracy_{side}": accuracy_score(truth, [row[f"label_{side}"] for row in known]) for side in "ab" if known
     }
@@ -202,9 +207,10 @@ def figures(rows: list[Row]) -> Row:
     observed = accuracy_score(a, b)
     kappa = cohen_kappa_score(a, b)
     n_agree = sum(row["agree"] for row in rows)
-    counts = {"scope": "all", "label": None, "n": len(rows), "n_agree": n_agree, "n_truth": len(known)}
-    chance = {"observed": observed, "expected": (observed - kappa) / (1 - kappa), "kappa": kappa}
-    return {**counts, **scores, **chance, "kappa_low": kappa - 0.1, "kappa_high": kappa + 0.1, "ac1": 0.123}
+    counts = {"task": "multiclass", "n": len(rows), "n_agree": n_agree, "n_compared": len(rows)}
+    chance = {"observed_agreement": observed, "chance_agreement": (observed - kappa) / (1 - kappa), "gwet_ac1": 0.123}
+    kappas = {"cohen_kappa": kappa, "cohen_kappa_low": kappa - 0.1, "cohen_kappa_high": kappa + 0.1}
+    return {**counts, "n_reference": len(known), **scores, **chance, **kappas}
 
 
 def _write_model(root: str, name: str) -> None:

@@ -16,6 +16,7 @@ from schemas.errors import IncompleteError
 from storage import hashing, parquet, products, stores
 from tests.support.comparisons import compare
 from tests.support.label_sets import write_label_set
+from tests.support.measure_rows import by_scope
 
 SHARDS = 8
 
@@ -54,8 +55,8 @@ def table(root: str, name: str, a: str = "x", b: str = "y") -> pd.DataFrame:
 
 
 def whole(root: str) -> dict[str, Any]:
-    """The row of the summary that is of all labels."""
-    (row,) = (row for row in table(root, "summary").to_dict("records") if row["scope"] == "all")
+    """The row of the summary."""
+    (row,) = table(root, "summary").to_dict("records")
     return {str(name): value for name, value in row.items()}
 
 
@@ -90,10 +91,10 @@ def test_figures_are_scikit_learns(root: str) -> None:
     row = whole(root)
     expected = joined(drawn_sets(1))
     known = expected[expected["truth"].notna()]
-    assert (row["dataset"], row["split"], row["a"], row["b"], row["scope"]) == ("drawn", "test", "x", "y", "all")
-    assert (row["n"], row["n_agree"], row["n_truth"]) == (len(expected), expected["agree"].sum(), len(known))
-    assert row["observed"] == pytest.approx(accuracy_score(expected["label_a"], expected["label_b"]))
-    assert row["kappa"] == pytest.approx(cohen_kappa_score(expected["label_a"], expected["label_b"]), abs=1e-12)
+    assert (row["dataset"], row["split"], row["annotator_a"], row["annotator_b"]) == ("drawn", "test", "x", "y")
+    assert (row["n"], row["n_agree"], row["n_reference"]) == (len(expected), expected["agree"].sum(), len(known))
+    assert row["observed_agreement"] == pytest.approx(accuracy_score(expected["label_a"], expected["label_b"]))
+    assert row["cohen_kappa"] == pytest.approx(cohen_kappa_score(expected["label_a"], expected["label_b"]), abs=1e-12)
     assert row["accuracy_a"] == pytest.approx(accuracy_score(known["truth"], known["label_a"]))
     assert row["accuracy_b"] == pytest.approx(accuracy_score(known["truth"], known["label_b"]))
     assert row["accuracy_a"] != row["accuracy_b"]
@@ -105,7 +106,7 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
         write_label_set(alone, "drawn", name, frame)
     (whole,) = compare(root)
     (bare,) = compare(alone, pairs="none")
-    for name in ("summary", "confusion"):
+    for name in ("summary", "measures", "confusion"):
         pd.testing.assert_frame_equal(table(alone, name), table(root, name))
     assert bare.counts == whole.counts and bare.counts["unpaired"]
     assert not list(pairs_folder(alone).glob("*.parquet"))
@@ -117,21 +118,23 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
     assert len(products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
 
 
-def test_every_label_has_a_row_of_its_own(root: str) -> None:
+def test_every_label_has_measures_of_its_own(root: str) -> None:
     compare(root)
-    found = table(root, "summary")
-    rows, expected = found[found["scope"] == "class"].set_index("label"), joined(drawn_sets(1))
+    _, classes = by_scope(parquet.read(layout.agreement_table(root, "measures", "drawn", ("x", "y"), "test")))
+    expected = joined(drawn_sets(1))
     known = expected[expected["truth"].notna()]
-    assert rows.index.tolist() == ["0", "1", "10", "2", "only y"]
-    for label, row in rows.iterrows():
+    assert list(classes) == ["0", "1", "10", "2", "only y"]
+    for label, row in classes.items():
         a, b = expected["label_a"] == label, expected["label_b"] == label
-        assert (row["n"], row["n_agree"]) == (len(expected), (a == b).sum())
-        assert row["kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12) or not a.any()
+        assert (row["n"], row["n_same_decision"]) == (len(expected), (a == b).sum())
+        assert (row["n_both_present"], row["n_only_a"]) == ((a & b).sum(), (a & ~b).sum())
+        assert row["one_vs_rest_cohen_kappa"] == pytest.approx(cohen_kappa_score(a, b), abs=1e-12) or not a.any()
         scored = precision_recall_fscore_support(
             known["truth"] == label, known["label_a"] == label, average="binary", zero_division=np.nan
         )
-        np.testing.assert_allclose(row[["precision_a", "recall_a", "f1_a"]].astype(float), scored[:3])
-    assert "neither a nor the truth has it" in str(rows.loc["only y", "undefined"])
+        found = [row[f"{name}_a"] for name in ("precision", "recall", "f1")]
+        np.testing.assert_allclose(np.array(found, float), scored[:3])
+    assert classes["only y"]["f1_a_why"] == "neither a nor the reference has it"
 
 
 def test_sets_of_fewer_shards_are_read_in_parts(root: str, tmp_path: Path) -> None:
@@ -140,7 +143,7 @@ def test_sets_of_fewer_shards_are_read_in_parts(root: str, tmp_path: Path) -> No
         write_label_set(other, "drawn", name, frame, shards={"x": 16, "y": 2, "human": 8}[name])
     for place in (root, other):
         compare(place)
-    for name in ("summary", "confusion"):
+    for name in ("summary", "measures", "confusion"):
         pd.testing.assert_frame_equal(table(other, name), table(root, name))
     assert len(list(pairs_folder(other).glob("*.parquet"))) == 16
 
@@ -176,19 +179,18 @@ def test_kappa_is_null_where_all_give_one_label(root: str) -> None:
         write_label_set(root, "drawn", name, drawn_sets(1)[name].assign(label="0"))
     compare(root)
     row = whole(root)
-    assert (row["observed"], row["expected"]) == (1.0, 1.0)
-    assert (
-        pq.read_table(layout.agreement_table(root, "summary", "drawn", ("x", "y"), "test"))["kappa"][0].as_py() is None
-    )
+    assert (row["observed_agreement"], row["chance_agreement"]) == (1.0, 1.0)
+    summary = pq.read_table(layout.agreement_table(root, "summary", "drawn", ("x", "y"), "test"))
+    assert summary["cohen_kappa"].to_pylist() == [None]
 
 
 def test_without_a_truth_there_is_no_accuracy(root: str) -> None:
     compare(root, truth="")
     row = whole(root)
-    assert row["n_truth"] == 0
+    assert row["n_reference"] == 0
     assert pd.isna(row["accuracy_a"]) and pd.isna(row["accuracy_b"])
     shard = pq.read_table(pairs_folder(root) / layout.parquet_shard(0, SHARDS))
-    assert shard["truth"].null_count == shard["correct_b"].null_count == shard.num_rows > 0
+    assert shard["reference"].null_count == shard["correct_b"].null_count == shard.num_rows > 0
 
 
 def test_sets_without_a_common_image_have_no_figures(root: str) -> None:
@@ -197,7 +199,7 @@ def test_sets_without_a_common_image_have_no_figures(root: str) -> None:
     (result,) = compare(root)
     assert result.counts["out"] == 0
     assert (table(root, "summary")["n"][0], len(table(root, "confusion"))) == (0, 0)
-    assert table(root, "summary")[["observed", "kappa"]].isna().all(axis=None)
+    assert table(root, "summary")[["observed_agreement", "cohen_kappa"]].isna().all(axis=None)
 
 
 def test_every_pair_on_every_split(root: str) -> None:
@@ -214,15 +216,14 @@ def test_every_pair_on_every_split(root: str) -> None:
 def check_with_duckdb(root: str) -> None:
     """One `read_parquet` reads all files of a table, their columns the same."""
     expected = [("test", len(joined(drawn_sets(1)))), ("validation", len(joined(drawn_sets(2, 100))))]
-    of_x_and_y = "where a = 'x' and b = 'y' group by split order by split"
-    of_all = ("sum(n) filter (scope = 'all')", "summary")
-    for counted, files in (("count(*)", "pairs/**"), of_all, ("sum(n)", "confusion")):
+    of_x_and_y = "where annotator_a = 'x' and annotator_b = 'y' group by split order by split"
+    for counted, files in (("count(*)", "pairs/**"), ("sum(n)", "summary"), ("sum(n)", "confusion")):
         path = Path(root, "agreement", files, "*.parquet")
         assert duckdb.sql(f"select split, {counted}::int from '{path}' {of_x_and_y}").fetchall() == expected
-        pairs = duckdb.sql(f"select distinct a, b from '{path}' order by all").fetchall()
+        pairs = duckdb.sql(f"select distinct annotator_a, annotator_b from '{path}' order by all").fetchall()
         assert pairs == [("x", "human"), ("x", "y"), ("y", "human")]
     columns = duckdb.sql(f"select * from '{Path(root, 'agreement/pairs/**/*.parquet')}'").columns
-    assert columns == [*tables.PAIRS.names, "a", "b", "dataset", "split"]
+    assert columns == [*tables.PAIRS.names, "annotator_a", "annotator_b", "dataset", "split"]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_only_a_missing_shard_of_pairs_is_made_again(root: str) -> None:
     assert result.counts["out"] == summary["n"][0]
 
 
-@pytest.mark.parametrize("lost", ["summary", "confusion"])
+@pytest.mark.parametrize("lost", ["summary", "measures", "confusion"])
 def test_a_missing_table_is_made_again_from_the_pairs(root: str, lost: str) -> None:
     compare(root)
     before, expected = modified(root), table(root, lost)

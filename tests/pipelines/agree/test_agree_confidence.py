@@ -37,29 +37,29 @@ def rows(root: str, name: str, *annotators: str) -> pd.DataFrame:
 
 def test_thresholds_are_chosen_on_validation_and_judged_on_test(root: str) -> None:
     table = rows(root, "coverage", "x", "y")
-    sure = table[(table["rule"] == "agree_and_sure") & table["threshold"].notna()]
-    assert set(sure["chosen_on"]) == {"validation"}
+    sure = table[(table["rule"] == "agree_and_confident") & table["threshold"].notna()]
+    assert set(sure["threshold_split"]) == {"validation"}
     assert len(sure) >= 3
-    assert sure["share"].is_monotonic_decreasing and sure["share"].nunique() > 2
+    assert sure["coverage"].is_monotonic_decreasing and sure["coverage"].nunique() > 2
     for row in sure.to_dict("records"):
-        for split, accuracy in (("validation", row["chosen_accuracy"]), ("test", row["accuracy"])):
+        for split, accuracy in (("validation", row["threshold_split_accuracy"]), ("test", row["accuracy"])):
             pair = join_machines(split)
             accepted = pair[(pair["label_a"] == pair["label_b"]) & (pair["least"] >= np.float32(row["threshold"]))]
-            known = accepted[accepted["truth"].notna()]
-            assert accuracy == pytest.approx((known["label_a"] == known["truth"]).mean())
+            known = accepted[accepted["reference"].notna()]
+            assert accuracy == pytest.approx((known["label_a"] == known["reference"]).mean())
             if split == "test":
-                assert row["share"] == pytest.approx(len(accepted) / len(pair))
-        assert row["chosen_accuracy"] >= row["target"]
+                assert row["coverage"] == pytest.approx(len(accepted) / len(pair))
+        assert row["threshold_split_accuracy"] >= row["target"]
 
 
 def test_a_machine_alone_is_judged_by_all_of_its_labels(root: str) -> None:
     table = pd.concat([rows(root, "coverage", name) for name in MACHINES])
-    assert table.groupby("a").size().to_dict() == dict.fromkeys(MACHINES, 5)
-    assert set(table["rule"]) == {"one"} and table["b"].isna().all()
-    row = table.query("a == 'x' and target == 0.9").iloc[0]
+    assert table.groupby("annotator_a").size().to_dict() == dict.fromkeys(MACHINES, 5)
+    assert set(table["rule"]) == {"one"} and table["annotator_b"].isna().all()
+    row = table.query("annotator_a == 'x' and target == 0.9").iloc[0]
     frame = SETS["test"]["x"]
     assert row["n"] == len(frame)
-    assert row["share"] == pytest.approx((frame["confidence"] >= np.float32(row["threshold"])).mean())
+    assert row["coverage"] == pytest.approx((frame["confidence"] >= np.float32(row["threshold"])).mean())
 
 
 def test_reliability_is_each_machines_own(root: str) -> None:
@@ -75,13 +75,13 @@ def test_reliability_is_each_machines_own(root: str) -> None:
 
 
 def test_many_annotators_agree_as_krippendorff_says(root: str) -> None:
-    (row,) = rows(root, "annotators", *MACHINES).query("scope == 'all'").to_dict("records")
+    measures = rows(root, "measures", *MACHINES).query("scope == 'all'").set_index("measure")
     labels = [SETS["test"][name].set_index("image_id")["label"].astype(float).rename(name) for name in MACHINES]
     wide = pd.concat(labels, axis=1)
     expected = krippendorff.alpha(reliability_data=wide.to_numpy().T, level_of_measurement="nominal")
-    assert row["annotators"] == "x,y,z"
-    assert row["n"] == len(wide)
-    assert row["alpha"] == pytest.approx(expected)
+    assert set(measures["annotator_a"]) == {"x,y,z"} and measures["annotator_b"].isna().all()
+    assert measures.loc["n_rated", "value"] == len(wide)
+    assert measures.loc["krippendorff_alpha", "value"] == pytest.approx(expected)
 
 
 def test_the_joint_histogram_counts_every_image(root: str) -> None:
@@ -100,7 +100,7 @@ def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> No
     assert len(rows(str(tmp_path), "coverage", "x", "y")) == 0
     assert len(rows(str(tmp_path), "coverage", "x")) == 0
     assert len(rows(str(tmp_path), "coverage_curve", "x", "y")) == 100
-    assert set(rows(str(tmp_path), "coverage_curve", "y")["a"]) == {"y"}
+    assert set(rows(str(tmp_path), "coverage_curve", "y")["annotator_a"]) == {"y"}
 
 
 def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_other_groups_leave_what_is_there_alone(root: str, tmp_path: Path) -> No
     assert [one.made for one in compare(place, "x", "y")] == [False], "a group of others made it again"
     assert [one.made for one in compare(place, "y", "z", splits=("validation", "test"))] == [True, False]
     assert [one.made for one in compare(place, *MACHINES)] == [False] * 3
-    assert len(rows(place, "annotators", *MACHINES)) == 5
+    assert set(rows(place, "measures", *MACHINES)["label"].dropna()) == set("0123")

@@ -18,6 +18,7 @@ from storage import products
 from storage.products import ShardFolder
 from tests.support.comparisons import CLASSES, IDS, write_image_ids
 from tests.support.label_sets import write_label_set, write_shards
+from tests.support.measure_rows import by_scope
 from tests.support.stages import agree
 
 IMAGES = len(IDS)
@@ -26,6 +27,10 @@ IMAGES = len(IDS)
 def rows(root: str, name: str) -> pd.DataFrame:
     found: pd.DataFrame = pq.read_table(layout.agreement_table(root, name, "d", ("x", "y"), "test")).to_pandas()
     return found
+
+
+def measures(root: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    return by_scope(pq.read_table(layout.agreement_table(root, "measures", "d", ("x", "y"), "test")))
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +72,18 @@ def labelled(sets: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_several_labels_agree_as_their_decisions_do(labelled: str, sets: dict[str, Any]) -> None:
     there = np.array(IDS) != IDS[7]
     x, y, truth, known = (sets[name][there] for name in ("x", "y", "truth", "known"))
-    summary: Any = rows(labelled, "summary").set_index(["scope", "label"])
-    whole = summary.loc["all"].iloc[0]
+    whole, classes = measures(labelled)
+    (summary,) = rows(labelled, "summary").to_dict("records")
+    assert (summary["task"], summary["n_compared"]) == (MULTILABEL, x.size)
+    assert (whole["n"], whole["n_agree"]) == (summary["n"], summary["n_agree"])
     assert (whole["n"], whole["n_agree"]) == (len(x), (x == y).all(axis=1).sum())
-    assert whole["observed"] == pytest.approx((x == y).mean())
+    assert summary["observed_agreement"] == pytest.approx((x == y).mean())
     assert whole["hamming_loss"] == pytest.approx(hamming_loss(x, y))
     for side, given in (("a", x), ("b", y)):
-        assert whole[f"f1_{side}"] == pytest.approx(f1_score(truth[known], given[known]))
+        assert whole[f"micro_f1_{side}"] == pytest.approx(f1_score(truth[known], given[known]))
     for number, label in enumerate(CLASSES):
-        row = summary.loc[("class", label)]
-        assert row["kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
+        row = classes[label]
+        assert row["one_vs_rest_cohen_kappa"] == pytest.approx(cohen_kappa_score(x[:, number], y[:, number]))
         of = known[:, number]
         assert row["f1_b"] == pytest.approx(f1_score(truth[of, number], y[of, number]))
     confusion: Any = rows(labelled, "confusion").fillna("-").set_index(["label_a", "label_b"])["n"]
@@ -100,10 +107,9 @@ def test_numbers_agree_whole_and_place_by_place(tmp_path: Path) -> None:
         write_label_set(root, "d", name, frame)
     write_label_set(root, "d", "human", pd.DataFrame({"image_id": IDS, "label": truth, "confidence": np.float32(1)}))
     agree(AgreeSettings(dataset="d", annotators=("x", "y"), reference="human"), Context(root))
-    summary = rows(root, "summary")
-    assert summary["scope"].tolist() == ["all"], "a number is no class"
-    row = summary.iloc[0]
-    assert row["observed"] == pytest.approx((sets["x"] == sets["y"]).mean())
+    row, classes = measures(root)
+    assert classes == {}, "a number is no class"
+    assert row["observed_agreement"] == pytest.approx((sets["x"] == sets["y"]).mean())
     assert row["accuracy_a"] == pytest.approx((sets["x"] == truth).mean())
     first = [(a[0], b[0]) for a, b in zip(sets["x"], sets["y"], strict=True)]
     assert row["same_digit_1"] == pytest.approx(np.mean([a == b for a, b in first]))

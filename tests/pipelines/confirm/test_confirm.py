@@ -60,7 +60,7 @@ def check(result: StageResult, root: Path, settings: ConfirmSettings, **narrow: 
 
 def check_statistics(db: duckdb.DuckDBPyConnection, root: Path) -> None:
     folder = root / "statistics"
-    rows = duckdb.read_parquet(str(folder / "labels" / "d.parquet"))  # noqa: F841  (SQL names it)
+    rows = duckdb.read_parquet(str(folder / "machine_precision" / "d.parquet"))  # noqa: F841  (SQL names it)
     decile = "least(floor(value * 10 + 1e-6), 9)::INTEGER"
     expected = db.sql(f"SELECT label, {decile} AS decile, count(*) FROM machine_kept GROUP BY ALL ORDER BY ALL")
     query = "SELECT label, decile, machine_rows FROM rows WHERE scope = 'class_decile' ORDER BY ALL"
@@ -69,7 +69,7 @@ def check_statistics(db: duckdb.DuckDBPyConnection, root: Path) -> None:
     query = "SELECT label, confirmed, rejected FROM rows WHERE scope = 'class' AND verified > 0 ORDER BY label"
     assert duckdb.sql(query).fetchall() == [row for row in verdicts.fetchall() if row[1] is not None]
     sources = db.sql("SELECT source, sum(value)::BIGINT, sum(1 - value)::BIGINT FROM human_kept GROUP BY 1 ORDER BY 1")
-    read = duckdb.read_parquet(str(folder / "sources" / "d.parquet")).project("source, confirmed, rejected")
+    read = duckdb.read_parquet(str(folder / "verdict_sources" / "d.parquet")).project("source, confirmed, rejected")
     assert sorted(read.fetchall()) == sources.fetchall()
     per_image = db.sql(
         "SELECT n, count(*) FROM (SELECT count(*) AS n FROM joined WHERE verdict = 1 GROUP BY image) GROUP BY 1"

@@ -92,7 +92,7 @@ def of_shard(shard: int) -> set[str]:
 
 
 def test_what_is_there_is_what_was_asked_for(done: Path) -> None:
-    tables = {"labels", "labels_per_image", "sources"}
+    tables = {"machine_precision", "labels_per_image", "verdict_sources"}
     expected = {file for shard in range(4) for file in of_shard(shard)} | {READ}
     expected |= {f"statistics/{table}/d.parquet" for table in tables}
     expected |= {f"{LABELS}/annotator={one}/split={split}/_concord.json" for one in SETS for split in SPLITS}

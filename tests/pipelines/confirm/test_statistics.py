@@ -53,7 +53,7 @@ BY_SCOPE = """
 SELECT scope, label, decile, count(*) AS machine_rows,
   count(*) FILTER (what = 'confirmed') AS confirmed, count(*) FILTER (what = 'rejected') AS rejected,
   count(*) FILTER (what IN ('confirmed', 'rejected')) AS verified,
-  count(*) FILTER (what IN ('dropped', 'duplicate_rows')) AS left_out,
+  count(*) FILTER (what IN ('dropped', 'duplicate_rows')) AS excluded,
   count(*) FILTER (what = 'machine_rows') AS without_verdict,
   confirmed / nullif(verified, 0) AS precision
 FROM (
@@ -78,7 +78,7 @@ def counts_of(marks: list[tuple[str, str, int]]) -> Tallies:
 def test_rows_add_up_as_in_duckdb(some: list[tuple[str, str, int]]) -> None:
     names = {"/m/1": "Apple"}
     found = statistics.label_table(counts_of(some), "d", names)
-    assert found.schema.equals(tables.LABEL_STATISTICS)
+    assert found.schema.equals(tables.MACHINE_PRECISION)
     rows = found.to_pylist()
     assert {row["dataset"] for row in rows} == {"d"}
     assert {(row["label"], row["display_name"]) for row in rows if row["display_name"]} <= {("/m/1", "Apple")}
@@ -95,12 +95,12 @@ def test_rows_add_up_as_in_duckdb(some: list[tuple[str, str, int]]) -> None:
 def test_each_scope_adds_up_to_all() -> None:
     marks = [(WHAT[n % 5], f"/m/{n % 3}", n % 10) for n in range(200)]
     rows = statistics.label_table(counts_of(marks), "d", {}).to_pylist()
-    for name in ("machine_rows", "confirmed", "rejected", "verified", "left_out", "without_verdict"):
+    for name in ("machine_rows", "confirmed", "rejected", "verified", "excluded", "without_verdict"):
         sums = {scope: sum(row[name] for row in rows if row["scope"] == scope) for scope in {r["scope"] for r in rows}}
         assert set(sums) == {"all", "class", "decile", "class_decile"}
         assert len(set(sums.values())) == 1
     for row in rows:
-        assert row["machine_rows"] == row["verified"] + row["left_out"] + row["without_verdict"]
+        assert row["machine_rows"] == row["verified"] + row["excluded"] + row["without_verdict"]
         assert (row["precision"] is None) == (row["precision_low"] is None) == (row["verified"] == 0)
 
 

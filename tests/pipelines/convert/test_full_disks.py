@@ -47,7 +47,7 @@ CASES = [
     ("train", "model.keras", errno.ENOSPC),
     ("label", "annotator=cnn1/split=test/part-00005", errno.ENOSPC),
     ("label", "rejects/label", errno.EROFS),
-    ("agree", "pairs/dataset=small/a=cnn1/b=human/split=test/part-00003", errno.ENOSPC),
+    ("agree", "pairs/dataset=small/annotator_a=cnn1/annotator_b=human/split=test/part-00003", errno.ENOSPC),
     ("agree", "agreement/summary", errno.EROFS),
     ("report", "report/small/index.html", errno.ENOSPC),
     ("report", "_concord.json", errno.EROFS),

@@ -110,8 +110,8 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
         assert (row["n"], row["accuracy"]) == (48, pytest.approx(right / 48))
         assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx(wilson(right, 48))
         if row["kind"] != "everything":
-            assert row["lost"] == pytest.approx(((best == people).sum() - right) / 48)
-            assert row["lost_low"] <= row["lost"] <= row["lost_high"]
+            assert row["accuracy_drop"] == pytest.approx(((best == people).sum() - right) / 48)
+            assert row["accuracy_drop_low"] <= row["accuracy_drop"] <= row["accuracy_drop_high"]
         if np.isnan(row["cut"]):
             taught = len(people_train) if row["kind"] == "everything" else (~pool).sum()
             counts = (taught, taught, taught / 160, 0, 64)
@@ -125,7 +125,7 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
             followed = (own == labels(root, row["teacher"], "test")["label"].loc[own.index]).sum()
             assert row["agreement"] == pytest.approx(followed / 48)
             assert (row["agreement_low"], row["agreement_high"]) == pytest.approx(wilson(followed, 48))
-        names = ("taught", "by_people", "by_people_share", "spared", "validation")
+        names = ("taught", "n_human_labels", "human_label_share", "labels_saved", "validation")
         assert tuple(row[name] for name in names) == pytest.approx(counts)
 
 
@@ -143,7 +143,7 @@ def test_a_cut_that_leaves_no_label_excludes_its_student_with_a_row(study: tuple
     one = found[found["seed"].notna()].set_index("generation")["note"]
     assert one[1] == "excluded: line_g0_s4_pool has no label of confidence 0.999999 or more of split train"
     assert one[2] == "excluded: its teacher line_g1_c999999_s4 was excluded"
-    assert found[["accuracy", "taught", "lost", "n"]].isna().all(axis=None)
+    assert found[["accuracy", "taught", "accuracy_drop", "n"]].isna().all(axis=None)
     assert found["seeds"].tolist() == [0, 0, 0, 0]
     assert messages.describe_study(results[-1])[3].endswith("cut 0.999999: excluded, no label is so confident")
     with pytest.raises(IncompleteError):

@@ -18,7 +18,8 @@ from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
-from tests.support.manifests import confirmation_manifest, model_card
+from tests.support.cards import model_card
+from tests.support.manifests import confirmation_manifest
 from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

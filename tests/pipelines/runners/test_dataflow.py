@@ -352,4 +352,4 @@ def test_a_flex_template_launches_a_chain_whose_driver_runs_on_a_worker(cloud: C
     started = list(cloud.service.jobs.values())[-1].asked
     assert started["name"].startswith("concord-agree-drawn-")
     assert started["environment"]["workerPools"][0]["numWorkers"] == 3
-    assert stores.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/a=vendor")
+    assert stores.list_tree(f"{ROOT}/agreement/pairs/dataset=drawn/annotator_a=vendor")
