@@ -204,7 +204,7 @@ def _features_of(job: TrainJob) -> FeatureSettings | None:
     return FeatureSettings.of(settings, tuple(dict.fromkeys((*_learned(settings, images), *settings.evaluate))))
 
 
-def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
+def _group_jobs(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
     """What one process trains: a model, or a few heads on the same features, which take less time than starting one."""
     alike: dict[Any, list[TrainJob]] = {}
     for number, job in enumerate(jobs):
@@ -212,9 +212,9 @@ def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
         same = (job.settings.threads, job.settings.gpus, *_resources(job), *sorted(job.features.items()))
         alike.setdefault(number if alone else same, []).append(job)
     groups = []
-    for found in alike.values():
-        processes = -(-len(found) // HEADS_PER_PROCESS)
-        groups += [tuple(found[first::processes]) for first in range(processes)]
+    for same_process in alike.values():
+        processes = -(-len(same_process) // HEADS_PER_PROCESS)
+        groups += [tuple(same_process[first::processes]) for first in range(processes)]
     return groups
 
 
@@ -224,7 +224,7 @@ def _resources(job: TrainJob) -> tuple[str, str]:
 
 
 def _fit_all(jobs: Sequence[TrainJob], context: Context) -> dict[str, int]:
-    groups = _grouped(jobs)
+    groups = _group_jobs(jobs)
     hints = sorted({_resources(job) for job in jobs})
     steps = {
         f"Train{number or ''}": TrainModels(tuple(group for group in groups if _resources(group[0]) == hint), *hint)
