@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 import schemas
-from schemas import layout
+from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError, StorageError
 from schemas.layout import IMAGENET
 from schemas.manifests import (
@@ -274,6 +274,11 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     """A finished label set; IncompleteError if it is missing or unfinished."""
     manifest = label_manifest(root, dataset, annotator, split)
     return ShardFolder(layout.labels(root, dataset, annotator, split), manifest.shards, manifest.fingerprint)
+
+
+def states_presence_alone(labels: ShardFolder) -> bool:
+    """Whether a label set states only what images have: then what it does not state, they do not have."""
+    return all(pc.all(tables.present(labels.read(shard))).as_py() in (True, None) for shard in range(labels.shards))
 
 
 def label_manifest(root: str, dataset: str, annotator: str, split: str) -> LabelsManifest:
