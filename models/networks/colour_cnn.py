@@ -1,4 +1,4 @@
-"""Network `colour_cnn`: our own best small network, made for 32x32 colour crops; 298,618 parameters there.
+"""Network `colour_cnn`: our own best small network, for 32x32 colour crops; 298,618 parameters there.
 
 Each image is brought to mean 0 and variance 1. A convolution is followed by four stages, each of which halves the sides
 and convolves twice; all convolutions are normalised, and the mean of the last maps goes to the scores. Chosen on real

@@ -1,4 +1,4 @@
-"""Tasks: what a dataset's labels are, one file per task, found by its name.
+"""Tasks: what a dataset's labels are, one file per task, loaded by its name.
 
 Each module states
 

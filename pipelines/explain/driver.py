@@ -112,7 +112,7 @@ class ExplainDriver(Driver[ExplainSettings]):
                 f"{output.folder} account for {counts}; run the same command again"
             )
         check_rejects(STAGE, [plan.rejects], counts, work.settings.max_reject_fraction)
-        stores.write_bytes(stores.join(output.folder, layout.SHEET), _sheet(plan))
+        stores.write_bytes(stores.join(output.folder, layout.SHEET), _draw_sheet(plan))
         explained_by = _explained_by(plan, card)
         if explained_by:
             _log.info("explain %s: %s", plan.name, explained_by)
@@ -262,13 +262,13 @@ def _explained_by(one: ExplainPlan, card: ModelCard) -> str:
     return f"the mean heat maps of its {len(card.members)} folds, none of which saw these images in training"
 
 
-def _sheet(one: ExplainPlan) -> bytes:
+def _draw_sheet(one: ExplainPlan) -> bytes:
     """The contact sheet: the first images in the order of the request."""
     rows = pa.concat_tables([one.output.read(shard) for shard in one.shards]).to_pylist()
     by_id = {row["image_id"]: row for row in rows}
     shown = [by_id[image_id] for image_id in one.requested if image_id in by_id]
     among = f"{len(shown)} images" if len(shown) <= ON_SHEET else f"the first {ON_SHEET} of {len(shown)} images"
-    return heat_maps.sheet(
+    return heat_maps.draw_sheet(
         f"{one.name}: regions that drove the prediction, {one.images.dataset} {one.split}, {among}", shown[:ON_SHEET]
     )
 

@@ -1,4 +1,4 @@
-"""Explain labels: where a network looked in an image when it gave it its label (Grad-CAM).
+"""Explain labels: which regions of an image drove the prediction (Grad-CAM).
 
     concord explain --models cnn1,cnn2 --dataset svhn --split test --root out
 
@@ -100,7 +100,7 @@ class ExplainAndWrite(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, shards: beam.PCollection) -> beam.PCollection:
         """The number of each shard, as it is written."""
-        explained = shards | "Look" >> RunInference(ShardExplainer(self.plan))
+        explained = shards | "Infer" >> RunInference(ShardExplainer(self.plan))
         return explained | "Write" >> beam.Map(write_shard, self.plan.output, self.plan.rejects)
 
 
@@ -158,7 +158,7 @@ def explain_shard(requested: RequestedShard, explainer: Any, task: str, classes:
         kept = np.flatnonzero(whole)
         labels = most_probable_labels(scores[kept], task, classes)
         for place, (label, confidence) in zip(kept.tolist(), labels, strict=True):
-            images = (heat_maps.picture(stacked[place]), heat_maps.blend(stacked[place], heat[place]))
+            images = (heat_maps.encode_image(stacked[place]), heat_maps.overlay_heat(stacked[place], heat[place]))
             rows_out.append((ids[rows[place]], label, confidence, *images))
     columns = [pa.array([row[at] for row in rows_out], field.type) for at, field in enumerate(tables.EXPLANATIONS)]
     return ExplainedShard(source, pa.table(columns, schema=tables.EXPLANATIONS), reject_table(source, ids, rejected))

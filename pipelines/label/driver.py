@@ -58,19 +58,19 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
         answers: what they mean.
     """
     task = tasks.load(answers.task)
-    reading = task.decode_labels(scores, answers.classes, answers.thresholds)
+    labels = task.decode_labels(scores, answers.classes, answers.thresholds)
     columns: dict[str, Any] = {
-        "image_id": pa.array(ids, pa.string()).take(pa.array(reading.rows)),
-        "label": pa.array(reading.labels, pa.string()),
-        "confidence": reading.confidences,
+        "image_id": pa.array(ids, pa.string()).take(pa.array(labels.rows)),
+        "label": pa.array(labels.labels, pa.string()),
+        "confidence": labels.confidences,
     }
     if any(answers.temperatures):
         alike = len(answers.temperatures) == 1
         folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
         found = calibration.select_by_fold(answers.temperatures, folds)
-        calibrated = task.calibrate(scores, reading, answers.classes, found)
+        calibrated = task.calibrate(scores, labels, answers.classes, found)
         columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
-    kept = {"scores": pa.array(scores[reading.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
+    kept = {"scores": pa.array(scores[labels.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
     return tables.label_rows(columns | kept)
 
 

@@ -28,13 +28,13 @@ def is_imported(settings: LabelSettings, root: str, images: ImageSet) -> bool:
     return model_cards.is_current(folder, _identify(settings, images)[0])
 
 
-def import_model(settings: LabelSettings, root: str, images: ImageSet, afresh: bool) -> None:
+def import_model(settings: LabelSettings, root: str, images: ImageSet, force: bool) -> None:
     """Write the model folder of an external network, if it is not there yet; raises as `is_imported`.
 
     Raises:
         InputError: the network does not fit the dataset.
     """
-    if is_imported(settings, root, images) and not afresh:
+    if is_imported(settings, root, images) and not force:
         return
     fingerprint, contents = _identify(settings, images)
     name = settings.model_file.rstrip("/").rsplit("/", 1)[-1]
@@ -52,26 +52,26 @@ def import_model(settings: LabelSettings, root: str, images: ImageSet, afresh: b
         external=ExternalModel(file=name, sha256=contents, **fitting),
     )
     folder = layout.model(root, images.dataset, settings.annotator)
-    _write(settings, images, folder, card, _files(settings.model_file))
+    _write(settings, images, folder, card, _list_files(settings.model_file))
 
 
 def _identify(settings: LabelSettings, images: ImageSet) -> tuple[str, dict[str, str]]:
     """The fingerprint of what is imported, and the SHA-256 of each of its files."""
-    files = _files(settings.model_file)
+    files = _list_files(settings.model_file)
     contents = {name: hashlib.sha256(stores.read_bytes(path)).hexdigest() for name, path in files.items()}
     fitting = {key: getattr(settings, key) for key in _FITTING}
     identity = {"files": contents, "settings": fitting, "images": images.fingerprint}
     return products.fingerprint("import_model", **identity), contents
 
 
-def _files(path: str) -> dict[str, str]:
+def _list_files(path: str) -> dict[str, str]:
     """The files of a model: one, or all of a SavedModel's folder."""
     if stores.stat(path) is not None:
         return {path.rsplit("/", 1)[-1]: path}
-    found = {name: stores.join(path, name) for name in stores.list_tree(path)}
-    if "saved_model.pb" not in found:
-        raise InputError(f"no such model: {path}; give a .keras or .h5 file, or a SavedModel's folder")
-    return found
+    files = {name: stores.join(path, name) for name in stores.list_tree(path)}
+    if "saved_model.pb" not in files:
+        raise InputError(f"no such model: {path}; name a .keras or .h5 file, or a SavedModel's folder")
+    return files
 
 
 def _write(settings: LabelSettings, images: ImageSet, folder: str, card: ModelCard, files: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: ModelCa
             stores.write_bytes(stores.join(scratch, name), stores.read_bytes(path))
         local = scratch if "saved_model.pb" in files else stores.join(scratch, next(iter(files)))
         fit = external_models.Fit.of(card, images.manifest.image_shape or (None, None, 3))
-        network = external_models.load(local, settings.trust_model, settings.model_file)
+        network = external_models.load(local, settings.trust_model, settings.model_file, fit)
         model = external_models.wrapped(network, fit, settings.model_file)
         card = card.model_copy(update={"image_shape": tuple(model.input_shape[1:])})
         if "saved_model.pb" not in files:

@@ -1,4 +1,4 @@
-"""Models: which are missing, of folds and sweeps each member, and making one model of several trainings.
+"""Train models: which are missing, of folds and sweeps each member, and one model of several trainings.
 
 concord train --network cnn2 --dataset svhn --root out
 """
@@ -40,13 +40,13 @@ class Training:
     jobs: tuple[TrainJob, ...]
 
     @property
-    def members(self) -> bool:
-        """Whether it is made of several."""
+    def is_ensemble(self) -> bool:
+        """Whether it consists of several."""
         return bool(self.jobs[0].member)
 
 
 class TrainDriver(Driver[TrainSettings]):
-    """Trains those of the models that are not there yet; they run side by side."""
+    """Trains those of the models that are not there yet, in parallel."""
 
     def reads(self, settings: TrainSettings, root: str) -> Iterable[str]:
         """The images, the labels to learn and to be judged by, and a file of weights."""
@@ -95,7 +95,7 @@ class TrainDriver(Driver[TrainSettings]):
         return Plan(settings, (product,), training)
 
     def run(self, stage: str, plans: Sequence[Plan], context: Context) -> Iterator[StageResult]:
-        """Train all missing models, side by side.
+        """Train all missing models, in parallel.
 
         Raises:
             InputError: two models share a name.
@@ -109,7 +109,7 @@ class TrainDriver(Driver[TrainSettings]):
         jobs = [job for training in missing for job in _prepare_jobs(training, context.force)]
         counters = _fit_all(_with_features(jobs, context), context) if jobs else {}
         for training in missing:
-            if training.members:
+            if training.is_ensemble:
                 ensembles.write_ensemble(training.settings, training.fingerprint, training.jobs, training.folder)
         seconds = time.monotonic() - began
         for plan in plans:
@@ -204,7 +204,7 @@ def _features_of(job: TrainJob) -> FeatureSettings | None:
     return FeatureSettings.of(settings, tuple(dict.fromkeys((*_learned(settings, images), *settings.evaluate))))
 
 
-def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
+def _group_jobs(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
     """What one process trains: a model, or a few heads on the same features, which take less time than starting one."""
     alike: dict[Any, list[TrainJob]] = {}
     for number, job in enumerate(jobs):
@@ -212,9 +212,9 @@ def _grouped(jobs: Sequence[TrainJob]) -> list[tuple[TrainJob, ...]]:
         same = (job.settings.threads, job.settings.gpus, *_resources(job), *sorted(job.features.items()))
         alike.setdefault(number if alone else same, []).append(job)
     groups = []
-    for found in alike.values():
-        processes = -(-len(found) // HEADS_PER_PROCESS)
-        groups += [tuple(found[first::processes]) for first in range(processes)]
+    for same_process in alike.values():
+        processes = -(-len(same_process) // HEADS_PER_PROCESS)
+        groups += [tuple(same_process[first::processes]) for first in range(processes)]
     return groups
 
 
@@ -224,7 +224,7 @@ def _resources(job: TrainJob) -> tuple[str, str]:
 
 
 def _fit_all(jobs: Sequence[TrainJob], context: Context) -> dict[str, int]:
-    groups = _grouped(jobs)
+    groups = _group_jobs(jobs)
     hints = sorted({_resources(job) for job in jobs})
     steps = {
         f"Train{number or ''}": TrainModels(tuple(group for group in groups if _resources(group[0]) == hint), *hint)

@@ -1,4 +1,4 @@
-"""One training a GPU: the processes of a machine share its GPUs out among themselves, by locks on small files."""
+"""Train models, each in a process of its own; the processes of a machine claim its GPUs by locks on small files."""
 
 import fcntl
 import json
@@ -23,11 +23,11 @@ from schemas.errors import ConcordError
 from schemas.settings.base import resource_hints
 
 _DRIVER = Path("/proc/driver/nvidia/gpus")
-_WAIT = 1.0  # seconds between two looks for a free GPU
+_WAIT = 1.0  # seconds until free GPUs are looked for again
 
 
-def available() -> list[int]:
-    """The GPUs that this process may use, by number: those that it is shown, or all of the machine's."""
+def list_gpus() -> list[int]:
+    """The GPUs that this process may use, by number: those of CUDA_VISIBLE_DEVICES, or all of the machine's."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is not None:
         return [int(number) for number in shown.split(",") if number.strip().isdigit()]
@@ -36,28 +36,28 @@ def available() -> list[int]:
 
 @contextmanager
 def claim_gpus(count: int) -> Iterator[list[int]]:
-    """So many GPUs, or as many as there are, for no other process's training; waits until they are free.
+    """Claim so many GPUs, or as many as there are, for one training; waits until they are free.
 
-    Where there is none, or none is asked for, nothing is waited for. A process that dies lets go of its own.
+    Where there is none, or none is required, it does not wait. A process that dies releases its own.
     """
-    known = available()
-    wanted = min(count, len(known))
+    gpus = list_gpus()
+    count = min(count, len(gpus))
     while True:
-        with ExitStack() as held:
-            found: list[int] = []
-            for number in known:
-                if len(found) < wanted and _lock(number, held):
-                    found.append(number)
-            if len(found) == wanted:
-                yield found
+        with ExitStack() as locks:
+            claimed: list[int] = []
+            for number in gpus:
+                if len(claimed) < count and _lock(number, locks):
+                    claimed.append(number)
+            if len(claimed) == count:
+                yield claimed
                 return
         time.sleep(_WAIT)
 
 
-def _lock(number: int, held: ExitStack) -> bool:
-    """Try to lock a GPU; the lock is let go with `held`."""
+def _lock(number: int, locks: ExitStack) -> bool:
+    """Try to lock a GPU; the lock is released with `locks`."""
     path = Path(tempfile.gettempdir(), f"concord-gpu-{number}-{os.getuid()}.lock")
-    file = held.enter_context(path.open("w"))
+    file = locks.enter_context(path.open("w"))
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -65,16 +65,16 @@ def _lock(number: int, held: ExitStack) -> bool:
     return True
 
 
-# Train models: a Beam element a model, or a few heads of one backbone; each in a process of its own, side by side.
+# Train models: one Beam element per model, or per few heads of one backbone; each in a process of its own, in parallel.
 
 _log = logging.getLogger("concord")
 ERROR_LINES = 15
-_HELD = "val_"
+_VALIDATION = "val_"
 
 
 @dataclass(eq=False)
 class TrainModels(beam.PTransform):  # type: ignore[misc]
-    """Train each model, on a worker with the accelerator asked for; those of a group one after the other."""
+    """Train each model, on a worker with the required accelerator; those of a group one after the other."""
 
     groups: tuple[tuple[TrainJob, ...], ...]
     accelerator: str
@@ -93,53 +93,53 @@ def train_models(jobs: Sequence[TrainJob]) -> list[str]:
     All of them use the same number of GPUs and of threads.
 
     Raises:
-        ConcordError: what the process says of itself, or the last lines that it wrote.
+        ConcordError: the error that the process reports, or the last lines that it wrote.
     """
-    told = "".join(job.to_json() + "\n" for job in jobs)
-    runner.count_element("train", len(told))
+    lines = "".join(job.to_json() + "\n" for job in jobs)
+    runner.count_element("train", len(lines))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with tempfile.TemporaryFile("w+") as noise, claim_gpus(jobs[0].settings.gpus) as claimed:
+    with tempfile.TemporaryFile("w+") as stderr, claim_gpus(jobs[0].settings.gpus) as claimed:
         if claimed:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, claimed))
         command = [sys.executable, "-P", "-m", "models.trainer"]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment
         )
         with process:
-            process.stdin.write(told + "\n")  # type: ignore[union-attr]
+            process.stdin.write(lines + "\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
-            last, done = _follow(jobs, process.stdout)  # type: ignore[arg-type]
+            last, done = _log_progress(jobs, process.stdout)  # type: ignore[arg-type]
             process.stdin.close()  # type: ignore[union-attr]
         if process.returncode != 0 or done < len(jobs):
-            _raise_failure(jobs[min(done, len(jobs) - 1)], process.returncode, last, noise)
+            _raise_failure(jobs[min(done, len(jobs) - 1)], process.returncode, last, stderr)
     return [job.folder for job in jobs]
 
 
-def _follow(jobs: Sequence[TrainJob], lines: IO[str]) -> tuple[dict[str, Any], int]:
-    """Pass on what trainings say of each epoch; return the last thing that was said, and how many are done."""
-    said: dict[str, Any] = {}
+def _log_progress(jobs: Sequence[TrainJob], lines: IO[str]) -> tuple[dict[str, Any], int]:
+    """Log what trainings report of each epoch; return the last report, and how many trainings are done."""
+    report: dict[str, Any] = {}
     done = 0
     for text in lines:
-        said = json.loads(text)
-        if "epoch" in said:
-            told = progress.fields("epoch", **{**said, "model": jobs[done].title})
-            _log.info("%s", epoch_line(jobs[done].title, said), extra=told)
-        done += "metrics" in said
-    return said, done
+        report = json.loads(text)
+        if "epoch" in report:
+            fields = progress.fields("epoch", **{**report, "model": jobs[done].title})
+            _log.info("%s", format_epoch(jobs[done].title, report), extra=fields)
+        done += "metrics" in report
+    return report, done
 
 
-def epoch_line(title: str, said: dict[str, Any]) -> str:
-    """What people read of an epoch: its loss, and the other figures with those of validation."""
-    names = [name for name in said if name not in ("model", "epoch", "epochs", "phase")]
-    shown = sorted(names, key=lambda name: (name.removeprefix(_HELD) != "loss", name.startswith(_HELD)))
-    figures = [f"{name.replace(_HELD, 'validation ').replace('_', ' ')} {said[name]:.3f}" for name in shown]
-    tuning = " of fine-tuning" if said.get("phase") else ""
-    return f"train {title}: epoch {said['epoch']}/{said['epochs']}{tuning}, {', '.join(figures)}"
+def format_epoch(title: str, report: dict[str, Any]) -> str:
+    """An epoch in one line: its loss, and the other metrics beside those of validation."""
+    names = [name for name in report if name not in ("model", "epoch", "epochs", "phase")]
+    ordered = sorted(names, key=lambda name: (name.removeprefix(_VALIDATION) != "loss", name.startswith(_VALIDATION)))
+    metrics = [f"{name.replace(_VALIDATION, 'validation ').replace('_', ' ')} {report[name]:.3f}" for name in ordered]
+    tuning = " of fine-tuning" if report.get("phase") else ""
+    return f"train {title}: epoch {report['epoch']}/{report['epochs']}{tuning}, {', '.join(metrics)}"
 
 
-def _raise_failure(job: TrainJob, code: int, last: dict[str, Any], noise: IO[str]) -> None:
+def _raise_failure(job: TrainJob, code: int, last: dict[str, Any], stderr: IO[str]) -> None:
     if "error" in last:
         raise getattr(errors, last["kind"], ConcordError)(last["error"])
-    noise.seek(0)
-    tail = " | ".join(line.strip() for line in noise.readlines()[-ERROR_LINES:])
+    stderr.seek(0)
+    tail = " | ".join(line.strip() for line in stderr.readlines()[-ERROR_LINES:])
     raise ConcordError(f"training {job.title!r} ended with status {code}: {tail}")

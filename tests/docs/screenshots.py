@@ -1,7 +1,7 @@
 """Draw the README's images from the report of the drawn sample: the top of the page, and one of its figures.
 
-    make run-pipeline
-    python -m tests.docs.screenshots --root out
+make run-pipeline
+python -m tests.docs.screenshots --root out
 """
 
 import argparse

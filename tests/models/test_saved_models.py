@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from models.networks import cnn1
 from models.tasks import Head
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
-from schemas.errors import IncompleteError, InputError
+from schemas.errors import IncompleteError, InputError, StorageError
 from storage import model_cards
 from tests.support.manifests import model_card
 
@@ -71,7 +70,7 @@ def test_a_changed_model_file_is_refused(folder: Path) -> None:
     content = bytearray((folder / "model.keras").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "model.keras").write_bytes(content)
-    with pytest.raises(IncompleteError, match=r"model\.keras is not the file that model\.json speaks of"):
+    with pytest.raises(IncompleteError, match=r"model\.keras is not the file that model\.json states"):
         saved_models.load(str(folder))
 
 
@@ -92,21 +91,28 @@ def test_a_model_that_would_run_code_is_refused(tmp_path: Path) -> None:
         [keras.Input((8, 8, 3), dtype="uint8"), keras.layers.Lambda(lambda image: image / 255), keras.layers.Flatten()]
     )
     lambdas.save(tmp_path / "model.keras")
-    (tmp_path / "model.json").write_text(json.dumps(card_of(tmp_path / "model.keras")))
+    write_card_of(tmp_path / "model.keras")
     with pytest.raises(InputError, match=r"Keras cannot load .*model\.keras: .*[Ll]ambda"):
         saved_models.load(str(tmp_path))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"<html>404 Not Found</html>")
-    (tmp_path / "model.json").write_text(json.dumps(card_of(tmp_path / "model.keras")))
+    write_card_of(tmp_path / "model.keras")
     with pytest.raises(InputError, match="train the model again"):
         saved_models.load(str(tmp_path))
 
 
-def card_of(path: Path) -> dict[str, Any]:
+def test_a_card_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text('{"fingerprint": "f", "files": {}}')
+    with pytest.raises(StorageError, match=r"model\.json names no stage, .*: remove it, and build it again"):
+        saved_models.load(str(tmp_path))
+
+
+def write_card_of(path: Path) -> None:
     content = path.read_bytes()
-    return {"files": {path.name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}}}
+    files = {path.name: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}}
+    model_cards.write_card(str(path.parent), model_card(files=files))
 
 
 def test_a_model_is_no_model_while_it_is_written_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

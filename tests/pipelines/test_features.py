@@ -272,7 +272,7 @@ def test_a_few_heads_are_trained_in_a_process() -> None:
         of("threads", threads=2),
         of("tuned", fine_tune_from="block2_conv1", fine_tune_epochs=1),
     ]
-    groups = driver._grouped([*apart[:2], *heads, *apart[2:]])
+    groups = driver._group_jobs([*apart[:2], *heads, *apart[2:]])
     assert sorted((len(group) for group in groups), reverse=True) == [3, 3, 3, 1, 1, 1, 1, 1]
     assert [group[0] for group in groups if len(group) == 1] == apart
     assert {one.settings.name for group in groups for one in group} == {one.settings.name for one in [*heads, *apart]}

@@ -372,7 +372,7 @@ def test_the_label_asked_about_is_the_most_probable_one() -> None:
 
 def test_a_long_sheet_is_cut_off_and_says_so(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
     titles: list[str] = []
-    sheet = heat_maps.sheet
+    sheet = heat_maps.draw_sheet
 
     def kept(title: str, rows: Any) -> bytes:
         titles.append(title)
@@ -380,7 +380,7 @@ def test_a_long_sheet_is_cut_off_and_says_so(own: str, monkeypatch: pytest.Monke
         return bytes(sheet(title, rows))
 
     monkeypatch.setattr(driver, "ON_SHEET", 3)
-    monkeypatch.setattr(heat_maps, "sheet", kept)
+    monkeypatch.setattr(heat_maps, "draw_sheet", kept)
     run(own, "first", disagreements=5)
     assert titles == ["first: regions that drove the prediction, drawn test, the first 3 of 5 images"]
 

@@ -26,16 +26,16 @@ def hold(count: int, seconds: float, told: "multiprocessing.Queue[tuple[list[int
 
 
 def test_gpus_are_those_that_are_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert transforms.available() == [3, 5]
+    assert transforms.list_gpus() == [3, 5]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert transforms.available() == []
+    assert transforms.list_gpus() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(transforms, "_DRIVER", tmp_path / "none")
-    assert transforms.available() == []
+    assert transforms.list_gpus() == []
     for name in ("0000:01:00.0", "0000:02:00.0"):
         (tmp_path / "driver" / name).mkdir(parents=True)
     monkeypatch.setattr(transforms, "_DRIVER", tmp_path / "driver")
-    assert transforms.available() == [0, 1]
+    assert transforms.list_gpus() == [0, 1]
 
 
 def test_where_there_are_none_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def free(number: int) -> bool:
 
 def wait_until(wanted: bool) -> None:
     until = time.monotonic() + 10
-    while [free(number) for number in transforms.available()] != [wanted, wanted]:
+    while [free(number) for number in transforms.list_gpus()] != [wanted, wanted]:
         assert time.monotonic() < until
         time.sleep(0.01)
 

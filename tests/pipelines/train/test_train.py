@@ -18,7 +18,7 @@ from models import saved_models
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from pipelines import runner
-from pipelines.train.transforms import TrainModels, epoch_line, train_models
+from pipelines.train.transforms import TrainModels, format_epoch, train_models
 from schemas import layout
 from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
 from schemas.rejects import REJECT_HINTS, Reason
@@ -215,11 +215,11 @@ def test_a_process_that_does_too_little_is_an_error(
 
 def test_an_epoch_is_told_in_a_line() -> None:
     said = {"model": "m", "epoch": 2, "epochs": 5, "accuracy": 0.25, "loss": 0.5, "val_average_precision": 0.125}
-    assert epoch_line("m/fold/1", {**said, "phase": 0, "val_loss": 1}) == (
+    assert format_epoch("m/fold/1", {**said, "phase": 0, "val_loss": 1}) == (
         "train m/fold/1: epoch 2/5, loss 0.500, validation loss 1.000, accuracy 0.250, "
         "validation average precision 0.125"
     )
-    assert epoch_line("m", {"epoch": 1, "epochs": 3, "phase": 1}).startswith("train m: epoch 1/3 of fine-tuning")
+    assert format_epoch("m", {"epoch": 1, "epochs": 3, "phase": 1}).startswith("train m: epoch 1/3 of fine-tuning")
 
 
 def test_only_the_fit_asks_for_an_accelerator(models: Models) -> None:
