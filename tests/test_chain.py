@@ -219,7 +219,9 @@ PRODUCTS = {  # what each stage of the chain writes
 }
 
 
-def test_a_plan_says_beforehand_what_each_stage_then_does(copied: tuple[Path, Path]) -> None:
+def test_a_plan_says_beforehand_what_each_stage_then_does(
+    finished: tuple[Path, Path], copied: tuple[Path, Path]
+) -> None:
     """The chain backwards: without its products a stage is to do, and all after it wait."""
     root, run_file = copied
     results = plans.done(root)
@@ -237,7 +239,7 @@ def test_a_plan_says_beforehand_what_each_stage_then_does(copied: tuple[Path, Pa
             (one, "waits") for one in stages[place + 1 :]
         }
         planned = {name: one for (verb, name), one in plans.products(plan).items() if verb == stage}
-        made = {one["product"]: one for one in results if one["stage"] == stage}
+        made = {one["product"].replace(str(finished[0]), str(root)): one for one in results if one["stage"] == stage}
         assert list(planned) == list(made)
         for name, one in planned.items():
             counts = made[name]["counts"]
