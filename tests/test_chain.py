@@ -207,6 +207,7 @@ def _told(root: Path, text: str) -> bool:
     return log.exists() and text in log.read_text()
 
 
+LARGE = ("draw", "convert", "train")  # others write tables, of which so few rows are smaller than what is around them
 ELEMENTS = ("convert.write.elements", "label.elements", "train.elements")
 PRODUCTS = {  # what each stage of the chain writes
     "draw": ["sample"],
@@ -218,7 +219,9 @@ PRODUCTS = {  # what each stage of the chain writes
 }
 
 
-def test_a_plan_says_beforehand_what_each_stage_then_does(copied: tuple[Path, Path]) -> None:
+def test_a_plan_says_beforehand_what_each_stage_then_does(
+    finished: tuple[Path, Path], copied: tuple[Path, Path]
+) -> None:
     """The chain backwards: without its products a stage is to do, and all after it wait."""
     root, run_file = copied
     results = plans.done(root)
@@ -236,7 +239,7 @@ def test_a_plan_says_beforehand_what_each_stage_then_does(copied: tuple[Path, Pa
             (one, "waits") for one in stages[place + 1 :]
         }
         planned = {name: one for (verb, name), one in plans.products(plan).items() if verb == stage}
-        made = {one["product"]: one for one in results if one["stage"] == stage}
+        made = {one["product"].replace(str(finished[0]), str(root)): one for one in results if one["stage"] == stage}
         assert list(planned) == list(made)
         for name, one in planned.items():
             counts = made[name]["counts"]
@@ -245,7 +248,8 @@ def test_a_plan_says_beforehand_what_each_stage_then_does(copied: tuple[Path, Pa
         elements = [n for name, n in next(iter(made.values()))["counters"].items() if name in ELEMENTS]
         assert elements in ([], [sum(one["elements"] for one in planned.values())]), stage
         written = sum(one["written_bytes"] for one in planned.values())
-        assert size / 3 < written < size * 3, stage
+        if stage in LARGE:
+            assert size / 3 < written < size * 3, stage
 
 
 def states_of(run_file: Path, root: Path) -> dict[str, set[str]]:
