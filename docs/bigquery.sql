@@ -342,7 +342,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   split: split of the dataset
@@ -359,7 +359,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   annotator: whose labels: human, machine, confirmed, or the name of a network
@@ -377,7 +377,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   side: whose file the row is from: machine or human
@@ -394,7 +394,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   backbone: network, weights and layer that the features are of
@@ -412,7 +412,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   annotator: whose labels: human, machine, confirmed, or the name of a network
@@ -430,7 +430,7 @@ OPTIONS (
 --   image_id: identity the record would have had
 --   source: file it came from
 --   position: where in that file
---   reason: one of the closed list in schemas/rejects.py
+--   reason: one of the closed list in schemas/errors.py
 --   detail: the offending value, as it was read
 --   dataset: name of the dataset
 --   annotator: whose labels: human, machine, confirmed, or the name of a network

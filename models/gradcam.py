@@ -17,8 +17,7 @@ from models.inputs import decode_image, encoded_images
 from models.scoring import FAILURES, BatchBisection, Fault
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
-from schemas.errors import InputError
-from schemas.rejects import Reason
+from schemas.errors import InputError, Reason
 from storage import hashing, stores
 from storage.model_cards import require_card
 

@@ -17,7 +17,7 @@ from models import saved_models
 from models.inputs import FEATURES, decode_batch
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
-from schemas.rejects import Reason
+from schemas.errors import Reason
 from storage import hashing, stores
 from storage.model_cards import require_card
 

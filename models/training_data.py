@@ -17,8 +17,7 @@ from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
 from schemas import tables
-from schemas.errors import IncompleteError, InputError, TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, IncompleteError, InputError, Reason, TooManyRejectsError
 from storage import hashing, products, stores, tfrecord
 from storage.products import ImageSet, ShardFolder
 

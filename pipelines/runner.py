@@ -13,8 +13,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions,
 from pipelines import progress
 from pipelines.runners import dataflow, portable
 from schemas import errors
-from schemas.errors import ConcordError, InputError, TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, ConcordError, InputError, Reason, TooManyRejectsError
 from schemas.stage import Context
 from storage.products import ShardFolder, ShardReport
 

@@ -22,9 +22,8 @@ from models import networks
 from pipelines import runner
 from pipelines.runner import check_rejects
 from schemas import layout, plugins, tables
-from schemas.errors import IncompleteError
+from schemas.errors import IncompleteError, Reason
 from schemas.manifests import Manifest
-from schemas.rejects import Reason
 from schemas.settings.base import resource_hints
 from schemas.stage import Context, Driver, Plan, Product, S, State
 from storage import products, stores

@@ -118,7 +118,7 @@ REJECTS = pa.schema(
         _text("image_id", "identity the record would have had"),
         _text("source", "file it came from"),
         _text("position", "where in that file"),
-        _text("reason", "one of the closed list in schemas/rejects.py"),
+        _text("reason", "one of the closed list in schemas/errors.py"),
         _text("detail", "the offending value, as it was read"),
     ]
 )

@@ -19,8 +19,7 @@ import obstore
 from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import GCSStore, HTTPStore, S3Store
 
-from schemas.errors import InputError
-from schemas.rejects import Reason
+from schemas.errors import InputError, Reason
 from storage import stores
 
 FIRST_PAUSE = 0.2  # seconds before the first retry; it doubles for each further one, up to LONGEST_PAUSE

@@ -22,8 +22,7 @@ from models import calibration, external_models, fitting
 from pipelines.chain import load_run_file
 from pipelines.convert.sources import open_images, svhn_full
 from schemas import layout, tables
-from schemas.errors import ConcordError, IncompleteError, InputError, StorageError
-from schemas.rejects import Reason
+from schemas.errors import ConcordError, IncompleteError, InputError, Reason, StorageError
 from schemas.settings.convert import ConvertSettings
 from storage import fetching, model_cards, parquet, products, small_files, stores, tfrecord
 from storage.formats import csv_tables, idx

@@ -18,8 +18,8 @@ from typing import Any
 from analysis import thumbnails
 from analysis.tables import Row
 from schemas import layout, plugins
+from schemas.errors import Reason
 from schemas.manifests import Manifest
-from schemas.rejects import Reason
 from schemas.settings.queue import QueueSettings
 from storage import parquet, products, stores
 from storage.products import ImageSet

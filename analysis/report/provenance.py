@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from analysis.tables import SIDES, Row, Sources, query, read_shards
 from schemas import layout
+from schemas.errors import REJECT_HINTS
 from schemas.manifests import LabelsManifest, ModelCard, ScoresManifest
-from schemas.rejects import REJECT_HINTS
 from storage.products import ShardFolder
 
 TITLE, ORDER = "Provenance", 90

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipelines import runner
-from pipelines.confirm import bloom, statistics, tallies
+from pipelines.confirm import bloom, join, statistics
 from pipelines.confirm.join import VerdictRules
 from pipelines.confirm.statistics import Tallies
 from pipelines.confirm.transforms import ConfirmLabels, ConfirmPlan, Narrowing
@@ -221,7 +221,7 @@ def _sum_counts(plan: ConfirmPlan) -> Tallies:
         raise IncompleteError(f"shards {absent} were not written; run the same command again")
     read = parquet.read(layout.confirm_reading(plan.root, plan.dataset), plan.fingerprint)
     parts = [read, *(plan.counts().read(shard) for shard in sorted(done))]
-    return statistics.counts_of(tallies.add([part.cast(tallies.SCHEMA) for part in parts]))
+    return statistics.counts_of(join.add_tallies([part.cast(join.TALLY_SCHEMA) for part in parts]))
 
 
 def _write_manifests(work: Confirmation, counts: Tallies, whole: dict[str, Any]) -> None:

@@ -1,23 +1,88 @@
-"""A machine's label rows with human verdicts: the join of one shard, without Beam.
-
-Both sides are rows (image, label, value, order): the value is the machine's confidence, or the human 1 or 0; the order
-is the row's place in the input, by which the first of several is known.
-"""
+"""Tallies: counts under a key (what, name, number) that add up in any order, in Arrow tables of a row a key."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.confirm import tallies
-from pipelines.confirm.tallies import Key
 from schemas import tables
 from schemas.tables import CONFIRMED, REJECTED
 from storage import hashing
 from storage.hashing import SHARD_SEED, SPLIT_SEED
+from storage.parquet import from_ipc, to_ipc
+
+TALLY_SCHEMA = tables.TALLY
+_KEYS = ["what", "name", "number"]
+_MAX_TABLES = 32  # tables a worker holds before it adds them up
+Key = tuple[str, str, int]
+
+
+def tally(counts: Mapping[Key, int]) -> pa.Table:
+    """A tally of some counts; zeros are left out."""
+    some = {key: n for key, n in counts.items() if n}
+    columns = [[key[place] for key in some] for place in range(3)] + [list(some.values())]
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, TALLY_SCHEMA, strict=True)], schema=TALLY_SCHEMA
+    )
+
+
+def tally_grid(what: str, names: pa.Array, counts: "np.ndarray[tuple[int, int], np.dtype[np.int64]]") -> pa.Table:
+    """A tally of counts (names, numbers); zeros are left out."""
+    rows, numbers = np.nonzero(counts)
+    columns = [
+        pa.array([what] * len(rows), pa.string()),
+        names.cast(pa.string()).take(pa.array(rows)),
+        pa.array(numbers.astype(np.int32)),
+        pa.array(counts[rows, numbers].astype(np.int64)),
+    ]
+    return pa.table(columns, schema=TALLY_SCHEMA)
+
+
+def encode_tallies(parts: Iterable[pa.Table]) -> bytes:
+    """The sum of tallies, as Arrow IPC."""
+    summed = add_tallies(parts).combine_chunks().to_batches()
+    return to_ipc(summed[0] if summed else pa.RecordBatch.from_pylist([], TALLY_SCHEMA))
+
+
+def add_tallies(parts: Iterable[pa.Table]) -> pa.Table:
+    """The sum of tallies, in order of their keys."""
+    together = pa.concat_tables([TALLY_SCHEMA.empty_table(), *parts])
+    summed = together.group_by(_KEYS, use_threads=False).aggregate([("n", "sum")])
+    summed = summed.sort_by([(key, "ascending") for key in _KEYS])
+    return pa.table([*(summed[key] for key in _KEYS), summed["n_sum"]], schema=TALLY_SCHEMA)
+
+
+@dataclass(eq=False)
+class AddTallies(beam.CombineFn):  # type: ignore[misc]
+    """Adds up tallies, as Arrow IPC."""
+
+    def create_accumulator(self) -> list[bytes]:
+        """None yet."""
+        return []
+
+    def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
+        """Keep one; add up when they are many."""
+        accumulator.append(element)
+        return self.compact(accumulator) if len(accumulator) > _MAX_TABLES else accumulator
+
+    def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
+        """All of them."""
+        return [element for accumulator in accumulators for element in accumulator]
+
+    def compact(self, accumulator: list[bytes]) -> list[bytes]:
+        """Add up, before it is sent on."""
+        return [self.extract_output(accumulator)]
+
+    def extract_output(self, accumulator: list[bytes]) -> bytes:
+        """The sum."""
+        return encode_tallies(from_ipc(element) for element in accumulator)
+
+
+# A machine's label rows with human verdicts: the join of one shard, without Beam.
 
 SIDE = pa.schema(
     [
@@ -133,7 +198,7 @@ def join(machine_batches: Sequence[pa.Table], human_batches: Sequence[pa.Table],
     repeated = np.ones(len(matched), dtype=bool)
     repeated[starts] = False
     grids.append(_grid("duplicate_rows", matched.take(repeated), names))
-    return Joined(names, pairs.take(kept), verdicts[kept] == 1, *sides, tallies.add([tallies.of(counts), *grids]))
+    return Joined(names, pairs.take(kept), verdicts[kept] == 1, *sides, add_tallies([tally(counts), *grids]))
 
 
 _VERDICTS = ((CONFIRMED, 1), (REJECTED, 0), (DROPPED, -1))
@@ -142,7 +207,7 @@ _VERDICTS = ((CONFIRMED, 1), (REJECTED, 0), (DROPPED, -1))
 def _grid(what: str, pairs: Rows, names: Sequence[str]) -> pa.Table:
     """Tally of pairs by label and decile of confidence."""
     cells = np.bincount(pairs.labels * DECILES + deciles(pairs.values), minlength=len(names) * DECILES)
-    return tallies.of_grid(what, pa.array(names, pa.string()), cells.reshape(-1, DECILES))
+    return tally_grid(what, pa.array(names, pa.string()), cells.reshape(-1, DECILES))
 
 
 def _matching(left: Rows, right: Rows) -> Rows:

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas import tables
-from schemas.errors import InputError
-from schemas.rejects import Reason
+from schemas.errors import InputError, Reason
 from storage import hashing
 from storage.formats.csv_lines import (
     CONFIDENCE,

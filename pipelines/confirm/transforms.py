@@ -23,10 +23,10 @@ import xxhash
 from apache_beam.utils import shared
 
 from pipelines import runner
-from pipelines.confirm import bloom, tallies
-from pipelines.confirm.join import DECILES, SIDE, VerdictRules, deciles, join, label_table
+from pipelines.confirm import bloom
+from pipelines.confirm import join as tallies
+from pipelines.confirm.join import DECILES, SIDE, AddTallies, Key, VerdictRules, deciles, join, label_table
 from pipelines.confirm.label_rows import LabelRows, listed_ids, parse
-from pipelines.confirm.tallies import AddTallies, Key
 from schemas import layout, tables
 from schemas.layout import CONFIRMED, HUMAN, MACHINE
 from storage import hashing, parquet
@@ -333,8 +333,8 @@ class Reader:
 
     def tally(self) -> bytes:
         """The counts of all rows, as Arrow IPC."""
-        grids = [tallies.of_grid(f"{self.side}_rows", names, grid) for names, grid in self._counted]
-        return tallies.to_bytes([tallies.of(self.counts), *grids])
+        grids = [tallies.tally_grid(f"{self.side}_rows", names, grid) for names, grid in self._counted]
+        return tallies.encode_tallies([tallies.tally(self.counts), *grids])
 
     def keys(self, rows: Ordered) -> _Numbers:
         """By what the other side may need a row: its image and label, or its image alone."""
@@ -358,10 +358,10 @@ def _about(annotator: str, split: str, rows: pa.Table) -> pa.Table:
     rows = rows.filter(tables.present(rows))
     name = f"{annotator}:{split}"
     counts = {("content", name, 0): content >> 16, ("labelled_images", name, 0): len(pc.unique(rows["image_id"]))}
-    images = tallies.of(counts)
+    images = tallies.tally(counts)
     values = rows["label"].value_counts()
     names, counts = values.field("values"), values.field("counts").to_numpy().reshape(-1, 1)
-    return tallies.add([images, tallies.of_grid(f"labels:{annotator}", names, counts)])
+    return tallies.add_tallies([images, tallies.tally_grid(f"labels:{annotator}", names, counts)])
 
 
 def write_shard(grouped: tuple[int, Iterable[tuple[str, bytes]]], plan: ConfirmPlan) -> int:
@@ -381,6 +381,6 @@ def write_shard(grouped: tuple[int, Iterable[tuple[str, bytes]]], plan: ConfirmP
         for split, rows in by_split.items():
             plan.labels(annotator, split).write(shard, rows, ShardReport(len(rows), len(rows)))
             counts.append(_about(annotator, split, rows))
-    plan.counts().write(shard, tallies.add(counts), ShardReport(len(joined.confirmed), len(joined.confirmed)))
+    plan.counts().write(shard, tallies.add_tallies(counts), ShardReport(len(joined.confirmed), len(joined.confirmed)))
     runner.count("confirm.out", len(joined.confirmed))
     return shard

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.convert.sources import Records
-from schemas.rejects import Reason
+from schemas.errors import Reason
 from storage import tfrecord
 from storage.parquet import from_ipc
 from storage.tfrecord import encode_example

@@ -22,8 +22,8 @@ from pipelines.convert import encoding
 from pipelines.convert.shards import ImageShards, ShardContent, ShardKey, certain_labels
 from pipelines.convert.sources import Photo, PhotoSource, Records, Slab, Source
 from schemas import tables
+from schemas.errors import Problem, Reason
 from schemas.manifests import MULTILABEL
-from schemas.rejects import Problem, Reason
 from storage import fetching, hashing, tfrecord
 from storage.fetching import FetchFailure, FetchPolicy
 from storage.formats.images import Photograph, TargetFormat, prepare

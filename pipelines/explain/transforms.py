@@ -19,9 +19,8 @@ from pipelines import runner
 from pipelines.explain import heat_maps
 from pipelines.scoring import ImageShard, Rejected, ShardScorer, count_loading, damaged, reject_table
 from schemas import tables
-from schemas.errors import IncompleteError
+from schemas.errors import IncompleteError, Reason
 from schemas.manifests import MULTICLASS, MULTILABEL
-from schemas.rejects import Reason
 from schemas.settings.base import resource_hints
 from storage import stores
 from storage.products import ImageSet, ShardFolder, ShardReport

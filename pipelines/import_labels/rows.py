@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.errors import InputError, one_line
+from schemas.errors import InputError, Reason, one_line
 from schemas.manifests import PLACES, SEQUENCE
-from schemas.rejects import Reason
 from storage import stores
 from storage.formats import csv_lines
 from storage.formats.csv_lines import CONFIDENCE, IMAGE, LABEL, MAX_SHOWN, Problem

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from pipelines import runner
 from pipelines.import_labels.rows import PLACE_BITS, REFUSED, ROWS, CsvPart, ImportRules, Part, check, read
 from schemas import layout, tables
+from schemas.errors import Reason
 from schemas.manifests import MULTILABEL
-from schemas.rejects import Reason
 from storage import hashing
 from storage.formats import csv_lines
 from storage.formats.csv_lines import MAX_SHOWN

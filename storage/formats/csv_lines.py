@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from schemas import tables
-from schemas.rejects import Reason
+from schemas.errors import Reason
 from storage.formats.csv_ranges import MAX_LINE_BYTES, Block, Layout
 from storage.formats.csv_tables import BOM
 

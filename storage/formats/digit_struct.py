@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from h5py import h5d, h5l, h5r, h5s, h5t
 
-from schemas.errors import InputError
-from schemas.rejects import Reason, UnfitError
+from schemas.errors import InputError, Reason, UnfitError
 from storage import hdf5, sandbox
 from storage.formats import csv_tables, svhn_digits
 

@@ -20,7 +20,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from schemas.rejects import Reason, UnfitError
+from schemas.errors import Reason, UnfitError
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
-from schemas.rejects import Problem, Reason, UnfitError
+from schemas.errors import Problem, Reason, UnfitError
 from storage.formats.image_headers import PIL_CLASSES, Header, read_header, reject_errors
 
 CHANGES = ("format", "coding", "cmyk", "palette", "16_bit", "bit_depth", "alpha", "rotated", "scaled")

@@ -50,7 +50,7 @@ def _digit_struct(path: Path) -> None:
 
 
 def _number_of(entry: Any) -> None:
-    from schemas.rejects import UnfitError
+    from schemas.errors import UnfitError
 
     try:
         entry.number()

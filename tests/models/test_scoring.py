@@ -13,7 +13,7 @@ from models.networks import cnn1
 from models.scoring import Scored, Scorer
 from models.tasks import Head
 from models.tensorflow_setup import tensorflow as tf
-from schemas.rejects import Reason
+from schemas.errors import Reason
 
 COUNT = 7
 IMAGE_UNDECODABLE = Reason.IMAGE_UNDECODABLE

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from schemas import layout, plugins, rejects
+from schemas import errors, layout, plugins
 from schemas.errors import IncompleteError, InputError
 from storage import model_cards, stores
 from tests.support.manifests import model_card
@@ -107,6 +107,6 @@ def test_a_good_name_is_returned(name: str) -> None:
 
 
 def test_every_reason_has_a_remedy() -> None:
-    assert set(rejects.REJECT_HINTS) == set(rejects.Reason)
-    assert len(set(rejects.REJECT_HINTS.values())) == len(rejects.Reason)
-    assert [reason.value for reason in rejects.Reason] == [reason.name.lower() for reason in rejects.Reason]
+    assert set(errors.REJECT_HINTS) == set(errors.Reason)
+    assert len(set(errors.REJECT_HINTS.values())) == len(errors.Reason)
+    assert [reason.value for reason in errors.Reason] == [reason.name.lower() for reason in errors.Reason]

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import InputError
-from schemas.rejects import Reason
+from schemas.errors import InputError, Reason
 from storage import fetching, stores
 from storage.fetching import FetchFailure, FetchPolicy, fetch
 from tests.support import faulty_server

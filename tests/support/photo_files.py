@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schemas.rejects import Problem, Reason
+from schemas.errors import Problem, Reason
 from storage.formats.images import TargetFormat, prepare
 
 AS_IT_IS = TargetFormat()

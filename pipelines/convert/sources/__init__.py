@@ -15,9 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import InputError
+from schemas.errors import InputError, Reason
 from schemas.manifests import MULTICLASS
-from schemas.rejects import Reason
 from storage import stores
 
 SLAB_BYTES = 16 << 20

@@ -25,9 +25,8 @@ from apache_beam.utils import shared
 
 from pipelines.convert.sources import NO_IMAGES_SHAPE, Records, Slab, SourcePlan, slab_rows, svhn_split, trees_identity
 from schemas import layout
-from schemas.errors import InputError
+from schemas.errors import InputError, Problem, Reason, UnfitError
 from schemas.manifests import SEQUENCE
-from schemas.rejects import Problem, Reason, UnfitError
 from schemas.settings.base import setting
 from schemas.settings.convert import FetchSettings, ImageSize
 from storage import fetching, products, stores

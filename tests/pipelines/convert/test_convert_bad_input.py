@@ -13,8 +13,7 @@ import numpy.typing as npt
 import pytest
 import scipy.io
 
-from schemas.errors import InputError, StorageError, TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, InputError, Reason, StorageError, TooManyRejectsError
 from storage import products
 from tests.support.course_files import convert, course, declared, halves
 

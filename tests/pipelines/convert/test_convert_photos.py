@@ -17,8 +17,7 @@ from PIL import Image
 from pipelines.convert import transforms
 from pipelines.convert.sources import Photo
 from pipelines.convert.transforms import PhotoPlan
-from schemas.errors import TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, Reason, TooManyRejectsError
 from storage import fetching
 from storage.fetching import FetchPolicy
 from storage.formats.images import Photograph, TargetFormat

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipelines.convert import encoding
 from pipelines.convert.sources import Records
-from schemas.rejects import Reason
+from schemas.errors import Reason
 from storage import hashing, tfrecord
 from storage.formats import class_indices
 from storage.parquet import to_ipc

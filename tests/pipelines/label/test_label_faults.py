@@ -13,8 +13,7 @@ from models import scoring
 from models.networks import cnn1
 from models.tensorflow_setup import tensorflow as tf
 from schemas import layout
-from schemas.errors import IncompleteError, StorageError, TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, IncompleteError, Reason, StorageError, TooManyRejectsError
 from schemas.settings.label import LabelSettings
 from schemas.stage import Context
 from storage import parquet, products, stores, tfrecord

@@ -24,7 +24,7 @@ from concord.flags import ChainFlags
 from concord.verbs.run import load_chains
 from pipelines import runner
 from pipelines.chain import load_run_file
-from pipelines.runners import dataflow, worker_package
+from pipelines.runners import dataflow
 from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import InputError
@@ -48,7 +48,7 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         folders.append(folder)
         return f"{folder}/concord.tar.gz"
 
-    monkeypatch.setattr(worker_package, "stage", stage)
+    monkeypatch.setattr(dataflow, "stage", stage)
     return folders
 
 

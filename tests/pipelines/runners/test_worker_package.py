@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.runners import worker_package
+from pipelines.runners import dataflow
 from storage import stores
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -52,20 +52,20 @@ def wheel(data: bytes, folder: Path) -> dict[str, bytes]:
 
 
 def test_it_holds_every_file_of_the_four_packages_and_nothing_else() -> None:
-    found = names(worker_package.source_distribution())
-    command = ["git", "ls-files", *worker_package.PACKAGES]
+    found = names(dataflow.source_distribution())
+    command = ["git", "ls-files", *dataflow.PACKAGES]
     tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {name for name in tracked.split() if (ROOT / name).exists()} <= found
-    assert {name for name in found if "/" not in name} == {*worker_package._METADATA, "PKG-INFO"}
-    assert {name.partition("/")[0] for name in found if "/" in name} == set(worker_package.PACKAGES)
+    assert {name for name in found if "/" not in name} == {*dataflow._METADATA, "PKG-INFO"}
+    assert {name.partition("/")[0] for name in found if "/" in name} == set(dataflow.PACKAGES)
 
 
 def test_the_same_code_gives_the_same_bytes_and_another_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = worker_package.source_distribution()
-    assert worker_package.source_distribution() == first
-    found = worker_package.files()
-    monkeypatch.setattr(worker_package, "files", lambda: {**found, "schemas/errors.py": b""})
-    assert worker_package.source_distribution() != first
+    first = dataflow.source_distribution()
+    assert dataflow.source_distribution() == first
+    found = dataflow.package_files()
+    monkeypatch.setattr(dataflow, "files", lambda: {**found, "schemas/errors.py": b""})
+    assert dataflow.source_distribution() != first
 
 
 def from_installed(files: dict[str, bytes], folder: Path) -> bytes:
@@ -82,14 +82,14 @@ def from_installed(files: dict[str, bytes], folder: Path) -> bytes:
 
 
 def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(tmp_path: Path) -> None:
-    cloned = wheel(worker_package.source_distribution(), tmp_path / "clone")
+    cloned = wheel(dataflow.source_distribution(), tmp_path / "clone")
     data = from_installed(cloned, tmp_path / "site-packages")
     assert {name for name in names(data) if "/" not in name} == {"PKG-INFO", "setup.py"}
     installed = wheel(data, tmp_path / "installed")
     code = {name: content for name, content in cloned.items() if ".dist-info/" not in name}
     assert {name: content for name, content in installed.items() if ".dist-info/" not in name} == code
     assert {"concord/cli.py", "samples/scenes.toml", "analysis/joined.sql"} <= code.keys()
-    assert not [name for name in code if name.split("/")[0] not in worker_package.PACKAGES]
+    assert not [name for name in code if name.split("/")[0] not in dataflow.PACKAGES]
     about = "concord-0.1.0.dist-info"
     for made in (cloned, installed):
         assert b"concord = concord.cli:entry" in made[f"{about}/entry_points.txt"]
@@ -102,8 +102,8 @@ def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(tmp_path: 
 
 
 def test_it_is_put_once_where_its_content_says(tmp_path: Path) -> None:
-    path = worker_package.stage(str(tmp_path))
+    path = dataflow.stage_package(str(tmp_path))
     written = os.stat(path).st_mtime_ns
-    assert worker_package.stage(str(tmp_path)) == path
+    assert dataflow.stage_package(str(tmp_path)) == path
     assert os.stat(path).st_mtime_ns == written
-    assert stores.read_bytes(path) == worker_package.source_distribution()
+    assert stores.read_bytes(path) == dataflow.source_distribution()

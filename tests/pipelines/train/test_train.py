@@ -20,8 +20,7 @@ from models.training_job import TrainJob
 from pipelines import runner
 from pipelines.train.transforms import TrainModels, format_epoch, train_models
 from schemas import layout
-from schemas.errors import ConcordError, IncompleteError, InputError, TooManyRejectsError
-from schemas.rejects import REJECT_HINTS, Reason
+from schemas.errors import REJECT_HINTS, ConcordError, IncompleteError, InputError, Reason, TooManyRejectsError
 from schemas.settings.base import GPU_HINT
 from schemas.settings.train import TrainSettings
 from schemas.stage import Context

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from schemas.rejects import Problem, Reason
+from schemas.errors import Problem, Reason
 from storage.formats.images import Photograph, TargetFormat, prepare
 from tests.support.photo_files import AS_IT_IS, picture, problem, reason, tiff_sized, written
 

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from schemas.rejects import UnfitError
+from schemas.errors import UnfitError
 from storage.formats import digit_struct
 from storage.formats.digit_struct import Entry
 from tests.support.digit_struct import Box, row_of_boxes, walk, write_mat

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from schemas.rejects import Problem, Reason
+from schemas.errors import Problem, Reason
 from storage.formats.images import Photograph, prepare
 from tests.support.photo_files import AS_IT_IS, picture, problem, tiff_sized, written
 

@@ -14,8 +14,7 @@ import pytest
 import xxhash
 
 from pipelines.convert.sources import image_folder
-from schemas.errors import InputError, TooManyRejectsError
-from schemas.rejects import Reason
+from schemas.errors import InputError, Reason, TooManyRejectsError
 from storage import fetching, products
 from storage.formats.csv_tables import read_label_table
 from tests.support import photo_runs

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from pipelines.convert.sources import open_images
-from schemas.errors import IncompleteError, InputError
-from schemas.rejects import Reason
+from schemas.errors import IncompleteError, InputError, Reason
 from storage import hashing, products
 from tests.support import faulty_server, photo_runs, servers
 from tests.support.faulty_server import Fault, serving
