@@ -89,7 +89,7 @@ lint: $(VENV)/.installed ## Check style and types
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 
-format: $(VENV)/.installed ## Put the code into the house's format
+format: $(VENV)/.installed ## Put the code into the project's format
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 

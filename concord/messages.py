@@ -8,8 +8,7 @@ from typing import Any
 from pipelines import progress
 from pipelines.chain import Run
 from schemas import layout
-from schemas.run_files import Chain
-from schemas.stage import StageResult
+from schemas.stage import Chain, StageResult
 
 _log = logging.getLogger("concord")
 

@@ -8,27 +8,21 @@ the weights lie in the file itself, and neither is more than can have come from 
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 
+from models import allowed
 from schemas import layout
 from schemas.errors import InputError, one_line
 from storage import hdf5, stores
 from storage.sandbox import check_bytes
 
-_WEIGHTS = "model.weights.h5"
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MOST_CONFIG = 32 << 20  # bytes
 RATIO = 16  # Keras packs nothing; somebody may have
 _H5 = (".h5", ".hdf5")
-_ACTIVE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer"}  # run code
-_READING = {"StringLookup", "IntegerLookup", "TextVectorization"}  # may read files that they name
-_HOMES = {
-    *("activations", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics", "models", "ops"),
-    *("optimizers", "quantizers", "random", "regularizers", "engine"),
-}
 
 
 def check(path: str, shown: str, apart: bool = False) -> None:
@@ -48,18 +42,18 @@ def check(path: str, shown: str, apart: bool = False) -> None:
                 hdf5.probe(path, shown)
             with h5py.File(path, "r") as file:
                 hdf5.check_whole(shown, file)
-                _check_config(shown, file.attrs.get("model_config", "{}"))
+                _check_config(shown, file.attrs.get("model_config", "{}"), zipped=False)
             return
         with zipfile.ZipFile(path) as archive:
             _check_members(shown, archive)
-            _check_config(shown, archive.read(_CONFIG))
+            _check_config(shown, archive.read(_CONFIG), zipped=True)
             with stores.scratch_folder() as scratch:
                 weights = Path(archive.extract(_WEIGHTS, scratch))
                 if apart:
                     hdf5.probe(str(weights), shown)
                 with h5py.File(weights, "r") as file:
                     hdf5.check_whole(shown, file)
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, KeyError, OSError, TypeError, ValueError, RuntimeError, EOFError) as error:
         raise InputError(f"Keras cannot load {shown}: {one_line(error)}; give a whole .keras or .h5 file") from error
 
 
@@ -84,52 +78,19 @@ def _check_members(shown: str, archive: zipfile.ZipFile) -> None:
         raise InputError(f"{shown} holds two files of one name: save the network again")
 
 
-def _check_config(shown: str, content: str | bytes) -> None:
-    """Check what a configuration names."""
+def _check_config(shown: str, content: str | bytes, zipped: bool) -> None:
+    """Check what a configuration names; an archive's also holds what the network was compiled with."""
     if len(content) > _MOST_CONFIG:
         raise InputError(f"{shown}: its configuration has {len(content):,} bytes, and may have {_MOST_CONFIG:,}")
     try:
         config = json.loads(content)
     except RecursionError as error:
         raise InputError(f"{shown}: its configuration is nested too deep: save the network again") from error
-    for one in _objects(config):
-        name, module = str(one.get("class_name", "")), one.get("module")
-        if name in _ACTIVE:
-            raise InputError(f"Keras cannot load {shown}: a {name} layer can run code of its own; save it without")
-        if name in _READING:
-            raise InputError(f"Keras cannot load {shown}: a {name} layer can read other files; save it without")
-        if not _is_home(module):
-            raise InputError(
-                f"Keras cannot load {shown}: it names {name[:60]!r} of the module {str(module)[:60]!r}, and may "
-                "name Keras' own layers and their like alone; save it without"
-            )
+    training = config.pop("compile_config", None) if zipped and isinstance(config, dict) else None
+    allowed.check(shown, config, training)
 
-
-def _is_home(module: Any) -> bool:
-    """Whether a configuration may name what is in a module."""
-    if module is None or module in ("builtins", "keras"):  # `builtins` stands for the names of activations
-        return True
-    parts = str(module).split(".")
-    home = parts[2:3] if parts[1:2] == ["src"] else parts[1:2]
-    return parts[0] == "keras" and set(home) <= _HOMES and bool(home)
-
-
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Every object within a configuration."""
-    waiting = [config]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            yield one
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-
-
-# What a saved network is made of, read from its file without loading it; no TensorFlow is needed.
 
 CONVOLUTIONS = ("Conv2D", "SeparableConv2D", "DepthwiseConv2D")
-_CONFIG = "config.json"
 
 
 def convolves(path: str) -> bool:

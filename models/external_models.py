@@ -2,15 +2,16 @@
 
 What it is told in, and what it says, differ from network to network: pixels from 0 to 1 or from -1 to 1, flat or as an
 image, classes in another order, logits. All that is wrapped around it once, so that from then on it is a model like any
-other. `.keras` and legacy `.h5` files are loaded in Keras' safe mode; a SavedModel can run code of its own, and is
-loaded only if it is trusted.
+other. `.keras` and legacy `.h5` files are loaded in Keras' safe mode, and are first tried in a process that can do no
+harm; a SavedModel can run code of its own, and is loaded only if it is trusted.
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ import numpy as np
 
 from models import archives, tasks
 from models.tensorflow_setup import keras
-from schemas.errors import IncompleteError, InputError
+from schemas.errors import IncompleteError, InputError, one_line
 from schemas.manifests import MULTICLASS, SEQUENCE, ModelCard
-from storage import stores
+from storage import sandbox, stores
 from storage.sandbox import check_bytes
 
 FOLDER = "external"  # of a SavedModel, within the model folder
 MOST_VALUES = 1 << 26  # that a layer may make of one image
 _CLOSE = 0.01
+_TRIAL_SECONDS = 600.0  # most of which pass while TensorFlow is imported and a large network is built
+_TRIAL_MEMORY = 16 << 30  # bytes of addresses, of which TensorFlow asks for many more than it uses
 Shape = tuple[int, int, int]
 
 
@@ -85,8 +88,14 @@ def reload(folder: str, card: ModelCard, trusted: bool) -> keras.Model:
         )
 
 
-def load(path: str, trusted: bool, shown: str) -> keras.Model:
+def load(path: str, trusted: bool, shown: str, trial: Fit | None = None) -> keras.Model:
     """A network from a local `.keras` or `.h5` file, or a SavedModel's folder.
+
+    Args:
+        path: of the file or folder.
+        trusted: whether a SavedModel may be loaded.
+        shown: what to call it.
+        trial: the dataset that it has to fit, if it is first to be tried apart, which takes seconds.
 
     Raises:
         InputError: Keras cannot load it, or refuses to; or it is a SavedModel, and not trusted.
@@ -97,14 +106,47 @@ def load(path: str, trusted: bool, shown: str) -> keras.Model:
                 raise InputError(f"{shown} is a SavedModel, which can run code of its own: trust it with --trust-model")
             return _saved_model(path)
         archives.check(path, shown, apart=True)
-        with ThreadPoolExecutor(1) as apart:  # Keras keeps the variables for later, of each thread its own
-            apart.submit(_check_size, path, shown).result()
-        loaded: keras.Model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        if trial:
+            _try_apart(path, shown, trial)
+        return _checked(path, shown)
     except InputError:
         raise
     except Exception as error:  # on damaged files, Keras raises a dozen types of error
         raise InputError(f"Keras cannot load {shown}: {_first_line(error)}") from error
-    return loaded
+
+
+def _try_apart(path: str, shown: str, fit: Fit) -> None:
+    """Load, wrap and call a network in a process that writes no file, reaches no network and starts no program."""
+    with stores.scratch_folder() as scratch:  # the names of thousands of classes are too long for an argument
+        told = Path(scratch, "fit.json")
+        told.write_text(json.dumps(asdict(fit)))
+        sandbox.run_module(__name__, [shown, path, str(told)], shown, _TRIAL_SECONDS, confined=True)
+
+
+def attempt(shown: str, path: str, fit: Fit) -> None:
+    """Load, wrap and call a network of a file whose names have been checked.
+
+    Raises:
+        InputError: that does not work.
+    """
+    try:
+        wrapped(_checked(path, shown), fit, shown)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"Keras cannot load {shown}: {one_line(error)}") from error
+
+
+def _attempt(shown: str, path: str, told: str) -> str:
+    attempt(shown, path, Fit(**json.loads(Path(told).read_text())))
+    return ""
+
+
+def _checked(path: str, shown: str) -> keras.Model:
+    """A network of a file that has been looked at, once it is known to fit in memory."""
+    with ThreadPoolExecutor(1) as aside:  # Keras keeps the variables for later, of each thread its own
+        aside.submit(_check_size, path, shown).result()
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _first_line(error: Exception) -> str:
@@ -121,7 +163,8 @@ def _check_size(path: str, shown: str) -> None:
         wanted = 4 * sum(math.prod(one.shape) for one in network.variables)
         check_bytes(shown, "its network", wanted, Path(path).stat().st_size, archives.RATIO)
         for layer in network._flatten_layers():
-            for shape in [output.shape for node in layer._inbound_nodes for output in node.outputs]:
+            nodes = [node for one in (layer, *getattr(layer, "operations", ())) for node in one._inbound_nodes]
+            for shape in [output.shape for node in nodes for output in node.outputs]:
                 if math.prod(side or 1 for side in shape) > MOST_VALUES:
                     raise InputError(
                         f"{shown}: layer {layer.name!r} makes {shape} of an image, more than {MOST_VALUES:,} values"
@@ -152,7 +195,8 @@ def wrapped(network: keras.Model, fit: Fit, path: str) -> keras.Model:
         )
     shape = pixel_shape(tuple(network.inputs[0].shape[1:]), fit.image_shape, path)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
-    scores = _scores(network(_told(pixels, network, fit)), fit, path)
+    (given,) = keras.tree.flatten(network(_told(pixels, network, fit)))  # networks of Keras 2 give a list of one
+    scores = _scores(given, fit, path)
     model = keras.Model(pixels, keras.layers.Activation("linear", dtype="float32", name="scores")(scores))
     _check_scores(model, shape, fit, path)
     return model
@@ -235,3 +279,7 @@ def _check_scores(model: keras.Model, shape: Shape, fit: Fit, path: str) -> None
             f"{path} gives scores {found}, which are no probabilities: if they are logits, say --activation softmax "
             "(one label an image) or sigmoid (several)"
         )
+
+
+if __name__ == "__main__":
+    sandbox.report_answer(_attempt, _TRIAL_MEMORY)

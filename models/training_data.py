@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from models import inputs, tasks
 from models.inputs import Batches, LabelledShards
-from models.tasks import Objective, Scores, Targets, multilabel
+from models.tasks import Objective, Scores, Targets
 from models.tensorflow_setup import keras
 from models.tensorflow_setup import tensorflow as tf
 from models.training_job import TrainJob
@@ -41,7 +41,9 @@ def encode_targets(
         InputError: the label set names a class that the dataset does not have.
     """
     task = tasks.load(images.manifest.task)
-    complete = not task.INDEPENDENT or unknown == "absent" or (unknown == "auto" and multilabel.is_complete(labels))
+    complete = (
+        not task.INDEPENDENT or unknown == "absent" or (unknown == "auto" and products.states_presence_alone(labels))
+    )
     least = pa.scalar(min_confidence, pa.float32())  # as confidences are stored: 0.7 is no less than 0.7
     targets = []
     for shard in range(images.shards):

@@ -17,8 +17,7 @@ from pipelines import progress
 from pipelines.stages import STAGES
 from schemas import layout, run_files
 from schemas.errors import ConcordError, InputError
-from schemas.run_files import Chain
-from schemas.stage import Context, Plan, Product, Stage, StageResult, State
+from schemas.stage import Chain, Context, Plan, Product, Stage, StageResult, State
 from storage import products, small_files, stores
 
 _log = logging.getLogger("concord")

@@ -27,8 +27,7 @@ from apache_beam.options.pipeline_options import (
 from pipelines.runner import LOCAL_RUNNERS
 from pipelines.runners import dataflow
 from schemas.errors import ConcordError
-from schemas.run_files import Chain
-from schemas.stage import Product
+from schemas.stage import Chain, Product
 from storage import stores
 
 ANSWER_SECONDS = 20.0

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pipelines import checks
 from pipelines.chain import StagePlan, plan_chain
 from pipelines.checks import Machines, Problem, Problems, readable_bytes
-from schemas.run_files import Chain
-from schemas.stage import Context, Product, State
+from schemas.stage import Chain, Context, Product, State
 from storage import stores
 
 _COLUMNS = ("stage", "product", "state", "records", "elements", "written", "time")

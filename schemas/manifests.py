@@ -5,7 +5,7 @@ that belong to it, each with the hash of its footer, so that one check serves al
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
@@ -15,7 +15,7 @@ NO_IMAGES = "none"  # stands for the images of label sets whose dataset has none
 PLACES = 5  # digits of a number that are told apart
 LENGTHS = PLACES + 2  # of numbers: none to five digits, and more
 MORE = "+"  # stands behind the first five digits of a longer number
-MOST_SHARDS = 1 << 20
+ShardCount = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
 
 Shape = tuple[int | None, int | None, int]  # height, width and channels; None where images are of different sizes
 
@@ -73,7 +73,7 @@ class DatasetManifest(Manifest):
 
     dataset: str
     task: str
-    shards: int = Field(ge=1, le=MOST_SHARDS)
+    shards: ShardCount
     splits: dict[str, Any]
     classes: list[str]
     display_names: dict[str, str] = Field(default_factory=dict)
@@ -127,7 +127,7 @@ class LabelsManifest(Manifest):
     annotator: str
     split: str
     images: str
-    shards: int = Field(ge=1, le=MOST_SHARDS)
+    shards: ShardCount
     rows: NonNegativeInt
     covers_all_images: bool = False
     labelled_images: int | None = None
@@ -160,7 +160,7 @@ class PairsManifest(Manifest):
     reference: str = ""
     task: str
     labels: dict[str, str]
-    shards: int = Field(ge=1, le=MOST_SHARDS)
+    shards: ShardCount
     has_pairs: bool
     rows: NonNegativeInt
 
@@ -180,7 +180,7 @@ class ScoresManifest(Manifest):
     name: str
     split: str
     images: str
-    shards: int = Field(ge=1, le=MOST_SHARDS)
+    shards: ShardCount
     rows: NonNegativeInt
     weights: str = ""
     parts: list[int] | None = None

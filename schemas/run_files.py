@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.errors import InputError, one_line, suggest
-from schemas.stage import Stage
+from schemas.stage import Chain, Stage
 
 MOST_BYTES = 1 << 20
-Chain = Mapping[str, tuple[Any, ...]]  # the settings of each stage that runs, in the order of the stages
 
 
 def parse_toml(path: str, content: bytes, stages: Sequence[Stage], root: str, data: str = "") -> Chain:

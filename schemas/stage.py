@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # `concord --help` lists the stages without pydantic
     from schemas.settings.base import Settings
 
 S = TypeVar("S")  # the settings of a verb
+Chain = Mapping[str, tuple[Any, ...]]  # the settings of each stage that runs, in the order of the stages
 
 
 class State(StrEnum):

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 import schemas
-from schemas import layout
+from schemas import layout, tables
 from schemas.errors import IncompleteError, InputError, StorageError
 from schemas.layout import IMAGENET
 from schemas.manifests import (
@@ -28,6 +28,7 @@ from schemas.manifests import (
     Manifest,
     PairsManifest,
     ScoresManifest,
+    ShardCount,
     TableFiles,
 )
 from storage import hashing, parquet, small_files, stores
@@ -275,6 +276,11 @@ def label_set(root: str, dataset: str, annotator: str, split: str) -> ShardFolde
     return ShardFolder(layout.labels(root, dataset, annotator, split), manifest.shards, manifest.fingerprint)
 
 
+def states_presence_alone(labels: ShardFolder) -> bool:
+    """Whether a label set states only what images have: then what it does not state, they do not have."""
+    return all(pc.all(tables.present(labels.read(shard))).as_py() in (True, None) for shard in range(labels.shards))
+
+
 def label_manifest(root: str, dataset: str, annotator: str, split: str) -> LabelsManifest:
     """The manifest of a finished label set; IncompleteError if it is missing or unfinished."""
     what = f"label set of {annotator!r} for split {split!r} of {dataset!r}"
@@ -283,7 +289,7 @@ def label_manifest(root: str, dataset: str, annotator: str, split: str) -> Label
 
 
 class _ShardedManifest(AnyManifest):
-    shards: int
+    shards: ShardCount
 
 
 def shard_folder(folder: str) -> ShardFolder:

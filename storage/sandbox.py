@@ -39,7 +39,7 @@ _REFUSED = 3  # the status of a process that reports what is wrong
 _STATM = Path("/proc/self/statm")
 
 
-def run_module(module: str, arguments: Sequence[str], shown: str, seconds: float) -> str:
+def run_module(module: str, arguments: Sequence[str], shown: str, seconds: float, confined: bool = False) -> str:
     """What `python -m module arguments`, whose `__main__` is `answer`, prints.
 
     Args:
@@ -47,13 +47,15 @@ def run_module(module: str, arguments: Sequence[str], shown: str, seconds: float
         arguments: for it, the file's path among them.
         shown: what to call the file.
         seconds: that it may take.
+        confined: whether it can do without writing files, a network and other programs (`storage/confinement.py`).
 
     Raises:
-        InputError: it found something wrong, broke down, did not end, or asked for more than `MEMORY`.
+        InputError: it found something wrong, broke down, did not end, or asked for more memory than it may.
     """
     home = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-P", "-m", module, *arguments]  # -P: nothing of the folder that it runs in
+    runner = ["-B", "-m", "storage.confinement"] if confined else ["-m"]
+    command = [sys.executable, "-P", *runner, module, *arguments]  # -P: nothing of the folder that it runs in
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=seconds, check=False, env={**os.environ, "PYTHONPATH": paths}
@@ -77,16 +79,16 @@ def _end(done: "subprocess.CompletedProcess[bytes]") -> str:
     return ascii(last[:200])[1:-1] or f"status {done.returncode}"
 
 
-def report_answer(read: Callable[..., str]) -> None:
+def report_answer(read: Callable[..., str], memory: int = MEMORY) -> None:
     """Print what reading gives, or what is wrong; called with the arguments of this process, in its `__main__`."""
     if _STATM.exists():
         used = int(_STATM.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
     try:
         print(read(*sys.argv[1:]))
     except ConcordError as error:
         print(error)
         sys.exit(_REFUSED)
     except MemoryError:
-        print(f"{sys.argv[1]} asks for more than {MEMORY:,} bytes of memory: it is damaged; copy it again")
+        print(f"{sys.argv[1]} asks for more than {memory:,} bytes of memory: it is damaged; copy it again")
         sys.exit(_REFUSED)

@@ -10,8 +10,7 @@ from pathlib import Path
 from concord import messages
 from concord.flags import ChainFlags, RunFlags
 from schemas import layout, run_files
-from schemas.run_files import Chain
-from schemas.stage import Context
+from schemas.stage import Chain, Context
 
 SETTINGS = (ChainFlags,)
 

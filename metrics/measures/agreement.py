@@ -39,6 +39,8 @@ MEASURES = {
     "n_only_b": "images to which b gave the label and a did not",
     "positive_agreement": "of the label where either gave it, the share that both did",
     "negative_agreement": "of its absence where either did not give it, the share that neither did",
+    "micro_positive_agreement": "positive agreement of all image-class decisions together",
+    "micro_negative_agreement": "negative agreement of all image-class decisions together",
     "n_rated": "images that at least one of three annotators or more labelled",
     "n_pairable": "images that at least two of three annotators or more labelled",
 }
@@ -50,7 +52,9 @@ def figures(counts: Any) -> Iterator[Figure]:
         patterns = counts.patterns
         yield Figure("n_rated", patterns.n)
         yield Figure("n_pairable", patterns.pairable.n)
-        yield coefficient(f"{prefix(counts)}observed_agreement", observed(patterns), "of a mean over images")
+        yield coefficient(
+            f"{prefix(counts)}observed_agreement", observed(patterns), "standard error of the mean over images"
+        )
         return
     if type(counts) is not DecisionCounts:
         yield Figure("n", counts.n)
@@ -58,22 +62,20 @@ def figures(counts: Any) -> Iterator[Figure]:
     if type(counts) is not MultilabelCounts:
         yield proportion(f"{prefix(counts)}observed_agreement", counts.n_agree, counts.n)
     if type(counts) is BinaryCounts:
-        yield from _specific(counts)
+        both, only_a, only_b, _ = counts.cells
+        yield Figure("n_both_present", both)
+        yield Figure("n_only_a", only_a)
+        yield Figure("n_only_b", only_b)
+    if isinstance(counts, BinaryCounts):
+        yield from specific_agreement(counts)
 
 
-def _specific(counts: BinaryCounts) -> Iterator[Figure]:
+def specific_agreement(counts: BinaryCounts) -> Iterator[Figure]:
+    """Positive and negative agreement: of one label, or micro averages."""
     both, only_a, only_b, neither = counts.cells
-    yield Figure("n_both_present", both)
-    yield Figure("n_only_a", only_a)
-    yield Figure("n_only_b", only_b)
-    yield positive_agreement(counts)
-    yield overlap("negative_agreement", neither, only_a + only_b, "both gave the label to all")
-
-
-def positive_agreement(counts: BinaryCounts) -> Figure:
-    """Of a label where either gave it, the share that both did."""
-    both, only_a, only_b, _ = counts.cells
-    return overlap("positive_agreement", both, only_a + only_b, "neither gave the label")
+    micro = "micro_" if isinstance(counts, DecisionCounts) else ""
+    yield overlap(f"{micro}positive_agreement", both, only_a + only_b, "neither gave the label")
+    yield overlap(f"{micro}negative_agreement", neither, only_a + only_b, "both gave the label to all")
 
 
 def observed(patterns: Patterns) -> Estimate | Undefined:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from metrics.counts import MultilabelCounts
 from metrics.measures import ONE_VS_REST, Figure, chance_corrected, mean, proportion, ratio
-from metrics.measures.agreement import positive_agreement
+from metrics.measures.agreement import specific_agreement
 
 COUNTS = (MultilabelCounts,)
 _AVERAGED = ("cohen_kappa", "scott_pi", "krippendorff_alpha", "gwet_ac1", "positive_agreement")
@@ -46,7 +46,7 @@ def figures(counts: MultilabelCounts) -> Iterator[Figure]:
 def _macro_agreement(counts: MultilabelCounts) -> Iterator[Figure]:
     by_label: dict[str, list[float]] = {name: [] for name in _AVERAGED}
     for _, one in counts.by_label():
-        for figure in (*chance_corrected.figures(one), positive_agreement(one)):
+        for figure in (*chance_corrected.figures(one), *specific_agreement(one)):
             values = by_label.get(figure.measure.removeprefix(ONE_VS_REST))
             if values is not None and figure.value is not None:
                 values.append(figure.value)

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy import special
 
 from models.calibration import Choices, Floats, Temperatures
 from models.tasks import DecodedLabels, Scores, Targets, class_indices, dense_scores, image_positions, multiclass
 from schemas import tables
-from storage.products import ShardFolder
 
 INDEPENDENT = True
 MONITORED = "average_precision"
@@ -31,11 +29,6 @@ _HIGHEST = np.float32(1 - 2**-24)  # of what float32 has below 1: a sigmoid roun
 def count_scores(classes: int) -> int:
     """One score per class."""
     return classes
-
-
-def is_complete(labels: ShardFolder) -> bool:
-    """Whether a label set states only what images have: then what it does not state, they do not have."""
-    return all(pc.all(tables.present(labels.read(shard))).as_py() in (True, None) for shard in range(labels.shards))
 
 
 def encode_targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str], complete: bool = True) -> Targets:

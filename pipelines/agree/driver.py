@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from metrics import measures
-from models.tasks import multilabel
 from pipelines import runner
 from pipelines.agree.tables import ALONE_TABLES, MANY_TABLES, PAIR_TABLES, WriteAgreement
 from pipelines.agree.transforms import GroupPlan, LabelSet, PairPlan, SplitPlan
@@ -173,7 +172,7 @@ def plan_split(settings: AgreeSettings, root: str, split: str, threshold_plan: S
     label_sets = {
         name: _label_set(root, settings.dataset, split, name, sets[name], manifests[name], task) for name in sets
     }
-    whole = {name: task != MULTILABEL or multilabel.is_complete(labels) for name, labels in sets.items()}
+    whole = {name: task != MULTILABEL or products.states_presence_alone(labels) for name, labels in sets.items()}
     _check_known(settings, whole)
     shards = max(labels.shards for labels in sets.values())
     prints = {name: labels.fingerprint for name, labels in sets.items()}

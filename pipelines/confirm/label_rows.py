@@ -157,11 +157,9 @@ def _checked(fields: pa.Table, offsets: npt.NDArray[np.int64], verdicts: bool) -
             problems.append((int(offsets[row]), image_id, reason, f"{column} is {escape_text(cells[row].as_py())}"))
         good &= passed
     kept = {name: fields[name].filter(good) for name in fields.column_names if name != CONFIDENCE}
-    parse_block = {
-        name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()
-    }
-    parse_block[CONFIDENCE] = pa.array(values[good], pa.float32())
-    return pa.table(parse_block), problems
+    columns = {name: column.combine_chunks().cast(_through(name)).cast(_TYPES[name]) for name, column in kept.items()}
+    columns[CONFIDENCE] = pa.array(values[good], pa.float32())
+    return pa.table(columns), problems
 
 
 def _through(name: str) -> pa.DataType:

@@ -26,7 +26,7 @@ def plan(files: Sequence[str], columns: Sequence[str], with_confidence: bool) ->
     Args:
         files: the files; a row's order counts them.
         columns: what they call image_id, label and confidence.
-        sure: whether they have to have the confidence.
+        with_confidence: whether they have to have the confidence.
 
     Raises:
         InputError: a file is neither, is damaged, or lacks a column.

@@ -83,7 +83,7 @@ def _write(settings: LabelSettings, images: ImageSet, folder: str, card: ModelCa
             stores.write_bytes(stores.join(scratch, name), stores.read_bytes(path))
         local = scratch if "saved_model.pb" in files else stores.join(scratch, next(iter(files)))
         fit = external_models.Fit.of(card, images.manifest.image_shape or (None, None, 3))
-        network = external_models.load(local, settings.trust_model, settings.model_file)
+        network = external_models.load(local, settings.trust_model, settings.model_file, fit)
         model = external_models.wrapped(network, fit, settings.model_file)
         card = card.model_copy(update={"image_shape": tuple(model.input_shape[1:])})
         if "saved_model.pb" not in files:

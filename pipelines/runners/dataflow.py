@@ -26,7 +26,7 @@ from apache_beam.transforms.resources import AcceleratorHint
 
 from pipelines.runners import worker_package
 from schemas.errors import InputError
-from schemas.run_files import Chain
+from schemas.stage import Chain
 from storage import stores
 
 _log = logging.getLogger("concord")

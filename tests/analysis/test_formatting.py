@@ -91,6 +91,9 @@ def test_tenths_and_intervals() -> None:
         (0.99998, "0.99998"),
         (0.99994, "0.99994"),
         (0.999999, "0.999999"),
+        (0.99996, "0.99996"),
+        (1 - 2**-24, "0.99999994"),
+        (0.0, "0.0000"),
         (1.0, "1.0000"),
     ],
 )
@@ -102,11 +105,3 @@ def test_moment() -> None:
     assert formatting.moment("2026-03-07T23:05:59+00:00") == "7 March 2026, 23:05 UTC"
     assert formatting.moment("2026-03-07T23:05:59-02:00") == "8 March 2026, 01:05 UTC"
     assert formatting.moment("") == formatting.UNDEFINED
-
-
-@pytest.mark.parametrize(
-    ("confidence", "expected"),
-    [(0.5, "0.5000"), (0.99998, "0.99998"), (0.99996, "0.99996"), (1 - 2**-24, "0.99999994"), (1.0, "1"), (0.0, "0")],
-)
-def test_a_threshold_below_one_never_reads_one(confidence: float, expected: str) -> None:
-    assert formatting.threshold(confidence) == expected

@@ -75,7 +75,7 @@ NASTY = ["<b>&", "$x_1^2$ $", "\\1 %s", "\N{CJK UNIFIED IDEOGRAPH-72AC}", 'a "qu
 def figures(confirmed: int, rejected: int, **more: Any) -> Row:
     verified = confirmed + rejected
     known = {"precision": confirmed / verified, "precision_low": 0.1, "precision_high": 0.99} if verified else {}
-    row = {"confirmed": confirmed, "rejected": rejected, "verified": verified, "left_out": 0, "without_verdict": 0}
+    row = {"confirmed": confirmed, "rejected": rejected, "verified": verified, "excluded": 0, "without_verdict": 0}
     nothing = dict.fromkeys(("precision", "precision_low", "precision_high"))
     return {**row, "machine_rows": verified, **nothing, **known, **more}
 
@@ -101,7 +101,7 @@ def test_names_stand_as_they_are_in_plots_and_tooltips() -> None:
 
 
 def test_colours_of_every_plot_are_the_pages_own() -> None:
-    rows = [figures(3, 1, decile=4, without_verdict=5, left_out=2, machine_rows=11)]
+    rows = [figures(3, 1, decile=4, without_verdict=5, excluded=2, machine_rows=11)]
     svg = verdicts.plot_confidences(rows)
     assert svg is not None
     for name in ("var(--series-1)", "var(--series-2)", "var(--series-3)", "var(--series-4)", "transparent"):

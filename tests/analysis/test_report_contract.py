@@ -57,7 +57,7 @@ def test_sections_keep_to_the_contract() -> None:
     assert next(iter(sections)) == "agreement" and list(sections)[-1] == "provenance"
     assert len({module.ORDER for module in sections.values()}) == len(sections)
     templates = {path.name for path in (HERE / "templates").glob("section_*")}
-    assert templates == {f"section_{name}.html.j2" for name in sections}
+    assert templates == {f"section_{name}.html.j2" for name in [*sections, "table"]}, "one that all may share, too"
     for module in sections.values():
         assert module.TITLE and module.build_section.__doc__
         assert not hasattr(module, "LEAD") or hasattr(module, "list_headlines")
@@ -87,6 +87,6 @@ def test_adding_a_section_or_an_export_is_adding_its_file(small: SmallRoot, tmp_
     page = Path(small.root, "report", DATASET, "index.html").read_text()
     assert Outline(page).text("shard_counts") == "Shards of the pairs 4 shards"
     assert "there is 1 pair." in Outline(page).text("")
-    folder = Path(small.root, "report", DATASET, "queue", "test-id-list")
+    folder = Path(small.root, "report", DATASET, "queue", "test-id_list")
     assert ((folder / "ids.txt").read_text(), counts["out"]) == (PHOTO, 1)
     assert [path.read_bytes() for path in (folder / "files").iterdir()] == [small.encoded[PHOTO]]

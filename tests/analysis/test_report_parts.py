@@ -85,7 +85,9 @@ def test_comparisons_and_verdicts(small: SmallRoot, verdicts: VerdictRoot, page:
     assert "<h1>small: how much the annotators agree</h1>" in both
     for name, alone in (("agreement", page), ("sample", page), ("disagreements", page)):
         assert section(both, name) == section(alone, name)
-    verdict_text = Outline(verdict_page).text("verdicts").replace(f"labels/{DATASET}", f"labels/{small_root.DATASET}")
+    verdict_text = (
+        Outline(verdict_page).text("verdicts").replace(f"precision/{DATASET}", f"precision/{small_root.DATASET}")
+    )
     assert Outline(both).text("verdicts") == verdict_text
     lines = list_headlines(small.root, small_root.DATASET)
     assert [line.split()[0] for line in lines] == ["cnn1", "humans"]

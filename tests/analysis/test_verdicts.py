@@ -1,4 +1,4 @@
-"""What the page says people confirmed, against pandas on the rows of the files and SciPy's Wilson intervals."""
+"""What the page shows of human verdicts, against pandas on the rows of the files and SciPy's Wilson intervals."""
 
 import html
 import itertools
@@ -387,8 +387,8 @@ def test_the_attested_rows_of_open_images(shared_data: Path, tmp_path: Path) -> 
     confirm(settings, Context(str(tmp_path)))
     outline = Outline(page_of(str(tmp_path), "attested"))
     assert list_headlines(str(tmp_path), "attested") == [
-        "people confirmed 7 of the 10 machine labels they looked at "
-        "(precision 0.700, 95 % interval 0.397-0.892): 5 images, 6 classes"
+        "humans confirmed 7 of the 10 machine labels that they reviewed "
+        "(precision 0.700, 95 % interval 0.397 to 0.892): 5 images, 6 classes"
     ]
     assert outline.table("Machine labels by confidence")[-1][:4] == ["all", "10", "7", "3"]
     assert "No class has 30 verdicts yet, too few to rank classes by precision." in outline.text("verdicts")

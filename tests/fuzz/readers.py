@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from tests.fuzz import seeds
+from tests.fuzz import renaming, seeds
 
 
 @dataclass(frozen=True)
@@ -251,6 +251,8 @@ _ALL = (
     Reader("payload", seeds.payloads, _payload),
     Reader("npz", seeds.npz, _npz, ".npz"),
     Reader("keras_config", seeds.configs, _network, ".keras", (seeds.zipped,)),
+    Reader("keras_names", seeds.configs, renaming.read, ".keras", (seeds.zipped, renaming.renamed)),
+    Reader("keras_h5_names", seeds.h5_configs, renaming.read, ".h5", (seeds.in_h5, renaming.renamed_h5)),
     Reader("keras", lambda: seeds.networks(".keras"), _network, ".keras"),
     Reader("keras_h5", lambda: seeds.networks(".h5"), _network, ".h5"),
 )

@@ -257,6 +257,20 @@ def zipped(content: bytes) -> bytes:
     return sink.getvalue()
 
 
+def h5_configs() -> list[bytes]:
+    """The same of a legacy file."""
+    with h5py.File(io.BytesIO(networks(".h5")[0])) as file:
+        return [str(file.attrs["model_config"]).encode()]
+
+
+def in_h5(content: bytes) -> bytes:
+    """A legacy file whose configuration is this."""
+    sink = io.BytesIO(networks(".h5")[0])
+    with h5py.File(sink, "r+") as file:
+        file.attrs["model_config"] = np.void(content) if b"\0" in content else content
+    return sink.getvalue()
+
+
 def gzipped(content: bytes) -> bytes:
     """The content, packed."""
     return gzip.compress(content, mtime=0)

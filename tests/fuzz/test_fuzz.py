@@ -4,13 +4,15 @@ import random
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from models import allowed
 from schemas.errors import ConcordError, InputError
 from tests.fuzz import __main__ as fuzzer
-from tests.fuzz import worker
+from tests.fuzz import renaming, worker
 from tests.fuzz.mutations import damaged
 from tests.fuzz.readers import READERS, Reader
 
@@ -46,6 +48,33 @@ def test_damaged_files_end_in_an_error_of_ours(tmp_path: Path, name: str) -> Non
             failed += 1
             assert len(str(error).splitlines()) == 1
     assert failed or name in ("image", "thumbnail", "record")  # which tell of damage otherwise
+
+
+RENAMED = {".keras": renaming.renamed, ".h5": renaming.renamed_h5}
+
+
+@pytest.mark.parametrize("suffix", RENAMED)
+def test_networks_with_other_names_resolve_to_what_is_on_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """And where none is checked, the watch sees what Keras would resolve."""
+    path = tmp_path / f"input{suffix}"
+    read, seen = 0, 0
+    for number in range(150):
+        path.write_bytes(RENAMED[suffix](f"no JSON, but number {number}".encode()))
+        with suppress(ConcordError):
+            renaming.read(path)
+            read += 1
+    monkeypatch.setattr(allowed, "check", lambda *_: None)
+    for number in range(30):
+        path.write_bytes(RENAMED[suffix](f"no JSON, but number {number}".encode()))
+        with suppress(ConcordError):
+            try:
+                renaming.read(path)
+            except AssertionError as error:
+                assert "Keras resolved" in str(error)
+                seen += 1
+    assert read and seen
 
 
 def test_damage_differs_from_seed_to_seed_and_repeats() -> None:

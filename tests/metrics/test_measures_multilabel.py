@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, cohen_kappa_score, hamming_loss, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, hamming_loss, precision_recall_fscore_support
 
 from metrics import agreement_tables
 from metrics.counts import MultilabelCounts, ReferenceCounts, count_label_sets
@@ -87,6 +87,8 @@ def test_agreement_is_scikit_learns(some: list[Image]) -> None:
     assert whole["subset_agreement"] == pytest.approx(accuracy_score(a, b))
     assert whole["hamming_loss"] == pytest.approx(hamming_loss(a, b))
     assert whole["observed_agreement"] == pytest.approx(1 - hamming_loss(a, b))
+    same(whole["micro_positive_agreement"], f1_score(a.ravel(), b.ravel(), zero_division=np.nan))
+    same(whole["micro_negative_agreement"], f1_score(1 - a.ravel(), 1 - b.ravel(), zero_division=np.nan))
     kappas = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

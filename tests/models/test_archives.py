@@ -4,6 +4,7 @@ import faulthandler
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,31 @@ def calls(module: str, name: str, *given: Any, **more: Any) -> Change:
     return change
 
 
+def gallery(module: str, name: str, path: str = "ran") -> Change:
+    """A Lambda layer under some name, which calls a function of Keras that writes a picture at a path of the file."""
+    kind = "visualization.plot_image_gallery"
+    function = {"module": "keras", "class_name": "function", "config": kind, "registered_name": kind}
+    config = {"function": function, "arguments": {"path": path}, "output_shape": [8, 8, 3]}
+
+    def change(whole: dict[str, Any]) -> None:
+        layer(whole, "RandomFlip").update(module=module, class_name=name, registered_name=None, config=config)
+
+    return change
+
+
+def activation(name: str, module: str = "keras") -> Change:
+    """A layer whose activation is some function."""
+    function = {"module": module, "class_name": "function", "config": name, "registered_name": name}
+    return lambda config: layer(config)["config"].update(activation=function)
+
+
 ATTACKS: dict[str, Change] = {
+    "a name that Keras splits otherwise": gallery("keras", "layers.Lambda"),
+    "a SavedModel by such a name": calls("keras", "layers.TFSMLayer", filepath="ran", call_endpoint="serve"),
+    "a function by such a name": activation("visualization.plot_image_gallery"),
+    "a class as a function": activation("layers.TFSMLayer"),
+    "a function of the names of activations": activation("deserialize", "builtins"),
+    "an operation that calls a function": calls("keras.src.ops.core", "VectorizedMap", function="ran"),
     "CVE-2025-1550": calls("os", "system", "touch ran"),
     "a module of its own": calls("theirs.layers", "Attention"),
     "CVE-2025-8747": calls("keras.src.utils.file_utils", "get_file", fname="ran", origin="file:///etc/hostname"),
@@ -86,6 +111,33 @@ ATTACKS: dict[str, Change] = {
         loss={"module": "subprocess", "class_name": "function", "config": "call", "registered_name": "call"}
     ),
 }
+
+
+@pytest.mark.parametrize("module,name", [("keras", "layers.Lambda"), ("keras.layers", "Lambda")])
+def test_a_network_that_were_overlooked_could_not_write_when_it_is_tried(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    """It is called in a process of its own before it is in this one."""
+    target = tmp_path / "ran.png"
+    path = rewritten(whole, tmp_path / "net.keras", gallery(module, name, str(target)))
+    fit = external_models.Fit("multiclass", ["a", "b", "c"], (8, 8, 3), (), (0, 1), "")
+    monkeypatch.setattr(archives, "check", lambda *_, **__: None)
+    with pytest.raises(InputError, match="is refused while a file from outside is tried"):
+        external_models.load(str(path), trusted=False, shown="theirs", trial=fit)
+    assert not target.exists()
+    with suppress(Exception):  # no idle fear
+        external_models.wrapped(external_models.load(str(path), trusted=False, shown="theirs"), fit, "theirs")
+    assert target.exists()
+
+
+def test_a_network_that_fits_is_loaded_after_it_was_tried(whole: Path) -> None:
+    fit = external_models.Fit("multiclass", ["a", "b", "c"], (8, 8, 3), (), (0, 1), "")
+    path = str(whole / "net.keras")
+    assert external_models.load(path, False, "theirs", fit).output_shape == (None, 3)
+    with pytest.raises(InputError, match=r"theirs gives scores of shape \[3\], but 2 classes need \[2\]"):
+        external_models.load(
+            path, False, "theirs", external_models.Fit("multiclass", ["a", "b"], (8, 8, 3), (), (0, 1), "")
+        )
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -134,7 +186,7 @@ def test_weights_of_another_file_are_refused(whole: Path, tmp_path: Path, suffix
             elsewhere(weights, secret)
             for name in given.namelist():
                 made.writestr(name, weights.read_bytes() if name == weights.name else given.read(name))
-    with pytest.raises(InputError, match="lies in another file, and is not read from there"):
+    with pytest.raises(InputError, match="lies in another file, which is not read"):
         external_models.load(str(path), trusted=False, shown="theirs")
 
 
@@ -182,6 +234,14 @@ def test_a_layer_that_makes_too_much_of_an_image_is_refused(whole: Path, tmp_pat
     )
     with pytest.raises(InputError, match=r"makes \(None, 80000, 80000, 3\) of an image, more than 67,108,864 values"):
         external_models.load(str(path), trusted=False, shown="theirs")
+
+
+def test_an_operation_that_makes_too_much_of_an_image_is_refused(tmp_path: Path) -> None:
+    entry = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.ops.image.resize(entry, (9_000, 9_000)))
+    keras.Model(entry, keras.layers.Dense(100)(pooled)).save(tmp_path / "net.keras")
+    with pytest.raises(InputError, match=r"makes \(None, 9000, 9000, 3\) of an image, more than 67,108,864 values"):
+        external_models.load(str(tmp_path / "net.keras"), trusted=False, shown="theirs")
 
 
 def test_a_configuration_nested_without_end_is_refused(whole: Path, tmp_path: Path) -> None:

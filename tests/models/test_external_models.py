@@ -1,9 +1,11 @@
 """Foreign networks: fitted to a dataset, they say what they say by themselves; what does not fit is refused."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -173,6 +175,20 @@ def test_numbers_are_read_from_57_scores() -> None:
 def test_scores_that_do_not_fit_are_refused(given: tuple[str, ...], outputs: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         external_models.wrapped(network(SHAPE, outputs=outputs), fit(given=given), "their.keras")
+
+
+def test_a_functional_network_of_keras_2_gives_one_output(tmp_path: Path) -> None:
+    """It names its one input and output as lists of one."""
+    model, path = network(SHAPE), tmp_path / "theirs.h5"
+    model.save(path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        for key in ("input_layers", "output_layers"):
+            config["config"][key] = [config["config"][key]]
+        file.attrs["model_config"] = json.dumps(config)
+    found = external_models.wrapped(external_models.load(str(path), False, "theirs"), fit(), "theirs")
+    own = told_apart(model.predict(pixels() / np.float32(255), verbose=0))
+    np.testing.assert_allclose(found.predict(pixels(), verbose=0), own, atol=1e-5)
 
 
 def test_scores_by_place_are_refused() -> None:

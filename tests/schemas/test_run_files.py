@@ -9,9 +9,9 @@ from pipelines.convert.sources import svhn_h5
 from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import InputError, StorageError
-from schemas.run_files import Chain
 from schemas.settings.label_errors import LabelErrorSettings
 from schemas.settings.queue import QueueSettings
+from schemas.stage import Chain
 
 CONVERT = 'dataset = "d"\n[convert]\nsource = "svhn_h5"\n'
 GENERATIONS = 'dataset = "d"\n[generations]\nnetwork = "cnn2"\n'

@@ -17,8 +17,7 @@ from storage import model_cards, parquet, products, small_files, stores, tfrecor
 from storage.hashing import image_hashes, shard_of
 from storage.products import ShardFolder, ShardReport
 from storage.tfrecord import encode_example
-from tests.support.cards import model_card
-from tests.support.manifests import images_manifest, pairs_manifest
+from tests.support.manifests import images_manifest, model_card, pairs_manifest
 
 DATASET, VERSION, SPLIT = "small", "1.0.0", "test"
 CLASSES = ("cat & dog", "<script>alert(1)</script>", "plain", "never")

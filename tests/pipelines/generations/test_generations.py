@@ -222,12 +222,12 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_what_follows_from_it(
     ("changed", "message"),
     [
         ({"network": "logistc"}, "there is no network 'logistc'; did you mean 'logistic'"),
-        ({"teacher": "ann9"}, "there is no network 'ann9'"),
+        ({"teacher": "ann9"}, "there is no teacher 'ann9'; did you mean 'ann2'"),
         ({"validation": "held"}, "dataset 'small' has no split 'held' by which networks stop learning"),
         ({"test": "exam"}, "dataset 'small' has no split 'exam'; its splits are test, train, validation"),
         (
             {"pool": 0.9999},
-            "nothing is taught to generation 0, excluded: line_taught has no label of split train: give a smaller",
+            "generation 0 has nothing to learn from, excluded: line_taught has no label of split train: give a smaller",
         ),
     ],
 )

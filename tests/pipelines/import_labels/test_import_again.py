@@ -18,8 +18,7 @@ from schemas.settings.import_labels import ImportSettings
 from schemas.stage import Context, StageResult
 from storage import model_cards, products, stores
 from storage.products import ShardFolder
-from tests.support.cards import model_card
-from tests.support.manifests import confirmation_manifest
+from tests.support.manifests import confirmation_manifest, model_card
 from tests.support.stages import agree, import_labels
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -133,7 +132,7 @@ def test_agree_on_two_imported_sets_without_images(tmp_path: Path) -> None:
     [result] = agree(AgreeSettings(dataset="d", annotators=("a", "b")), Context(root))
     expected = int((first.merge(second, on="image_id")[["label_x", "label_y"]].nunique(axis=1) == 1).sum())
     summary = stores.read_bytes(layout.agreement_table(root, "summary", "d", ("a", "b"), "test"))
-    [row] = pd.read_parquet(pa.BufferReader(summary)).query("scope == 'all'").to_dict("records")
+    [row] = pd.read_parquet(pa.BufferReader(summary)).to_dict("records")
     assert (result.counts["out"], row["n"], row["n_agree"]) == (250, 250, expected)
     assert 0 < expected < 250
 

@@ -28,12 +28,12 @@ from pipelines.runners import dataflow, worker_package
 from pipelines.stages import STAGES
 from schemas import run_files
 from schemas.errors import InputError
-from schemas.run_files import Chain
 from schemas.settings.base import GPU_HINT, accelerator_hint
 from schemas.settings.explain import ExplainSettings
 from schemas.settings.features import FeatureSettings
 from schemas.settings.label import LabelSettings
 from schemas.settings.train import TrainSettings
+from schemas.stage import Chain
 
 CLOUD = ("--runner=DataflowRunner", "--project=ours-123", "--region=europe-west4", "--temp_location=gs://bucket/temp")
 ROOT = Path(__file__).resolve().parents[3]
