@@ -404,7 +404,7 @@ def test_a_run_file_asks_the_models_that_label() -> None:
         ({"models": ()}, "models must have at least 1 value"),
         ({"disagreements": -1}, "disagreements must be at least 0, got -1"),
         ({"disagreements": 0}, "there is nothing to explain: give disagreements above 0"),
-        ({"images": ("a", "a")}, "images must be 0 or more distinct names"),
+        ({"images": ("a", "a")}, "images must be distinct, got a, a"),
         ({"split": "all"}, "no split may be called 'all'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
     ],
