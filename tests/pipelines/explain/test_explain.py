@@ -158,7 +158,7 @@ def test_the_sheet_shows_every_image_beside_its_heat(explained: tuple[str, list[
     root, _ = explained
     sheet = np.asarray(Image.open(folder(root) / layout.SHEET).convert("RGB")).astype(int)
     found = rows_of(folder(root)).set_index("image_id")
-    for number, image_id in enumerate(manifest(root)["asked"]):
+    for number, image_id in enumerate(manifest(root)["requested"]):
         heat = shown(found.heat[image_id])
         places = np.argwhere((sheet[:-127, :-127] == heat[0, 0]).all(axis=2))
         there = [at for at in places.tolist() if (sheet[at[0] : at[0] + 128, at[1] : at[1] + 128] == heat).all()]
@@ -233,7 +233,7 @@ def test_chosen_images_are_explained_beside_the_disagreements(own: str) -> None:
     ids = rows_of(layout.index(own, "drawn", "test")).image_id.tolist()
     chosen = (ids[40], ids[3], ranked(own, 1)[0])
     run(own, "second", images=chosen, disagreements=2)
-    assert manifest(own, "second")["asked"] == [*chosen, ranked(own, 2)[1]]
+    assert manifest(own, "second")["requested"] == [*chosen, ranked(own, 2)[1]]
     run(own, "second", images=chosen[:2], disagreements=0)
     assert sorted(rows_of(folder(own, "second")).image_id) == sorted(chosen[:2])
 
@@ -401,10 +401,10 @@ def test_a_run_file_asks_the_models_that_label() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"models": ()}, "models must be 1 or more distinct names"),
-        ({"disagreements": -1}, "disagreements must be 0 or more images, .* got -1"),
-        ({"disagreements": 0}, "above 0 without chosen images; got 0"),
-        ({"images": ("a", "a")}, "images must be 0 or more distinct names"),
+        ({"models": ()}, "models must have at least 1 value"),
+        ({"disagreements": -1}, "disagreements must be at least 0, got -1"),
+        ({"disagreements": 0}, "there is nothing to explain: give disagreements above 0"),
+        ({"images": ("a", "a")}, "images must be distinct, got a, a"),
         ({"split": "all"}, "no split may be called 'all'"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
     ],

@@ -214,7 +214,7 @@ def test_a_changed_file_of_a_saved_model_is_refused(own: str, exported: tuple[ke
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
-    with pytest.raises(IncompleteError, match=r"variables\.data\S* is not the file that was adopted: adopt it again"):
+    with pytest.raises(IncompleteError, match=r"variables\.data\S* is not the file that was imported: import it again"):
         label(LabelSettings(dataset="drawn", models=("theirs",), accelerator="", trust_model=True), Context(own))
 
 
@@ -263,7 +263,7 @@ def test_settings_that_make_no_sense_are_refused(converted: str, changed: dict[s
 
 
 def test_what_is_no_model_is_named(own: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such model: .*gone\.keras; give a \.keras or \.h5 file, or a SavedModel"):
+    with pytest.raises(InputError, match=r"no such model: .*gone\.keras; name a \.keras or \.h5 file, or a SavedModel"):
         run(own, tmp_path / "gone.keras")
     (tmp_path / "folder").mkdir()
     network((32, 32, 1)).save(tmp_path / "folder" / "net.keras")
