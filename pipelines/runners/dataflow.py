@@ -1,4 +1,4 @@
-"""Google Cloud Dataflow: what its jobs need beside the user's own flags, and the package that its workers install.
+"""Google Cloud Dataflow: what its jobs need beside the user's own flags, and the package that its workers install."""
 
 import functools
 import gzip
