@@ -13,7 +13,6 @@ from typing import Any
 
 import h5py
 
-from models import allowed
 from schemas import layout
 from schemas.errors import InputError, one_line
 from storage import hdf5, stores
@@ -87,6 +86,8 @@ def _check_config(shown: str, content: str | bytes, zipped: bool) -> None:
     except RecursionError as error:
         raise InputError(f"{shown}: its configuration is nested too deep: save the network again") from error
     training = config.pop("compile_config", None) if zipped and isinstance(config, dict) else None
+    from models import allowed  # which imports Keras with TensorFlow
+
     allowed.check(shown, config, training)
 
 

@@ -235,7 +235,7 @@ class Reader:
     """Narrows, counts and filters the rows of one side.
 
     Attributes:
-        counts: of what was read and narrowed away.
+        counts: of what was read and filtered out.
         passed: keys of the rows that passed the filter.
         buffered: how many rows passed, and have not been sent yet.
     """

@@ -112,7 +112,7 @@ def write_example(block: Block, copy: Path) -> None:
         path = copy / name.partition(":")[0]
         source, before = path.read_text(), '    Stage("agree"'
         assert source.count(before) == 1
-        path.write_text(source.replace(before, f"    {text.strip()}\n{before}"))
+        path.write_text(source.replace(before, f"    {text.strip()},\n{before}"))
         return
     (copy / name).parent.mkdir(exist_ok=True)
     (copy / name).write_text(text)

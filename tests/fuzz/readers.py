@@ -124,24 +124,29 @@ def _image(path: Path) -> None:
 def _thumbnail(path: Path) -> None:
     from analysis import thumbnails
 
-    thumbnails.to_data_uri(path.read_bytes(), 8)
+    thumbnails.make_thumbnail(path.read_bytes(), 8)
 
 
 def _manifest(path: Path) -> None:
-    """As the manifest of a label set and of images, and as a model's card."""
+    """As the manifest of what its stage writes: of a label set, of images, or as a model's card."""
     from schemas import layout
     from storage import model_cards, products
 
-    root = path.parent / "root"
-    folder = Path(layout.labels(str(root), "d", "a", "train"))
+    root, content = path.parent / "root", path.read_bytes()
     model = Path(layout.model(str(root), "d", "m"))
-    for place in (folder / products.MANIFEST, model / model_cards.CARD_FILE):
+    images = Path(layout.images(str(root), "d", "1.0.0"))
+    labels = Path(layout.labels(str(root), "d", "a", "train"))
+    for place in (images / products.MANIFEST, labels / products.MANIFEST, model / model_cards.CARD_FILE):
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(path.read_bytes())
-    found = products.label_set(str(root), "d", "a", "train")
-    found.path(0)
-    found.done()
-    model_cards.require_card(str(model))
+        place.write_bytes(content)
+    if b'"train",' in content.partition(b"product")[0]:
+        model_cards.require_card(str(model))
+    elif b'"convert"' in content:
+        products.image_set(str(root), "d", "1.0.0")
+    else:
+        found = products.label_set(str(root), "d", "a", "train")
+        found.path(0)
+        found.done()
 
 
 def _label_shard(path: Path) -> None:

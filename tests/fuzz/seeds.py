@@ -3,7 +3,6 @@
 import functools
 import gzip
 import io
-import json
 import struct
 import tempfile
 import zipfile
@@ -20,6 +19,7 @@ import scipy.io
 from PIL import Image
 
 from schemas import tables
+from schemas.manifests import ImagesManifest, LabelsManifest, ModelCard
 from storage import model_cards, tfrecord
 from storage import parquet as storage_parquet
 from tests.support import digit_struct
@@ -159,14 +159,19 @@ def label_shards() -> list[bytes]:
 
 
 def manifests() -> list[bytes]:
-    """Manifests of products."""
-    facts = {"fingerprint": "f" * 16, "shards": 8, "rows": 30, "classes": ["a", "b"], "task": "multiclass", "files": {}}
+    """Manifests of a label set, of images and of a model."""
+    facts: dict[str, Any] = {"product": "d/a/train", "fingerprint": "f" * 16}
+    dataset: dict[str, Any] = {"dataset": "d", "task": "multiclass", "classes": ["a", "b"]}
     splits = {"train": {"in": 3, "out": 3, "rejected": {}}}
-    files = {"files": {"model.keras": {"sha256": "0" * 64, "size": 7}}, "members": {"fold/0": "f" * 16}}
-    return [
-        json.dumps({**facts, **files}).encode(),
-        json.dumps({**facts, "splits": splits, "image_shape": [8, 8, 1]}).encode(),
-    ]
+    files = {"model.keras": {"sha256": "0" * 64, "size": 7}}
+    made = (
+        LabelsManifest(stage="label", annotator="a", split="train", images="i", shards=8, rows=30, **facts),
+        ImagesManifest(
+            stage="convert", version="1.0.0", shards=8, splits=splits, image_shape=(8, 8, 1), **dataset, **facts
+        ),
+        ModelCard(stage="train", name="m", files=files, members={"fold/0": "f" * 16}, **dataset, **facts),
+    )
+    return [manifest.model_dump_json(exclude_unset=True).encode() for manifest in made]
 
 
 def run_files() -> list[bytes]:

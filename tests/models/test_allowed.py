@@ -160,7 +160,10 @@ def test_a_network_with_a_loss_of_its_own_is_loaded(tmp_path: Path) -> None:
 def test_our_own_networks_are_allowed(tmp_path: Path, name: str, suffix: str) -> None:
     path = str(tmp_path / f"net{suffix}")
     built(name, "multiclass").save(path)
-    archives.check(path, "ours")
+    try:
+        archives.check(path, "ours")
+    except InputError as error:
+        pytest.fail(str(error))
 
 
 def rich() -> list[Any]:

@@ -281,7 +281,7 @@ def test_the_weights_within_an_archive_are_looked_through_apart(whole: Path, mon
     def refuse(path: str, shown: str) -> None:
         raise InputError(f"{shown} is damaged: {Path(path).name}")
 
-    monkeypatch.setattr(hdf5, "check", refuse)
+    monkeypatch.setattr(hdf5, "probe", refuse)
     with pytest.raises(InputError, match=r"theirs is damaged: model\.weights\.h5"):
         external_models.load(str(whole / "net.keras"), trusted=False, shown="theirs")
 

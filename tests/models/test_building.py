@@ -45,7 +45,7 @@ def test_the_shape_is_as_set_or_the_networks_own_or_the_images(
 
 
 def test_images_of_different_sizes_need_a_size() -> None:
-    with pytest.raises(InputError, match=r"the images of dataset 'small' are of different sizes.*image-size"):
+    with pytest.raises(InputError, match=r"the images of 'small' have different sizes.*image-size"):
         building.image_shape(settings(), images(None, None, 3))
 
 
@@ -55,7 +55,7 @@ def test_images_of_different_sizes_need_a_size() -> None:
         ({"width": 0.5}, r"network 'cnn1' takes no width; it takes none of these settings"),
         ({"network": "cnn2", "weights": "x.h5"}, r"network 'cnn2' takes no weights; it takes dropout"),
         ({"network": "vgg16", "width": 2.0}, r"'vgg16' takes no width; it takes weights, features_from, dropout"),
-        ({"fine_tune_from": "all"}, r"network 'cnn1' has no backbone that could be fine-tuned: leave fine_tune_from"),
+        ({"fine_tune_from": "all"}, r"network 'cnn1' has no backbone to fine-tune: remove fine_tune_from"),
         ({"network": "cnn2", "dropout": 0.0, "features_from": "a"}, r"takes no features_from; it takes dropout"),
     ],
 )

@@ -39,7 +39,7 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("colour")
     small_dataset.write_learnable(root, sizes={"train": 96, "validation": 48}, channels=3)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(building, "module_of", lambda _: SimpleNamespace(build=TINY.build, TRANSFER=TINY))
+        patched.setattr(building, "load_network", lambda _: SimpleNamespace(build=TINY.build, TRANSFER=TINY))
         yield root
 
 

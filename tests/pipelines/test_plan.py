@@ -197,7 +197,7 @@ def test_a_file_that_may_not_be_read_is_detected(
         ('[[train]]\nnetwork = "xception"\nweights = "none.h5"\n', "train: no such file: none.h5"),
         ('[[train]]\nnetwork = "cnn1"\nlabels = "vendor"\n', "train: there is no complete label set of 'vendor'"),
         ('[[train]]\nnetwork = "cnn1"\nsplit = "dev"\n', "train: dataset 'drawn' has no split 'dev'"),
-        ('[label]\nmodel_file = "none.keras"\nannotator = "x"\n', "label: no such model: none.keras; give a .keras"),
+        ('[label]\nmodel_file = "none.keras"\nannotator = "x"\n', "label: no such model: none.keras; name a .keras"),
         ('[label]\nmodels = ["cnn7"]\n', "label: there is no complete model in "),
         ('[queue]\nannotators = ["human", "nobody"]\nsplit = "test"\n', "queue: there is no complete label set of"),
         ('[generations]\nnetwork = "cnn3"\n', "there is no network 'cnn3'"),

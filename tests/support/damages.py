@@ -181,8 +181,10 @@ def change_manifest(root: Path) -> str:
 
 def change_rows_of_manifest(root: Path) -> str:
     path = root / PAIRS / "_concord.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"rows": 3}))
-    return f"{PAIRS}: has 160 rows, and its manifest says 3"
+    manifest = json.loads(path.read_text())
+    manifest["tables"][0]["rows"] = 3
+    path.write_text(json.dumps(manifest))
+    return f"{PAIRS}: has 160 rows, and its manifest states 3"
 
 
 def break_manifest(root: Path) -> str:
@@ -192,12 +194,12 @@ def break_manifest(root: Path) -> str:
 
 def no_manifest(root: Path) -> str:
     (root / LABELS / "_concord.json").unlink()
-    return f"{LABELS}: is not whole: it has no _concord.json: run concord label again"
+    return f"{LABELS}: is not complete: it has no _concord.json: run concord label again"
 
 
 def no_images_manifest(root: Path) -> str:
     (root / "images/drawn/1.0.0/_concord.json").unlink()
-    return "images/drawn/1.0.0: is not whole: it has no _concord.json: run concord convert again"
+    return "images/drawn/1.0.0: is not complete: it has no _concord.json: run concord convert again"
 
 
 def change_model(root: Path) -> str:
@@ -220,7 +222,7 @@ def no_model_file(root: Path) -> str:
 
 def no_card(root: Path) -> str:
     (root / MODEL / "model.json").unlink()
-    return f"{MODEL}: is not whole: it has no model.json: run concord train again"
+    return f"{MODEL}: is not complete: it has no model.json: run concord train again"
 
 
 def change_statistics(root: Path) -> str:

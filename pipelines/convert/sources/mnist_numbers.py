@@ -1,4 +1,9 @@
-"""Images of house numbers, made of single digits: set in a row, scaled, and painted on a wall.
+"""Source `mnist_numbers`: images of house numbers of one to five digits, drawn from MNIST's single digits.
+
+    concord convert --source mnist_numbers --input t10k-images-idx3-ubyte.gz t10k-labels-idx1-ubyte.gz \
+        --numbers train=20000,validation=1000,test=2000 --dataset numbers --root out
+
+The splits can be made of different digits (`--digits train=0:8000,test=8000:10000`).
 
 Digits are set on a wide canvas in their own pixels: each scaled by 0.6 to 1, beside the one before with -4 to 8 pixels
 between their frames, on a line that may slope. The number as a whole is then leaned and scaled to take up a random

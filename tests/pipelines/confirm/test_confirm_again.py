@@ -314,7 +314,7 @@ def test_too_many_rejects_fail_and_name_the_first(files: tuple[str, str], tmp_pa
         assert "confirm rejected 4 of " in text
         reasons = "(confidence_outside 1, image_id_not_hex 1, label_missing 1, verdict_not_clear 1)"
         assert f"{reasons}, more than --max-reject-fraction 0.001" in text
-        assert f"The first: {files[0]}, byte {place}: ImageID is '123' (an ImageID is 16 hexadecimal digits" in text
+        assert f"The first: {files[0]}, byte {place}: ImageID is '123' (an ImageID has 16 hexadecimal digits" in text
         assert products.find_manifest(layout.confirmation(str(tmp_path), "d"), products.AnyManifest) is None
     result = confirm(settings_for(files), tmp_path)
     assert (result.made, result.counters) == (True, {})

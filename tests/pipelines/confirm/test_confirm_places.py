@@ -94,7 +94,7 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
     db = label_files.oracle(*inputs, settings)
     counts = label_files.expected_counts(db)
     assert label_files.found_sets(tmp_path / "copy", settings) == label_files.expected_sets(db, settings)
-    assert f"machine: {counts['machine']['read']:,} rows read = 0 malformed + 0 narrowed away + " in said
+    assert f"machine: {counts['machine']['read']:,} rows read = 0 malformed + 0 filtered out + " in said
     assert f"matched: {counts['matched']:,} = {counts['confirmed']:,} confirmed + " in said
     [run] = (tmp_path / "copy" / "runs").glob("*.json")
     manifest = json.loads(run.read_text())

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +366,7 @@ def test_a_shard_made_from_something_else_is_made_again(own: Path, sample_h5: st
 
 def test_a_root_that_was_moved_whole_stays_current(own: Path, sample_h5: str, tmp_path: Path) -> None:
     moved = Path(shutil.copy2(sample_h5, tmp_path / "drawn.h5"))
-    settings = replace(settings_for(sample_h5), input=(str(moved),))
+    settings = settings_for(sample_h5).model_copy(update={"input": (str(moved),)})
     assert not convert(settings, own.rename(tmp_path / "elsewhere")).made
     os.utime(moved, ns=(0, 0))
     assert convert(settings, tmp_path / "elsewhere").made

@@ -314,7 +314,7 @@ def test_mat_labels_that_are_no_digit_are_rejected(tmp_path: Path) -> None:
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:
     path = course(tmp_path / "input.h5")
     (tmp_path / "root").write_bytes(b"a file")
-    with pytest.raises(StorageError, match=rf"cannot \w+ {tmp_path}/root/.*a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match=rf"cannot \w+ {tmp_path}/root/.*there is a file where a folder is needed"):
         convert(path, tmp_path / "root")
     (tmp_path / "root").unlink()
     convert(path, tmp_path / "root")

@@ -223,7 +223,7 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
     with caplog.at_level(logging.INFO, "concord"):
         explain_stage(settings, Context(root))
     said = " ".join(record.getMessage() for record in caplog.records)
-    assert ("did not see it in training" in said, "mean of where its 2 folds looked" in said) == (
+    assert ("did not see it in training" in said, "mean heat maps of its 2 folds" in said) == (
         split == "train",
         split == "test",
     )

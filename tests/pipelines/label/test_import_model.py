@@ -267,7 +267,7 @@ def test_what_is_no_model_is_named(own: str, tmp_path: Path) -> None:
         run(own, tmp_path / "gone.keras")
     (tmp_path / "folder").mkdir()
     network((32, 32, 1)).save(tmp_path / "folder" / "net.keras")
-    with pytest.raises(InputError, match=r"no such model: .*folder; give"):
+    with pytest.raises(InputError, match=r"no such model: .*folder; name"):
         run(own, tmp_path / "folder")
     (tmp_path / "broken.keras").write_bytes(b"<html>404 Not Found</html>")
     with pytest.raises(InputError, match=r"Keras cannot load .*broken\.keras: \S"):

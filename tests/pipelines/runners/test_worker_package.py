@@ -64,7 +64,7 @@ def test_the_same_code_gives_the_same_bytes_and_another_other_ones(monkeypatch: 
     first = dataflow.source_distribution()
     assert dataflow.source_distribution() == first
     found = dataflow.package_files()
-    monkeypatch.setattr(dataflow, "files", lambda: {**found, "schemas/errors.py": b""})
+    monkeypatch.setattr(dataflow, "package_files", lambda: {**found, "schemas/errors.py": b""})
     assert dataflow.source_distribution() != first
 
 
@@ -73,7 +73,7 @@ def from_installed(files: dict[str, bytes], folder: Path) -> bytes:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    program = "import sys; from pipelines.runners import worker_package as w; sys.stdout.buffer.write(%s)"
+    program = "import sys; from pipelines.runners import dataflow as w; sys.stdout.buffer.write(%s)"
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-P", "-c", program % "w.source_distribution()"]
     done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, check=False)
@@ -92,7 +92,7 @@ def test_pip_makes_the_same_package_of_a_clone_and_of_an_installation(tmp_path: 
     assert not [name for name in code if name.split("/")[0] not in dataflow.PACKAGES]
     about = "concord-0.1.0.dist-info"
     for made in (cloned, installed):
-        assert b"concord = concord.cli:entry" in made[f"{about}/entry_points.txt"]
+        assert b"concord = concord.__main__:main" in made[f"{about}/entry_points.txt"]
     needed = [set(made[f"{about}/METADATA"].decode().split("\n\n")[0].splitlines()) for made in (cloned, installed)]
     of_both = [
         {line for line in lines if line.startswith("Requires-Dist") and "extra ==" not in line} for lines in needed

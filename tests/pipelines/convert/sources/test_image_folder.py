@@ -46,7 +46,7 @@ def fill(folder: Path, *paths: str) -> dict[str, bytes]:
 
 
 def manifest(root: Path) -> dict[str, Any]:
-    return dict(products.image_set(str(root), "photos", "1.0.0").manifest)
+    return products.image_set(str(root), "photos", "1.0.0").manifest.model_dump(mode="json")
 
 
 def label_set(root: Path) -> dict[str, list[str]]:
@@ -84,10 +84,10 @@ def test_faces(shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixtu
         places[digest].add(name.split("/")[0])
     shared = {digest for digest, splits in places.items() if len(splits) > 1}
     told = manifest(tmp_path)["in_two_splits"]
-    assert told["pictures"] == len(shared) == len(told["first"]) == 11
+    assert told["images"] == len(shared) == len(told["first"]) == 11
     assert {digests[name] for names in told["first"] for name in names} == shared
     assert all(len({name.split("/")[0] for name in names}) == len(names) > 1 for names in told["first"])
-    assert f"11 pictures are in more than one split, such as {' and '.join(told['first'][0])}" in caplog.text
+    assert f"11 images are in more than one split, such as {' and '.join(told['first'][0])}" in caplog.text
 
 
 def test_fruit(shared_data: Path, tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_fruit(shared_data: Path, tmp_path: Path) -> None:
     assert Counter(found.values()) == {"Apple": 46, "Orange": 61}
     assert photo_runs.stored(tmp_path) == {name: (folder / name).read_bytes() for name in found}
     assert label_set(tmp_path) == {name: [label] for name, label in found.items()}
-    assert manifest(tmp_path)["left_aside"] == {".txt": 46}
-    assert manifest(tmp_path)["in_two_splits"] == {"pictures": 0, "first": []}
+    assert manifest(tmp_path)["source_facts"]["left_aside"] == {".txt": 46}
+    assert manifest(tmp_path)["in_two_splits"] == {"images": 0, "first": []}
 
 
 # --- Which files are images, and of what --------------------------------------------------------
@@ -125,7 +125,7 @@ def test_classes_by_folder(tmp_path: Path) -> None:
     assert photo_runs.stored(tmp_path / "root") == contents
     assert photo_runs.tfds_labels(tmp_path / "root") == {"train": {name: name.split("/")[0] for name in names}}
     left = {"(none)": 2, ".db": 1, ".ds_store": 1, ".gz": 1, ".txt": 2}
-    assert manifest(tmp_path / "root")["left_aside"] == left
+    assert manifest(tmp_path / "root")["source_facts"]["left_aside"] == left
 
 
 def test_splits_by_folder_whatever_their_case(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_splits_by_folder_whatever_their_case(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "in/Train/dog/2.jpg", tmp_path / "in/validation/dog/3.jpg")
     convert(tmp_path / "in", tmp_path / "root")
     shared = [["Train/dog/2.jpg", "validation/dog/3.jpg"]]
-    assert manifest(tmp_path / "root")["in_two_splits"] == {"pictures": 1, "first": shared}
+    assert manifest(tmp_path / "root")["in_two_splits"] == {"images": 1, "first": shared}
     assert photo_runs.tfds_labels(tmp_path / "root") == {
         "train": {"Train/cat/1.jpg": "cat", "Train/dog/2.jpg": "dog"},
         "test": {"TEST/cat/1.jpg": "cat"},
@@ -275,7 +275,7 @@ def test_a_table_gives_several_labels_or_none(tmp_path: Path) -> None:
         name: sorted(labels) for name, labels in expected.items()
     }
     assert photo_runs.rejects(root) == {
-        "5.jpg": (Reason.LABEL_MISSING, "it is of no class that was asked for, or in no row of the table"),
+        "5.jpg": (Reason.LABEL_MISSING, "it is of no requested class, or in no row of the table"),
         "6.jpg": (Reason.IMAGE_GONE, f"{tmp_path}/in/6.jpg is not there"),
     }
     assert (counts["in"], counts["out"], counts["rejected"]) == (6, 4, {"image_gone": 1, "label_missing": 1})
@@ -290,7 +290,7 @@ def test_a_table_may_name_files_in_other_ways(tmp_path: Path) -> None:
     convert(tmp_path / "in", tmp_path / "root", labels=table(tmp_path, rows))
     expected = {"cat/1.jpg": ["a"], "2.jpg": ["b"], "2.png": ["c"], "three": ["d"]}
     assert photo_runs.tfds_labels(tmp_path / "root") == {"train": expected}
-    assert manifest(tmp_path / "root")["left_aside"] == {}
+    assert manifest(tmp_path / "root")["source_facts"]["left_aside"] == {}
 
 
 def test_a_table_and_chosen_classes(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
     assert made()
     (tmp_path / "in" / "dog" / "notes.txt").write_bytes(b"aside")
     assert made()
-    assert manifest(tmp_path / "root")["left_aside"] == {".txt": 1}
+    assert manifest(tmp_path / "root")["source_facts"]["left_aside"] == {".txt": 1}
     photo.rename(photo.with_name("3.jpg"))
     assert made(max_reject_fraction=1.0)
     assert photo_runs.stored(tmp_path / "root").keys() == {"dog/2.jpg"}
@@ -390,6 +390,6 @@ def test_a_folder_on_s3(s3_place: str, tmp_path: Path) -> None:
     client.put_object(Bucket=bucket, Key=f"{folder}/notes.txt", Body=b"aside", ACL="private")
     convert(s3_place + "/", tmp_path / "root")
     assert photo_runs.stored(tmp_path / "root") == contents
-    assert manifest(tmp_path / "root")["left_aside"] == {".txt": 1}
+    assert manifest(tmp_path / "root")["source_facts"]["left_aside"] == {".txt": 1}
     convert(tmp_path / "in", tmp_path / "local")
     assert photo_runs.tfds_labels(tmp_path / "root") == photo_runs.tfds_labels(tmp_path / "local")

@@ -250,8 +250,8 @@ def test_ranges_that_are_none_are_named(tmp_path: Path, text: str) -> None:
         ({"input": ("a",)}, "mnist_numbers reads two files, of images and of labels, got 1: a"),
         ({"split": "train"}, "leave out --split"),
         ({"splits": {"train": 1.0}}, "leave out --split"),
-        ({"numbers": {}}, "numbers must give each split 1 picture or more"),
-        ({"numbers": {"train": 0}}, "numbers must give each split 1 picture or more"),
+        ({"numbers": {}}, "numbers must give each split 1 image or more"),
+        ({"numbers": {"train": 0}}, "numbers must give each split 1 image or more"),
         ({"digits": {"validaton": "0:5"}}, "digits name no other split"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_worker_reads_each_csv_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_lists_with_and_without_pictures_are_not_mixed(numbers: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "extra_digitStruct.csv", TEST)
-    with pytest.raises(InputError, match=f"no picture lies beside {path}, but some do beside the others"):
+    with pytest.raises(InputError, match=f"no image lies beside {path}, but some do beside the others"):
         convert(tmp_path / "root", numbers / "train", path)
 
 
