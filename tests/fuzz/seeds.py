@@ -19,7 +19,7 @@ import scipy.io
 from PIL import Image
 
 from schemas import tables
-from schemas.manifests import ImagesManifest, LabelsManifest, ModelCard
+from schemas.manifests import ImagesManifest, LabelsManifest, ModelCard, ModelFile
 from storage import model_cards, tfrecord
 from storage import parquet as storage_parquet
 from tests.support import digit_struct
@@ -163,7 +163,7 @@ def manifests() -> list[bytes]:
     facts: dict[str, Any] = {"product": "d/a/train", "fingerprint": "f" * 16}
     dataset: dict[str, Any] = {"dataset": "d", "task": "multiclass", "classes": ["a", "b"]}
     splits = {"train": {"in": 3, "out": 3, "rejected": {}}}
-    files = {"model.keras": {"sha256": "0" * 64, "size": 7}}
+    files = {"model.keras": ModelFile(sha256="0" * 64, size=7)}
     made = (
         LabelsManifest(stage="label", annotator="a", split="train", images="i", shards=8, rows=30, **facts),
         ImagesManifest(

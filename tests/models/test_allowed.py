@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from models import allowed, archives, external_models
+from models import allowed, external_models
 from models.tensorflow_setup import keras
 from schemas.errors import InputError
-from tests.models.test_networks import NETWORKS, TRANSFER, built
 
 KERAS = keras.src.api_export.REGISTERED_NAMES_TO_OBJS
 Config = dict[str, Any]
@@ -151,19 +150,6 @@ def test_a_network_with_a_loss_of_its_own_is_loaded(tmp_path: Path) -> None:
     for name in ("net.keras", "net.h5"):
         model.save(tmp_path / name)
         assert external_models.load(str(tmp_path / name), False, "theirs").output_shape == (None, 2)
-
-
-@pytest.mark.parametrize(
-    ("name", "suffix"),
-    [*((name, ".keras") for name in NETWORKS), *((name, ".h5") for name in NETWORKS if name not in TRANSFER)],
-)  # Keras cannot load a legacy file with operations, such as those of transfer networks, whoever wrote it
-def test_our_own_networks_are_allowed(tmp_path: Path, name: str, suffix: str) -> None:
-    path = str(tmp_path / f"net{suffix}")
-    built(name, "multiclass").save(path)
-    try:
-        archives.check(path, "ours")
-    except InputError as error:
-        pytest.fail(str(error))
 
 
 def rich() -> list[Any]:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import networks, tasks, transfer
+from models import archives, networks, tasks, transfer
 from models.tasks import Head
 from models.tensorflow_setup import keras
 from schemas import plugins
+from schemas.errors import InputError
 
 NETWORKS = plugins.names(networks)
 TRANSFER = ["efficientnet_v2", "vgg16", "xception"]
@@ -90,6 +91,19 @@ def test_a_network_maps_uint8_pixels_to_the_scores_of_a_task(name: str, task: st
 def test_a_network_takes_colour_images_as_well(name: str) -> None:
     model = network(name).build((16, 12, 3), Head("multiclass", 4))
     assert scores_of(model, pixels((16, 12, 3))).shape == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [*((name, ".keras") for name in NETWORKS), *((name, ".h5") for name in NETWORKS if name not in TRANSFER)],
+)  # Keras cannot load a legacy file with operations, such as those of transfer networks, whoever wrote it
+def test_saved_networks_are_allowed_to_load(tmp_path: Path, name: str, suffix: str) -> None:
+    path = str(tmp_path / f"net{suffix}")
+    built(name, "multiclass").save(path)
+    try:
+        archives.check(path, "ours")
+    except InputError as error:
+        pytest.fail(str(error))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
