@@ -6,7 +6,7 @@ extensions. Rows are read in batches, and only of the columns and partitions tha
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -85,6 +85,13 @@ def run(
         batches = row_writers.Limited(_batches(connection, tables, root), most)
         row_writers.FORMS[form](columns, batches, out)
     return -batches.taken if batches.more else batches.taken
+
+
+def fetch(root: str, sql: str, tables: Mapping[str, Table], values: Sequence[str] = ()) -> pa.Table:
+    """All rows of a query on the tables of a root; `values` for its `?`. Errors as `run`."""
+    with opened(root, sql, tables) as connection, _explained(tables, root):
+        relation = connection.sql(sql, params=list(values))
+        return pa.table({}) if relation is None else relation.to_arrow_table()
 
 
 def opened(root: str, sql: str, tables: Mapping[str, Table]) -> duckdb.DuckDBPyConnection:
