@@ -29,6 +29,7 @@ def put_packages_first() -> None:
     sys.path[:] = [HOME, *(path for path in sys.path if path != HOME)]
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != HOME]
     os.environ["PYTHONPATH"] = os.pathsep.join([HOME, *paths])
+    os.environ["PYTHONSAFEPATH"] = "1"  # with `-m`, as Beam starts workers, the current folder would come first
 
 
 def find_hidden_package() -> str:

@@ -1,6 +1,9 @@
 """Every stage of the sample chain, its root in a folder, on S3 and on GCS, in a process that can write nowhere else."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,21 @@ def test_every_stage_runs_in_an_object_store(
         assert found[path] == table, path
     for page in ("index.html", "house_numbers/index.html", "scenes/summary.md"):
         assert stores.stat(f"{root}/report/{page}"), page
+
+
+def test_a_folder_may_have_packages_of_our_names(run_files: list[str], local_root: str, tmp_path: Path) -> None:
+    for name in ("analysis", "metrics", "models", "pipelines", "schemas", "storage"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise RuntimeError('theirs: {name}')")
+    command = [sys.executable, "-m", "concord", "run", *run_files, "--root", "out", "--direct_num_workers=2"]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    flags = ["--direct_running_mode=multi_processing"]  # whose workers are processes of their own, as trainings are
+    ended = subprocess.run(
+        [*command, *flags], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    _check_stages(ended.stderr + ended.stdout)
+    assert table_rows(str(tmp_path / "out")) == table_rows(local_root)
 
 
 def test_a_finished_chain_is_not_run_again(run_files: list[str], local_root: str) -> None:
