@@ -1,15 +1,19 @@
 """Every stage of the sample chain, its root in a folder, on S3 and on GCS, in a process that can write nowhere else."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
 
 from storage import stores
 from tests.support import plans, read_only
+from tests.support.markdown import ROOT
 from tests.support.sample_runs import table_rows, write_small_runs
 
 pytestmark = [pytest.mark.chains, pytest.mark.timeout(600)]
@@ -87,3 +91,17 @@ def test_a_plan_of_both_chains_begins_with_what_is_drawn_and_ends_with_all_done(
     assert {one["state"] for one in done.values()} == {"done"}
     made = {(one["stage"], one["product"]): one["counts"] for one in plans.done(Path(local_root))}
     assert {key: one["counts"] for key, one in done.items()} == made
+
+
+def test_the_notebook_reads_the_sample(local_root: str) -> None:
+    cells = json.loads((ROOT / "docs/analysis.ipynb").read_text())["cells"]
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    names: dict[str, Any] = {}
+    with plt.rc_context({"backend": "agg"}):
+        exec(code.replace('"out"', repr(local_root)), names)
+        assert len(plt.get_fignums()) == 3
+        plt.close("all")
+    assert set(names["summary"].split) == {"validation", "test"}
+    assert int(names["counts"].n.sum()) == len(names["pairs"]) == 160
+    assert (names["first"].label_a != names["first"].label_b).all()
+    assert all(cell["outputs"] for cell in cells[3:] if cell["cell_type"] == "code"), "a cell was not run"
