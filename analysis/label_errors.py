@@ -73,9 +73,9 @@ def plan_label_errors(settings: LabelErrorSettings, root: str) -> ErrorPlan:
         products.label_set(root, settings.dataset, name, settings.split)
         for name in (settings.annotator, settings.labels)
     )
-    made_of = {"labels": labels.fingerprint, "scores": scores.fingerprint, "images": images.fingerprint}
+    sources = {"labels": labels.fingerprint, "scores": scores.fingerprint, "images": images.fingerprint}
     path = layout.label_errors(root, settings.dataset, settings.annotator, settings.split)
-    fingerprint = products.fingerprint("label_errors", quality=settings.quality, names=settings.labels, **made_of)
+    fingerprint = products.fingerprint("label_errors", quality=settings.quality, names=settings.labels, **sources)
     return ErrorPlan(settings, path, images, scores, labels, fingerprint)
 
 
@@ -118,9 +118,9 @@ def write_label_errors(plan: ErrorPlan) -> dict[str, Any]:
     labels, scores = np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
     unpaired = sum((part[3] for part in parts), Counter[str]())
     rows = rank_labels(ids, labels, scores, plan.images.classes, plan.settings.quality)
-    made_of = {"labels": plan.labels.fingerprint, "scores": plan.scores.fingerprint}
+    sources = {"labels": plan.labels.fingerprint, "scores": plan.scores.fingerprint}
     stores.remove_partial_file(plan.path)
-    parquet.write(plan.path, rows, plan.fingerprint, json.dumps(made_of))
+    parquet.write(plan.path, rows, plan.fingerprint, json.dumps(sources))
     counts = {"in": len(ids) + unpaired.total(), "out": len(ids), "unpaired": dict(sorted(unpaired.items()))}
     return {**counts, "candidates": int(pc.sum(rows["is_candidate"]).as_py() or 0)}
 

@@ -109,12 +109,12 @@ def opened(root: str, sql: str, tables: Mapping[str, Table]) -> duckdb.DuckDBPyC
     if len(statements) != 1:
         raise InputError(f"give one statement of SQL, not {len(statements)}")
     used, joined = _used(sql, tables)
-    found = 0
+    files_read = 0
     for table in used:
         files = table.files(root)
         connection.register(table.name, table.open(root, files))
-        found += len(files)
-    if used and not found and not stores.is_folder(root):
+        files_read += len(files)
+    if used and not files_read and not stores.is_folder(root):
         raise InputError(f"there is nothing in {root}: name the folder of a run with --root, or run concord run first")
     for view in joined:
         connection.execute(view.sql)
@@ -180,9 +180,9 @@ def _columns_of(view: View, tables: Mapping[str, Table]) -> list[tuple[str, str,
             connection.register(table.name, table.columns.empty_table())
             known = {field.name: field for field in table.columns} | known
         connection.execute(view.sql)
-        made = connection.execute(f"DESCRIBE {view.name}").fetchall()
+        described = connection.execute(f"DESCRIBE {view.name}").fetchall()
     columns = []
-    for name, kind, *_ in made:
+    for name, kind, *_ in described:
         units = table_docs.unit(known[name]) if name in known else ""
         text = view.descriptions.get(name) or table_docs.description(known[name])
         columns.append((name, table_docs.kind(known[name]) if name in known else kind.lower(), units, text))

@@ -296,7 +296,7 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
     machines = {name: sets[name] for name in settings.annotators}
     humans = sets.get(settings.reference)
     errors = _find_error_tables(settings, root, machines, humans) if images.manifest.task == MULTICLASS else ()
-    made_of = {"labels": [labels.fingerprint for labels in sets.values()], "names": names, "images": images.fingerprint}
+    sources = {"labels": [labels.fingerprint for labels in sets.values()], "names": names, "images": images.fingerprint}
     error_tables = [parquet.read_tags(path)[0] for path in errors]
     rules = {"split": settings.split, "unsure_below": settings.unsure_below, "limit": settings.limit}
     return QueuePlan(
@@ -306,7 +306,7 @@ def plan_queue(settings: QueueSettings, root: str) -> QueuePlan:
         humans=humans,
         errors=errors,
         shards=max(labels.shards for labels in sets.values()),
-        fingerprint=products.fingerprint("queue", dataset=settings.dataset, errors=error_tables, **made_of, **rules),
+        fingerprint=products.fingerprint("queue", dataset=settings.dataset, errors=error_tables, **sources, **rules),
     )
 
 
@@ -328,8 +328,8 @@ def _find_error_tables(
     for name, labels in machines.items():
         path = layout.label_errors(root, settings.dataset, name, settings.split)
         if humans is not None and stores.stat(path) is not None:
-            made_of = json.loads(parquet.read_tags(path)[1] or "{}")
-            if made_of == {"labels": humans.fingerprint, "scores": labels.fingerprint}:
+            sources = json.loads(parquet.read_tags(path)[1] or "{}")
+            if sources == {"labels": humans.fingerprint, "scores": labels.fingerprint}:
                 paths.append(path)
             else:
                 _log.info("queue: %s is of other labels or scores, and excluded: run concord label-errors again", path)

@@ -80,12 +80,12 @@ def read_status(root: str, stages: Sequence[str]) -> Status:
         contents = dict(zip(paths, pool.map(lambda path: _find(stores.join(root, path)), paths), strict=True))
     stated = {path: content for path, content in contents.items() if content is not None}
     runs = [stated[path] for path in sorted(stated, reverse=True) if path.startswith("runs/")]
-    found = {(one.stage, one.product): one for one in _begun(root, files)}
-    found |= {(one.stage, one.product): one for one in _finished(files, stated)}
-    bare = {one.dataset for one in found.values() if one.stage in _WHOLE_DATASET and one.product == one.dataset}
+    states = {(one.stage, one.product): one for one in _begun(root, files)}
+    states |= {(one.stage, one.product): one for one in _finished(files, stated)}
+    bare = {one.dataset for one in states.values() if one.stage in _WHOLE_DATASET and one.product == one.dataset}
     listed = [
         one
-        for one in found.values()
+        for one in states.values()
         if one.stage not in _WHOLE_DATASET or one.product == one.dataset or one.dataset not in bare
     ]
     for one in listed:
@@ -113,13 +113,13 @@ def _find(path: str) -> dict[str, Any] | None:
 
 def _finished(files: Mapping[str, FileStat], stated: Mapping[str, dict[str, Any]]) -> list[Progress]:
     """The products that a manifest or a model card declares complete."""
-    found = []
+    states = []
     for path, content in stated.items():
         when = _moment(files[path].modified)
         if path.endswith(model_cards.CARD_FILE) and path.count("/") == 3:
             _, dataset, model, _ = path.split("/")
             stage = str(content.get("stage", "train"))
-            found.append(Progress(dataset, stage, f"{dataset}/{model}", DONE, when=when))
+            states.append(Progress(dataset, stage, f"{dataset}/{model}", DONE, when=when))
         elif path.endswith(MANIFEST):
             try:
                 manifest = products.parse_manifest(path, content, AnyManifest)
@@ -128,8 +128,8 @@ def _finished(files: Mapping[str, FileStat], stated: Mapping[str, dict[str, Any]
             shards = len(manifest.tables[0].files) if manifest.tables else None
             counts = _counts(manifest.counts)
             dataset = manifest.product.partition("/")[0]
-            found.append(Progress(dataset, manifest.stage, manifest.product, DONE, shards, shards, counts, when=when))
-    return found
+            states.append(Progress(dataset, manifest.stage, manifest.product, DONE, shards, shards, counts, when=when))
+    return states
 
 
 def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
@@ -138,7 +138,7 @@ def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
     for path in files:
         if not path.rpartition("/")[2].startswith("."):
             folders.setdefault(path.rpartition("/")[0], []).append(path)
-    found: dict[tuple[str, str], Progress] = {}
+    states: dict[tuple[str, str], Progress] = {}
     for folder, paths in folders.items():
         top, when = folder.partition("/")[0], _moment(max(files[path].modified for path in paths))
         if top in ("images", "models") and folder.count("/") >= 2:
@@ -146,18 +146,18 @@ def _begun(root: str, files: Mapping[str, FileStat]) -> list[Progress]:
             card = f"models/{dataset}/{name}/{model_cards.CARD_FILE}"
             if top == "models" and card not in files:
                 key = ("train", f"{dataset}/{name}")
-                found.setdefault(key, Progress(dataset, *key, when=when))
+                states.setdefault(key, Progress(dataset, *key, when=when))
         elif is_lone(f"{folder}/"):
-            found |= {(one.stage, one.product): one for path in paths if (one := _lone(root, path, when))}
+            states |= {(one.stage, one.product): one for path in paths if (one := _lone(root, path, when))}
         elif f"{folder}/{MANIFEST}" not in files and top not in ("rejects", "report", "runs"):
             one = _unfinished(root, folder, paths, when)
             if one:
-                known = found.setdefault((one.stage, one.product), one)
+                known = states.setdefault((one.stage, one.product), one)
                 if known is not one:  # another folder of the same product
                     known.shards_done = (known.shards_done or 0) + (one.shards_done or 0)
                     known.shards = (known.shards or 0) + (one.shards or 0)
                     known.when = max(known.when, one.when)
-    return list(found.values())
+    return list(states.values())
 
 
 def _lone(root: str, path: str, when: str) -> Progress | None:
@@ -208,7 +208,7 @@ def _add_run(one: Progress, runs: Sequence[Mapping[str, Any]]) -> None:
     """Note the last run that made a product, and how long its stage took."""
     for run in runs:
         for stage in run.get("stages", ()):
-            if (stage["stage"], stage["product"], stage["made"]) == (one.stage, one.product, True):
+            if (stage["stage"], stage["product"], stage.get("built")) == (one.stage, one.product, True):
                 one.run, one.seconds = run["run_id"], round(stage["seconds"], 1)
                 return
 
@@ -217,26 +217,26 @@ def _run(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {key: manifest.get(key) for key in ("run_id", "command", "status", "began", "seconds")}
 
 
-def as_json(found: Status) -> str:
+def as_json(status: Status) -> str:
     """The products and the runs, as a JSON object."""
-    products = [asdict(one) for one in found.products]
-    return json.dumps({"products": products, "runs": found.runs}, indent=2)
+    products = [asdict(one) for one in status.products]
+    return json.dumps({"products": products, "runs": status.runs}, indent=2)
 
 
-def as_text(found: Status, root: str) -> str:
+def as_text(status: Status, root: str) -> str:
     """A line per product, and one per run of the last ones."""
-    if not found.products and not found.runs:
+    if not status.products and not status.runs:
         return f"there is nothing in {root} yet: run concord run, or concord convert, first"
     header = ("dataset", "stage", "product", "state", "shards", "in", "out", "rejected", "seconds", "written", "run")
-    lines = _aligned([header, *(_cells(one) for one in found.products)])
-    begun = sum(one.state == BEGUN for one in found.products)
+    lines = _aligned([header, *(_cells(one) for one in status.products)])
+    begun = sum(one.state == BEGUN for one in status.products)
     if begun:
         lines.append(
             f"{begun} begun and not complete: the same command again goes on, keeping every shard that is there"
         )
-    if found.runs:
+    if status.runs:
         last = [("run", "command", "status", "began", "seconds")]
-        shown = [tuple(str(value) for value in run.values()) for run in found.runs[:_SHOWN_RUNS]]
+        shown = [tuple(str(value) for value in run.values()) for run in status.runs[:_SHOWN_RUNS]]
         lines += ["", *_aligned([*last, *shown])]
     return "\n".join(lines)
 

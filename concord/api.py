@@ -73,9 +73,9 @@ class Root:
 
     def table(self, name: str, **keys: str) -> Any:
         """The rows of any table or view of `docs/tables.md` whose columns have the values of `keys`."""
-        given = {key: value for key, value in keys.items() if value}
-        where = " and ".join(f'"{key}" = ?' for key in given)
-        return self._shaped(self._fetch(f"select * from {name}{where and f' where {where}'}", *given.values()))
+        chosen = {key: value for key, value in keys.items() if value}
+        where = " and ".join(f'"{key}" = ?' for key in chosen)
+        return self._shaped(self._fetch(f"select * from {name}{where and f' where {where}'}", *chosen.values()))
 
     def query(self, sql: str) -> Any:
         """The rows of one statement of DuckDB's SQL over the tables of `docs/tables.md`."""
@@ -84,10 +84,10 @@ class Root:
     def image(self, image_id: str, dataset: str = "", split: str = "", version: str = "1.0.0") -> Image.Image:
         """An image as it is stored; `dataset` and `split` are needed where several have an image of this id."""
         restricted = {"dataset": dataset, "split": split}
-        given = {key: value for key, value in restricted.items() if value}
-        where = "".join(f" and {key} = ?" for key in given)
-        found = self._fetch(f"select dataset, split from index where image_id = ?{where}", image_id, *given.values())
-        places = found.to_pylist()
+        chosen = {key: value for key, value in restricted.items() if value}
+        where = "".join(f" and {key} = ?" for key in chosen)
+        rows = self._fetch(f"select dataset, split from index where image_id = ?{where}", image_id, *chosen.values())
+        places = rows.to_pylist()
         if len(places) != 1:
             several = ", ".join(f"{place['dataset']}/{place['split']}" for place in places)
             problem = f"is in {several}: set dataset and split" if places else "is in no index"

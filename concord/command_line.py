@@ -235,11 +235,11 @@ class VerbCommand(click.Command):
         """Make the settings, and run the verb."""
         stated = {key: value for key, value in ctx.params.items() if value not in (None, ())}
         try:
-            made = [kind.from_table(_own_keys(kind, stated), spell=_speller(kind), lax=True) for kind in self.kinds]
+            settings = [kind.from_table(_own_keys(kind, stated), spell=_speller(kind), lax=True) for kind in self.kinds]
         except InputError as error:
             more = f"; see concord {self.verb.name} --help" if str(error).startswith("needs ") else ""
             raise InputError(f"{error}{more}") from None
-        return ctx.meta["run"](*made, tuple(ctx.obj))
+        return ctx.meta["run"](*settings, tuple(ctx.obj))
 
 
 class VerbGroup(click.Group):

@@ -15,7 +15,7 @@ _log = logging.getLogger("concord")
 
 def print_result(result: StageResult) -> None:
     """Print what a stage did with one product."""
-    if not result.made:
+    if not result.built:
         skipped = progress.fields("stage_skipped", stage=result.stage, product=result.product)
         _log.info("%s %s: already there, nothing to do", result.stage, result.product, extra=skipped)
         return
@@ -34,7 +34,7 @@ def print_result(result: StageResult) -> None:
         parts.append(f"; {counts['queued']:,} of {sum(counts['found'].values()):,} to review ({reasons or 'none'})")
     if result.stage == "train":
         parts.append(describe_training(counts))
-    stated = {name: value for name, value in vars(result).items() if name != "made"}
+    stated = {name: value for name, value in vars(result).items() if name != "built"}
     line = "%s %s: done in %.1f s%s", result.stage, result.product, result.seconds, "".join(parts)
     _log.info(*line, extra=progress.fields("stage_done", **stated))
 
@@ -118,7 +118,7 @@ def print_summary(root: str, runs: Sequence[Run], headline: Callable[[str, str],
     """
     results = [result for run in runs for result in run.results]
     lines = []
-    if all(not result.made for result in results):
+    if all(not result.built for result in results):
         seconds = time.time() - runs[0].began
         lines.append(f"Everything was already there: no stage was run again ({seconds:.1f} s).")
     datasets = [dataset for run in runs if (dataset := _dataset(run.chain, "agree") or _dataset(run.chain, "report"))]

@@ -261,8 +261,8 @@ def count_joint(
     both = [check_confidences(confidence_a[known]), check_confidences(confidence_b[known])]
     same, right_a, right_b = agree[known].astype(np.int64), correct_a[known], correct_b[known]
     place = equal_bins(both[0], bins) * bins + equal_bins(both[1], bins)
-    judged = (right_a != UNKNOWN) & (right_b != UNKNOWN)
-    numbers = (same, judged, judged & (right_a == 1), judged & (right_b == 1))
+    both_known = (right_a != UNKNOWN) & (right_b != UNKNOWN)
+    numbers = (same, both_known, both_known & (right_a == 1), both_known & (right_b == 1))
     cells = [tally(place, bins * bins), *(tally(place, bins * bins, one.astype(np.int64)) for one in numbers)]
     sums = [tally(same, 2, fixed_point(one)) for one in both]
     return JointCounts(np.stack(cells).reshape(len(_NUMBERS), bins, bins), np.stack(sums, axis=1))

@@ -123,7 +123,7 @@ def count_accepted(counts: CoverageCounts, first: int | None) -> Row:
 
 def coverage_rows(
     chosen: CoverageCounts,
-    judged: CoverageCounts,
+    evaluated: CoverageCounts,
     keys: Mapping[str, Any],
     targets: Sequence[float] = TARGETS,
     least: int = LEAST,
@@ -132,8 +132,8 @@ def coverage_rows(
 
     Args:
         chosen: counts of the split by which thresholds are chosen.
-        judged: counts of the split on which they are judged.
-        keys: `dataset`, `split` (that is judged), `threshold_split`, `annotator_a`, `annotator_b` (None for one),
+        evaluated: counts of the split on which they are evaluated.
+        keys: `dataset`, `split` (that is evaluated), `threshold_split`, `annotator_a`, `annotator_b` (None for one),
             `rule`, `confidence`.
         targets: accuracies to reach.
         least: see `threshold_bin`.
@@ -144,13 +144,13 @@ def coverage_rows(
         reached = count_accepted(chosen, first)
         row = {"target": target, "threshold": None if first is None else float(bounds[first])}
         row |= {"threshold_split_known": reached["known"], "threshold_split_accuracy": reached["accuracy"]}
-        rows.append({**keys, **row, **count_accepted(judged, first)})
+        rows.append({**keys, **row, **count_accepted(evaluated, first)})
     return rows
 
 
 def coverage_table(
     chosen: CoverageCounts,
-    judged: CoverageCounts,
+    evaluated: CoverageCounts,
     keys: Mapping[str, Any],
     targets: Sequence[float] = TARGETS,
     least: int = LEAST,
@@ -159,15 +159,15 @@ def coverage_table(
 
     Args:
         chosen: counts of the split by which thresholds are chosen; of two annotators, of agreed images alone.
-        judged: counts of the split on which they are judged.
-        keys: `dataset`, `split` (that is judged), `threshold_split`, `annotator_a`, `annotator_b`, `confidence`.
+        evaluated: counts of the split on which they are evaluated.
+        keys: `dataset`, `split` (that is evaluated), `threshold_split`, `annotator_a`, `annotator_b`, `confidence`.
         targets: accuracies to reach.
         least: see `threshold_bin`.
     """
     rule = ONE if keys["annotator_b"] is None else AGREE_AND_CONFIDENT
-    rows = coverage_rows(chosen, judged, {**keys, "rule": rule}, targets, least)
+    rows = coverage_rows(chosen, evaluated, {**keys, "rule": rule}, targets, least)
     if keys["annotator_b"] is not None:
-        rows.insert(0, {**keys, "rule": AGREE, "threshold_split": None, **count_accepted(judged, NOT_KNOWN)})
+        rows.insert(0, {**keys, "rule": AGREE, "threshold_split": None, **count_accepted(evaluated, NOT_KNOWN)})
     return pa.Table.from_pylist(rows, schema=COVERAGE)
 
 

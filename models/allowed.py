@@ -73,7 +73,7 @@ def check(shown: str, config: Any, training: Any = None) -> None:
     for one in _objects(config):
         _check_object(shown, one)
     for one in _objects(training):
-        if _found(one) or str(one.get("module") or "builtins").split(".")[0] not in ("builtins", "keras"):
+        if _find_objects(one) or str(one.get("module") or "builtins").split(".")[0] not in ("builtins", "keras"):
             _check_object(shown, one)
 
 
@@ -99,8 +99,8 @@ def _check_object(shown: str, one: dict[str, Any]) -> None:
         # of types that are not Keras' own, a short text makes an array of any size
         if name in _ARRAYS and isinstance(settings, dict) and settings.get("dtype") in _TYPES:
             return
-    found = _found(one)
-    if found and all(_is_allowed(each, one["class_name"] == "function") for each in found):
+    objects = _find_objects(one)
+    if objects and all(_is_allowed(each, one["class_name"] == "function") for each in objects):
         return
     name = str(one.get("config") if name == "function" else name)
     if why := _WHY.get(name.rpartition(".")[2]):
@@ -111,7 +111,7 @@ def _check_object(shown: str, one: dict[str, Any]) -> None:
     )
 
 
-def _found(one: dict[str, Any]) -> list[Any]:
+def _find_objects(one: dict[str, Any]) -> list[Any]:
     """All that Keras may take a name for, wherever it stands; nothing if it is not where the object says that it is."""
     name, module = one["class_name"], one.get("module")
     registered = one.get("registered_name", name)
@@ -120,11 +120,11 @@ def _found(one: dict[str, Any]) -> list[Any]:
     if not isinstance(sought, str) or not isinstance(module, str | None) or not isinstance(registered, str | None):
         return []
     by_name = [each[sought] for each in _LISTS if sought in each and not function]
-    found = _in_module(module, sought, function) if module else by_name
-    if not found:
+    objects = _in_module(module, sought, function) if module else by_name
+    if not objects:
         return []
     customs = [keras.saving.get_registered_object(each) for each in (sought, registered)]
-    return [*found, *by_name, *(each for each in customs if each is not None)]
+    return [*objects, *by_name, *(each for each in customs if each is not None)]
 
 
 def _in_module(module: str, name: str, function: bool) -> list[Any]:
@@ -133,13 +133,13 @@ def _in_module(module: str, name: str, function: bool) -> list[Any]:
     if "." in name:
         return []
     if module == "builtins" and function:
-        found = [symbol(f"keras.{each}.{name}") for each in _BUILTIN]
+        objects = [symbol(f"keras.{each}.{name}") for each in _BUILTIN]
     else:
-        found = [symbol(f"{module}.{name}")]
-        if found == [None] and module in sys.modules:  # Keras has loaded all that is on the lists
-            found = [vars(sys.modules[module]).get(name)]
-            found = [each for each in found if getattr(each, "__module__", None) == module]
-    return [each for each in found if each is not None]
+        objects = [symbol(f"{module}.{name}")]
+        if objects == [None] and module in sys.modules:  # Keras has loaded all that is on the lists
+            objects = [vars(sys.modules[module]).get(name)]
+            objects = [each for each in objects if getattr(each, "__module__", None) == module]
+    return [each for each in objects if each is not None]
 
 
 def _is_allowed(one: Any, function: bool) -> bool:

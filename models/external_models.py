@@ -1,6 +1,6 @@
 """Take a network that Concord did not train as an annotator: fit its input and its scores to a dataset.
 
-What it is told in, and what it says, differ from network to network: pixels from 0 to 1 or from -1 to 1, flat or as an
+Its inputs and outputs differ from network to network: pixels from 0 to 1 or from -1 to 1, flat or as an
 image, classes in another order, logits. All that is wrapped around it once, so that from then on it is a model like any
 other. `.keras` and legacy `.h5` files are loaded in Keras' safe mode, and are first tried in a process that can do no
 harm; a SavedModel can run code of its own, and is loaded only if it is trusted.
@@ -40,7 +40,7 @@ class Fit:
         task: of the dataset.
         classes: of the dataset.
         image_shape: of the dataset's images; None where they differ.
-        given: the classes in the order of the network's scores; empty: the dataset's own order.
+        class_order: the classes in the order of the network's scores; empty: the dataset's own order.
         value_range: what black and white are to it.
         activation: softmax or sigmoid, where its scores are logits; otherwise empty.
     """
@@ -48,7 +48,7 @@ class Fit:
     task: str
     classes: Sequence[str]
     image_shape: tuple[int | None, int | None, int]
-    given: Sequence[str]
+    class_order: Sequence[str]
     value_range: Sequence[float]
     activation: str
 
@@ -118,9 +118,9 @@ def load(path: str, trusted: bool, shown: str, trial: Fit | None = None) -> kera
 def _try_apart(path: str, shown: str, fit: Fit) -> None:
     """Load, wrap and call a network in a process that writes no file, reaches no network and starts no program."""
     with stores.scratch_folder() as scratch:  # the names of thousands of classes are too long for an argument
-        told = Path(scratch, "fit.json")
-        told.write_text(json.dumps(asdict(fit)))
-        sandbox.run_module(__name__, [shown, path, str(told)], shown, _TRIAL_SECONDS, confined=True)
+        stated = Path(scratch, "fit.json")
+        stated.write_text(json.dumps(asdict(fit)))
+        sandbox.run_module(__name__, [shown, path, str(stated)], shown, _TRIAL_SECONDS, confined=True)
 
 
 def attempt(shown: str, path: str, fit: Fit) -> None:
@@ -137,8 +137,8 @@ def attempt(shown: str, path: str, fit: Fit) -> None:
         raise InputError(f"Keras cannot load {shown}: {one_line(error)}") from error
 
 
-def _attempt(shown: str, path: str, told: str) -> str:
-    attempt(shown, path, Fit(**json.loads(Path(told).read_text())))
+def _attempt(shown: str, path: str, stated: str) -> str:
+    attempt(shown, path, Fit(**json.loads(Path(stated).read_text())))
     return ""
 
 
@@ -160,8 +160,8 @@ def _check_size(path: str, shown: str) -> None:
     """
     with keras.StatelessScope(initialize_variables=False):
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-        wanted = 4 * sum(math.prod(one.shape) for one in network.variables)
-        check_bytes(shown, "its network", wanted, Path(path).stat().st_size, archives.RATIO)
+        needed = 4 * sum(math.prod(one.shape) for one in network.variables)
+        check_bytes(shown, "its network", needed, Path(path).stat().st_size, archives.RATIO)
         for layer in network._flatten_layers():
             nodes = [node for one in (layer, *getattr(layer, "operations", ())) for node in one._inbound_nodes]
             for shape in [output.shape for node in nodes for output in node.outputs]:
@@ -175,10 +175,10 @@ def _saved_model(path: str) -> keras.Model:
     """A SavedModel's `serving_default` as a network of one input and one output."""
     layer = keras.layers.TFSMLayer(path, call_endpoint="serving_default")
     signature = layer._reloaded_obj.signatures["serving_default"]
-    (_, given), outputs = signature.structured_input_signature, signature.structured_outputs
-    if len(given) != 1 or len(outputs) != 1:
-        raise InputError(f"{path} has {len(given)} inputs and {len(outputs)} outputs, but must have one of each")
-    (spec,), (name,) = given.values(), outputs
+    (_, inputs), outputs = signature.structured_input_signature, signature.structured_outputs
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise InputError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs, but must have one of each")
+    (spec,), (name,) = inputs.values(), outputs
     entry = keras.Input(tuple(spec.shape[1:]), dtype=spec.dtype.name)
     return keras.Model(entry, layer(entry)[name])
 
@@ -195,8 +195,8 @@ def wrapped(network: keras.Model, fit: Fit, path: str) -> keras.Model:
         )
     shape = pixel_shape(tuple(network.inputs[0].shape[1:]), fit.image_shape, path)
     pixels = keras.Input(shape, dtype="uint8", name="pixels")
-    (given,) = keras.tree.flatten(network(_told(pixels, network, fit)))  # networks of Keras 2 give a list of one
-    scores = _scores(given, fit, path)
+    (outputs,) = keras.tree.flatten(network(_as_input(pixels, network, fit)))  # networks of Keras 2 give a list of one
+    scores = _scores(outputs, fit, path)
     model = keras.Model(pixels, keras.layers.Activation("linear", dtype="float32", name="scores")(scores))
     _check_scores(model, shape, fit, path)
     return model
@@ -220,17 +220,17 @@ def pixel_shape(taken: tuple[int | None, ...], images: tuple[int | None, int | N
     if len(taken) == 2:
         taken = (*taken, 1)
     if len(taken) == 3 and taken[2] in (1, 3):
-        found = (taken[0] or height, taken[1] or width)
-        if found[0] and found[1]:
-            return found[0], found[1], taken[2]
+        size = (taken[0] or height, taken[1] or width)
+        if size[0] and size[1]:
+            return size[0], size[1], taken[2]
         raise InputError(
             f"{path} takes images of any size, and the dataset's differ: scale them with convert --max-side"
         )
     raise InputError(f"{path} takes {list(taken)}, which is no image: flat, or height, width and 1 or 3 channels")
 
 
-def _told(pixels: Any, network: keras.Model, fit: Fit) -> Any:
-    """The pixels as the network wants them told."""
+def _as_input(pixels: Any, network: keras.Model, fit: Fit) -> Any:
+    """The pixels as the network takes them."""
     low, high = fit.value_range
     entry = network.inputs[0]
     scaled = keras.layers.Rescaling((high - low) / 255, offset=low, dtype="float32")(pixels)
@@ -239,10 +239,10 @@ def _told(pixels: Any, network: keras.Model, fit: Fit) -> Any:
     return keras.ops.cast(scaled, entry.dtype)
 
 
-def _scores(given: Any, fit: Fit, path: str) -> Any:
+def _scores(outputs: Any, fit: Fit, path: str) -> Any:
     """What the network says, as the scores of the dataset's classes in their order."""
     ops = keras.ops
-    names = list(fit.given or fit.classes)
+    names = list(fit.class_order or fit.classes)
     unknown = sorted(set(names) - set(fit.classes))
     if unknown or len(set(names)) < len(names):
         problem = repr(unknown[0]) if unknown else "a class twice"
@@ -252,20 +252,20 @@ def _scores(given: Any, fit: Fit, path: str) -> Any:
             "--classes: the scores of a number (task sequence) are of its length and of 0 to 9, in that order"
         )
     if fit.activation:
-        given = keras.layers.Activation(fit.activation, dtype="float32")(given)
-    if given.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class
-        given = ops.concatenate([1 - given, given], axis=-1)
-    wanted = tasks.load(fit.task).count_scores(len(names))
-    if given.shape[1:] != (wanted,):
+        outputs = keras.layers.Activation(fit.activation, dtype="float32")(outputs)
+    if outputs.shape[1:] == (1,) and len(names) == 2 and fit.task == MULTICLASS:  # one score, of the second class
+        outputs = ops.concatenate([1 - outputs, outputs], axis=-1)
+    expected = tasks.load(fit.task).count_scores(len(names))
+    if outputs.shape[1:] != (expected,):
         raise InputError(
-            f"{path} gives scores of shape {list(given.shape[1:])}, but {len(names)} classes need [{wanted}]: name the "
-            "classes that it knows, in its order, with --classes"
+            f"{path} gives scores of shape {list(outputs.shape[1:])}, but {len(names)} classes need [{expected}]: name "
+            "the classes that it knows, in its order, with --classes"
         )
     if names == list(fit.classes):
-        return given
-    nothing = ops.zeros_like(given[:, :1])  # the score of a class that it does not know
+        return outputs
+    nothing = ops.zeros_like(outputs[:, :1])  # the score of a class that it does not know
     places = [names.index(name) if name in names else len(names) for name in fit.classes]
-    return ops.take(ops.concatenate([given, nothing], axis=-1), np.array(places), axis=-1)
+    return ops.take(ops.concatenate([outputs, nothing], axis=-1), np.array(places), axis=-1)
 
 
 def _check_scores(model: keras.Model, shape: Shape, fit: Fit, path: str) -> None:
@@ -274,9 +274,9 @@ def _check_scores(model: keras.Model, shape: Shape, fit: Fit, path: str) -> None
     scores = np.asarray(model(noise, training=False))
     inside = np.isfinite(scores).all() and scores.min() >= -_CLOSE and scores.max() <= 1 + _CLOSE
     if not inside or (fit.task == MULTICLASS and np.abs(scores.sum(axis=1) - 1).max() > _CLOSE):
-        found = f"from {scores.min():.3g} to {scores.max():.3g}, with sums from {scores.sum(axis=1).min():.3g}"
+        spread = f"from {scores.min():.3g} to {scores.max():.3g}, with sums from {scores.sum(axis=1).min():.3g}"
         raise InputError(
-            f"{path} gives scores {found}, which are no probabilities: if they are logits, say --activation softmax "
+            f"{path} gives scores {spread}, which are no probabilities: if they are logits, say --activation softmax "
             "(one label an image) or sigmoid (several)"
         )
 

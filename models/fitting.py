@@ -232,7 +232,7 @@ def fit(
     fitted = _compile(model, plan, settings, objective)
     callback = _start_or_resume(fitted, plan, objective, settings, record)
     if not callback.has_ended():
-        averaging = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
+        weight_averages = [keras.callbacks.SwapEMAWeights()] if settings.ema_momentum else []
         first = callback.epochs_done()
         validates = len(plan.validation) > 0
         fitted.fit(
@@ -241,7 +241,7 @@ def fit(
             initial_epoch=first,
             epochs=plan.epochs,
             validation_data=inputs.validation_batches(plan.validation, plan.validation_batches) if validates else None,
-            callbacks=[callback, *averaging],
+            callbacks=[callback, *weight_averages],
             verbose=0,
         )
     elif settings.ema_momentum and callback.state.phase == plan.phase:  # as Keras leaves a fit

@@ -152,7 +152,9 @@ def plan_chain(chain: Chain, context: Context, silent: Collection[str] = ()) -> 
     for stage in STAGES:
         for settings in chain.get(stage.name, ()):
             reads, writes = stage.driver.reads(settings, context.root), stage.driver.writes(settings, context.root)
-            waits = dict.fromkeys(name for path in reads for made, name in pending.items() if _overlap(path, made))
+            waits = dict.fromkeys(
+                name for path in reads for written, name in pending.items() if _overlap(path, written)
+            )
             plan = partial(_wait, stage, settings, waits) if waits else partial(stage.plan, settings, context)
             unknown = any(_overlap(path, bucket) for path in (context.root, *reads) for bucket in silent)
             planned = StagePlan(stage.name, ()) if unknown else _plan_stage(plan, stage.name)

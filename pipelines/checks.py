@@ -302,8 +302,8 @@ def _check_prism(problems: Problems, options: PipelineOptions) -> None:
 
 def _check_dataflow(problems: Problems, options: PipelineOptions, root: str, chains: Sequence[Chain]) -> None:
     cloud = options.view_as(GoogleCloudOptions)
-    remedies = {"project": "ID", "region": "europe-west4", "temp_location": "gs://BUCKET/temp"}
-    for key, example in remedies.items():
+    examples = {"project": "ID", "region": "europe-west4", "temp_location": "gs://BUCKET/temp"}
+    for key, example in examples.items():
         if not getattr(cloud, key):
             problems.add("runner", f"DataflowRunner needs --{key}: give --{key}={example}")
     for key in ("temp_location", "staging_location"):

@@ -95,7 +95,7 @@ class StageResult:
 
     stage: str
     product: str
-    made: bool
+    built: bool
     seconds: float = 0.0
     counts: dict[str, Any] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Driver(Generic[S]):
         seconds, results = time.monotonic() - began, []
         for product in plan.products:
             if product.is_done:
-                results.append(StageResult(stage, product.name, made=False, counts=dict(product.counts)))
+                results.append(StageResult(stage, product.name, built=False, counts=dict(product.counts)))
             else:
                 counts = self.commit(work, product)
                 results.append(StageResult(stage, product.name, True, seconds, counts, counters))

@@ -370,7 +370,7 @@ COVERAGE_CURVE = pa.schema(
 
 # The table of `generations`: how accurate each student is, and how many human labels it needed.
 
-GENERATION, TAUGHT_SHARE, EVERYTHING = "generation", "taught_share", "everything"  # kinds of rows
+GENERATION, LABELLED_SHARE, EVERYTHING = "generation", "taught_share", "everything"  # kinds of rows
 
 
 def _mean_interval(name: str, description: str, method: str) -> list[pa.Field]:

@@ -52,8 +52,10 @@ def _landlock(kernel: ctypes.CDLL) -> None:
     if version < 1:
         return
     changes = sum(bits for since, bits in _CHANGES if version >= since)
-    wanted = struct.pack("QQ", changes, _CONNECTIONS) if version >= _CONNECTIONS_SINCE else struct.pack("Q", changes)
-    rules = kernel.syscall(_CREATE_RULESET, wanted, ctypes.c_size_t(len(wanted)), 0)
+    attributes = (
+        struct.pack("QQ", changes, _CONNECTIONS) if version >= _CONNECTIONS_SINCE else struct.pack("Q", changes)
+    )
+    rules = kernel.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
     null = os.open(os.devnull, os.O_PATH)
     kernel.syscall(_ADD_RULE, rules, _PATH_BENEATH, struct.pack("=Qi", _WRITE_FILE, null), 0)
     kernel.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)

@@ -68,7 +68,7 @@ def test_the_manifest_of_the_run_holds_configuration_inputs_counts_and_seconds(f
     stages = {stage["stage"]: stage for stage in manifest["stages"]}
     assert list(stages) == ["draw", "convert", "train", "label", "agree", "report"]
     assert stages["convert"]["counts"]["in"] == stages["convert"]["counts"]["out"] == 560
-    assert all(stage["made"] and stage["seconds"] > 0 for stage in manifest["stages"])
+    assert all(stage["built"] and stage["seconds"] > 0 for stage in manifest["stages"])
 
 
 def test_every_stage_but_training_has_at_least_8_elements_of_bounded_size(finished: tuple[Path, Path]) -> None:

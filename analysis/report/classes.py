@@ -46,12 +46,12 @@ def _build_confusion(entry: Comparison, classes: Sequence[str]) -> Row:
     """How often one annotator gave one label and the other another; for multilabel data who gave which alone."""
     pair = entry.pair
     if pair.is_multilabel:
-        return {"pair": pair, "rows": _count_given_alone(entry.confusion, classes), "matrix": None}
+        return {"pair": pair, "rows": _count_one_sided(entry.confusion, classes), "matrix": None}
     counts = Counter({(row["label_a"], row["label_b"]): row["n"] for row in entry.confusion})
     return {"pair": pair, "matrix": classification.matrix(counts, pair.a, pair.b, classes)}
 
 
-def _count_given_alone(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[str, list[int]]]:
+def _count_one_sided(confusion: Iterable[Row], classes: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Each label with how many images got it from both, from `a` alone, and from `b` alone; in the order of classes."""
     counts: dict[str, list[int]] = {}
     for row in confusion:

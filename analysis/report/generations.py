@@ -8,10 +8,10 @@ from markupsafe import Markup
 from analysis.report.formatting import count, decimal, interval
 from analysis.report.plots import FAINT, FIRST, INK, SECOND, Tooltips, add_error_bars, add_grid, add_legend, plot
 from analysis.tables import Row, Sources, Study
-from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
+from schemas.tables import EVERYTHING, GENERATION, LABELLED_SHARE
 
 TITLE, ORDER, LEAD = "Do machines teach machines?", 30, True
-BASELINES = {EVERYTHING: "human labels, all images", TAUGHT_SHARE: "human labels, the initial share"}
+BASELINES = {EVERYTHING: "human labels, all images", LABELLED_SHARE: "human labels, the initial share"}
 
 _SIZE = (4.4, 3.6)  # inches
 _LINES = ((SECOND, "o", "-"), (FIRST, "s", "--"), (INK, "^", "-."), (FAINT, "D", ":"))  # not by colour alone

@@ -55,16 +55,16 @@ class Outcome:
         for one in self.findings:
             yield f"warning: {one}" if one.is_warning else str(one)
         warnings = len(self.findings) - len(self.wrong)
-        told = f"{len(self.wrong):,} missing or altered" if self.wrong else "nothing is missing or altered"
+        result = f"{len(self.wrong):,} missing or altered" if self.wrong else "nothing is missing or altered"
         more = f", {warnings:,} warnings" if warnings else ""
-        yield f"{self.files:,} files checked ({self.bytes / 1e6:,.1f} MB): {told}{more}"
+        yield f"{self.files:,} files checked ({self.bytes / 1e6:,.1f} MB): {result}{more}"
         if self.weights:
             lines = "\n".join(f"{name} {weights}" for name, weights in sorted(self.weights.items()))
             yield f"weights: {hashlib.sha256(lines.encode()).hexdigest()[:32]} ({len(self.weights):,} models)"
         if self.unread:
             yield f"checksum: none ({self.unread:,} files of tables cannot be read)"
             return
-        rows = {name: found.rows for name, found in self.sums.items() if found.rows}
+        rows = {name: listed.rows for name, listed in self.sums.items() if listed.rows}
         yield f"checksum: {checksums.checksum(self.sums)} ({len(rows):,} tables, {sum(rows.values()):,} rows)"
 
 
@@ -80,38 +80,38 @@ def verify(root: str, tables: Mapping[str, Table], dataset: str = "", quick: boo
     Raises:
         InputError: there is nothing of Concord's.
     """
-    found = inventory.list_root(root, tables, dataset)
-    outcome = Outcome(findings=list(found.findings))
+    listed = inventory.list_root(root, tables, dataset)
+    outcome = Outcome(findings=list(listed.findings))
     with ThreadPoolExecutor(_THREADS) as pool:
-        _check_models(found, outcome, pool)
-        for expected in found.expected:
-            _check_files(found, tables[expected.files.table], expected, quick, outcome, pool)
-    _check_metadata(found, outcome)
-    outcome.findings += [*orphans.find_orphans(found, tables), *orphans.find_outdated(found)]
+        _check_models(listed, outcome, pool)
+        for expected in listed.expected:
+            _check_files(listed, tables[expected.files.table], expected, quick, outcome, pool)
+    _check_metadata(listed, outcome)
+    outcome.findings += [*orphans.find_orphans(listed, tables), *orphans.find_outdated(listed)]
     outcome.findings.sort(key=lambda one: (one.is_warning, one))
     return outcome
 
 
 def _check_files(
-    found: Inventory, table: Table, expected: Expected, quick: bool, outcome: Outcome, pool: ThreadPoolExecutor
+    listed: Inventory, table: Table, expected: Expected, quick: bool, outcome: Outcome, pool: ThreadPoolExecutor
 ) -> None:
     """Check the files that a manifest vouches for, each by itself and all together."""
     names = list(expected.files.files)
-    absent = [name for name in names if expected.path(name) not in found.files]
+    absent = [name for name in names if expected.path(name) not in listed.files]
     outcome.findings += [Finding(expected.path(name), "is missing", expected.remedy()) for name in absent]
     present = [name for name in names if name not in absent]
     is_index = table.name == "index"
 
     def check(name: str) -> Checked:
-        checked = parquet.check_file(found.root, table, expected, name, keep=is_index)
+        checked = parquet.check_file(listed.root, table, expected, name, keep=is_index)
         if is_index:
-            checked.findings += _check_images(found, expected, name, checked, quick)
+            checked.findings += _check_images(listed, expected, name, checked, quick)
             checked.table = None
         return checked
 
     checks = dict(zip(present, pool.map(check, present), strict=True))
     outcome.files += len(present)
-    outcome.bytes += sum(found.files[expected.path(name)] for name in present)
+    outcome.bytes += sum(listed.files[expected.path(name)] for name in present)
     wrong = [one for checked in checks.values() for one in checked.findings]
     outcome.findings += wrong
     outcome.unread += sum(checked.rows is None for checked in checks.values())
@@ -120,56 +120,58 @@ def _check_files(
         outcome.findings += parquet.check_counts(expected, checks)
 
 
-def _check_images(found: Inventory, expected: Expected, name: str, checked: Checked, quick: bool) -> list[Finding]:
+def _check_images(listed: Inventory, expected: Expected, name: str, checked: Checked, quick: bool) -> list[Finding]:
     """Check the TFRecord shard that a shard of an index describes."""
-    manifest = found.manifests[expected.manifest]
+    manifest = listed.manifests[expected.manifest]
     if not isinstance(manifest, ImagesManifest):
         return []
     split, (shard, _) = expected.files.folder.rpartition("split=")[2], layout.shard_number(name) or (0, 1)
     file = layout.tfrecord_shard(manifest.dataset, split, shard, manifest.shards)
     path = f"{stores.parent(expected.manifest)}/{file}"
-    if path not in found.files:
+    if path not in listed.files:
         return [Finding(path, "is missing", expected.remedy())]
     if checked.table is None or any(not one.is_warning for one in checked.findings):
         return []  # by an index that is altered, nothing can be said
     payload = checked.report.payload_bytes if checked.report else None
     return contents.check_shard(
-        found.root, ImageFile(path, expected.manifest, found.files[path], payload), checked.table, quick
+        listed.root, ImageFile(path, expected.manifest, listed.files[path], payload), checked.table, quick
     )
 
 
-def _check_metadata(found: Inventory, outcome: Outcome) -> None:
+def _check_metadata(listed: Inventory, outcome: Outcome) -> None:
     """Count the images, and name what `tensorflow_datasets` needs and is not there."""
-    for manifest in (path for path in found.manifests if path.startswith("images/")):
+    for manifest in (path for path in listed.manifests if path.startswith("images/")):
         folder = stores.parent(manifest)
-        there = [path for path in found.known & set(found.files) - {manifest} if stores.parent(path) == folder]
+        there = [path for path in listed.known & set(listed.files) - {manifest} if stores.parent(path) == folder]
         outcome.files += len(there)
-        outcome.bytes += sum(found.files[path] for path in there)
-        absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in found.files]
+        outcome.bytes += sum(listed.files[path] for path in there)
+        absent = [f"{folder}/{name}" for name in inventory.METADATA if f"{folder}/{name}" not in listed.files]
         remedy = rebuild("convert", manifest)
         outcome.findings += [Finding(path, "is missing", remedy) for path in absent]
 
 
-def _check_models(found: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) -> None:
+def _check_models(listed: Inventory, outcome: Outcome, pool: ThreadPoolExecutor) -> None:
     """Check every file of every model, and of the runs and folds that models are made of."""
     checks: list[Callable[[], list[Finding]]] = []
-    for path, card in found.cards.items():
+    for path, card in listed.cards.items():
         folder, stage = stores.parent(path), card.stage
         stated = {f"{folder}/{name}": file for name, file in card.files.items()}
         if path.count("/") == 3:
             outcome.weights[folder] = card.weights_sha256
-        found.known |= set(stated)
+        listed.known |= set(stated)
         outcome.findings += [
-            Finding(name, "is missing", rebuild(stage, path)) for name in stated if name not in found.files
+            Finding(name, "is missing", rebuild(stage, path)) for name in stated if name not in listed.files
         ]
-        checks += [_file_check(found, name, path, file, stage) for name, file in stated.items() if name in found.files]
-        outcome.files += sum(name in found.files for name in stated)
-        outcome.bytes += sum(found.files.get(name, 0) for name in stated)
+        checks += [
+            _file_check(listed, name, path, file, stage) for name, file in stated.items() if name in listed.files
+        ]
+        outcome.files += sum(name in listed.files for name in stated)
+        outcome.bytes += sum(listed.files.get(name, 0) for name in stated)
     outcome.findings += [one for wrong in _run(pool, checks) for one in wrong]
 
 
-def _file_check(found: Inventory, name: str, card: str, stated: ModelFile, stage: str) -> Callable[[], list[Finding]]:
-    return lambda: contents.check_model_file(found.root, name, card, stated, stage)
+def _file_check(listed: Inventory, name: str, card: str, stated: ModelFile, stage: str) -> Callable[[], list[Finding]]:
+    return lambda: contents.check_model_file(listed.root, name, card, stated, stage)
 
 
 def _run(pool: ThreadPoolExecutor, checks: Iterable[Callable[[], list[Finding]]]) -> Iterator[list[Finding]]:

@@ -90,11 +90,11 @@ def _problem(window: bytes, offset: int, rows: dict[str, list[Any]], place: int)
     if payload is None:
         return f"does not fit its checksum ({length:,} bytes at {rows['offset'][place]:,})"
     try:
-        image, found = tfrecord.decode_example(payload)
+        image, stored_id = tfrecord.decode_example(payload)
     except (DecodeError, IndexError, UnicodeDecodeError):
         return "holds no image"
-    if found != image_id:
-        return f"holds image {found!r} instead"
+    if stored_id != image_id:
+        return f"holds image {stored_id!r} instead"
     return (
         "" if hashlib.sha256(image).hexdigest() == rows["sha256"][place] else "holds other bytes than its sha256 says"
     )

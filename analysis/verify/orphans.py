@@ -83,16 +83,16 @@ def find_outdated(inventory: Inventory) -> Iterator[Finding]:
         if isinstance(manifest, PairsManifest):
             yield from _outdated_pairs(path, manifest, label_sets)
             continue
-        made_from = getattr(manifest, "images", NO_IMAGES)
+        source = getattr(manifest, "images", NO_IMAGES)
         dataset = path.partition("dataset=")[2].partition("/")[0]
-        if dataset in datasets and made_from not in (NO_IMAGES, *datasets[dataset]):
+        if dataset in datasets and source not in (NO_IMAGES, *datasets[dataset]):
             what = "was made from another conversion of the dataset than is there"
             yield Finding(stores.parent(path), what, f"run {command(manifest.stage)} again", is_warning=True)
 
 
 def _outdated_pairs(path: str, manifest: PairsManifest, label_sets: Mapping[str, str]) -> Iterator[Finding]:
-    for annotator, made_from in manifest.labels.items():
+    for annotator, source in manifest.labels.items():
         folder = layout.labels("", manifest.dataset, annotator, manifest.split).strip("/")
-        if label_sets.get(folder, made_from) != made_from:
+        if label_sets.get(folder, source) != source:
             what = f"was made from other labels of {annotator!r} than are there"
             yield Finding(stores.parent(path), what, "run concord agree again", is_warning=True)

@@ -47,34 +47,36 @@ def check_file(root: str, table: Table, expected: Expected, name: str, keep: boo
         name: of the file.
         keep: whether its rows are kept.
     """
-    path, found = expected.path(name), Checked()
+    path, checked = expected.path(name), Checked()
     remedy = expected.remedy(name)
     try:
         content = memoryview(stores.read_bytes(stores.join(root, path)))
         rows = _rows(content)
     except ConcordError as error:
-        found.findings.append(Finding(path, f"cannot be read ({error})", remedy))
-        return found
+        checked.findings.append(Finding(path, f"cannot be read ({error})", remedy))
+        return checked
     except (ValueError, OSError) as error:  # Arrow's errors are such, too
-        found.findings.append(Finding(path, f"is damaged ({str(error).splitlines()[0]})", remedy))
-        return found
+        checked.findings.append(Finding(path, f"is damaged ({str(error).splitlines()[0]})", remedy))
+        return checked
     wrong = _altered(content, expected, name) or _unfit(path, rows, table)
     metadata = rows.schema.metadata or {}
     report = metadata.get(parquet.REPORT, b"{}").decode()
-    found.report = ShardReport.from_json(report) if '"in"' in report else None
-    found.rows, found.sum = rows.num_rows, _sum(root, table, path, rows)
-    wrong = wrong or _miscounted(expected, found)
-    found.findings += [Finding(path, wrong, remedy)] if wrong else []
+    checked.report = ShardReport.from_json(report) if '"in"' in report else None
+    checked.rows, checked.sum = rows.num_rows, _sum(root, table, path, rows)
+    wrong = wrong or _miscounted(expected, checked)
+    checked.findings += [Finding(path, wrong, remedy)] if wrong else []
     if parquet.CONTENT not in _tags(content):
-        said = "carries no hash of its rows, as an earlier version of Concord wrote it"
-        found.findings.append(Finding(path, said, f"{command(expected.stage)} --force writes one", is_warning=True))
-    found.table = rows if keep else None
-    return found
+        message = "carries no hash of its rows, as an earlier version of Concord wrote it"
+        checked.findings.append(
+            Finding(path, message, f"{command(expected.stage)} --force writes one", is_warning=True)
+        )
+    checked.table = rows if keep else None
+    return checked
 
 
 def _tags(content: memoryview) -> Mapping[bytes, bytes]:
-    found: Mapping[bytes, bytes] = pq.read_metadata(pa.BufferReader(content)).metadata or {}
-    return found
+    tags: Mapping[bytes, bytes] = pq.read_metadata(pa.BufferReader(content)).metadata or {}
+    return tags
 
 
 def _rows(content: memoryview) -> pa.Table:
@@ -83,15 +85,15 @@ def _rows(content: memoryview) -> pa.Table:
 
 def _altered(content: memoryview, expected: Expected, name: str) -> str:
     """How a file differs from the one that was written; empty where it does not."""
-    found = _tags(content)
-    fingerprint = found.get(parquet.FINGERPRINT, b"").decode()
+    tags = _tags(content)
+    fingerprint = tags.get(parquet.FINGERPRINT, b"").decode()
     if not fingerprint or expected.fingerprint not in ("", fingerprint):
         return (
             f"has fingerprint {fingerprint or 'none'} instead of {expected.fingerprint or 'one'}: it is of another run"
         )
     names = {name, *expected.files.files}
     hashes = parquet.content_hashes(content, names)
-    stated = found.get(parquet.CONTENT, b"").decode()
+    stated = tags.get(parquet.CONTENT, b"").decode()
     if stated and hashes[name] != stated:
         others = [other for other, one in hashes.items() if one == stated]
         return f"stands in the place of another: it was written as {others[0]}" if others else "its rows were altered"
@@ -114,25 +116,25 @@ def _unfit(path: str, rows: pa.Table, table: Table) -> str:
     return f"column {empty[0]!r} has nulls, and may have none" if empty else ""
 
 
-def _miscounted(expected: Expected, found: Checked) -> str:
+def _miscounted(expected: Expected, checked: Checked) -> str:
     """How a file's rows and its own report differ."""
-    if found.report is None or not expected.files.counted:
+    if checked.report is None or not expected.files.counted:
         return ""
-    report = found.report
+    report = checked.report
     stated = report.records_out if expected.files.counted == "out" else sum(report.rejected.values())
-    if stated != found.rows:
-        return f"has {found.rows} rows, and its report states {stated}"
+    if stated != checked.rows:
+        return f"has {checked.rows} rows, and its report states {stated}"
     return ""
 
 
-def check_counts(expected: Expected, found: Mapping[str, Checked]) -> list[Finding]:
+def check_counts(expected: Expected, checked: Mapping[str, Checked]) -> list[Finding]:
     """Check that the files of a folder add up to what its manifest says; each of them could be read."""
     remedy, files = expected.remedy(), expected.files
-    rows = sum(one.rows or 0 for one in found.values())
+    rows = sum(one.rows or 0 for one in checked.values())
     if files.rows is not None and rows != files.rows:
         return [Finding(files.folder, f"has {rows} rows, and its manifest states {files.rows}", remedy)]
-    reports = [one.report for one in found.values() if one.report is not None]
-    if not expected.counts or len(reports) < len(found):
+    reports = [one.report for one in checked.values() if one.report is not None]
+    if not expected.counts or len(reports) < len(checked):
         return []
     whole, wrong = total(reports), []
     stated = {key: expected.counts.get(key) for key in ("in", "out")}

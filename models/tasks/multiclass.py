@@ -45,12 +45,12 @@ def evaluate(
     values: npt.NDArray[Any], scores: Scores, classes: Sequence[str], thresholds: Sequence[float] | None = None
 ) -> dict[str, Any]:
     """Accuracy, and the accuracy of each class (its recall); classes without an image have none."""
-    truth = values[:, 0]
-    correct = scores.argmax(axis=1) == truth
+    expected = values[:, 0]
+    correct = scores.argmax(axis=1) == expected
     per_class = {
-        name: {"images": int((truth == index).sum()), "accuracy": float(correct[truth == index].mean())}
+        name: {"images": int((expected == index).sum()), "accuracy": float(correct[expected == index].mean())}
         for index, name in enumerate(classes)
-        if (truth == index).any()
+        if (expected == index).any()
     }
     return {"accuracy": float(correct.mean()), "by_class": per_class}
 
@@ -87,10 +87,10 @@ def build_loss(classes: int, smoothing: float) -> Callable[[Any, Any], Any]:
     return partial(_loss, smoothing=smoothing)
 
 
-def _loss(truth: Any, scores: Any, smoothing: float) -> Any:
+def _loss(expected: Any, scores: Any, smoothing: float) -> Any:
     from keras import ops
 
-    return cross_entropy(ops.reshape(truth, (-1,)), scores, smoothing)
+    return cross_entropy(ops.reshape(expected, (-1,)), scores, smoothing)
 
 
 def build_metrics(classes: int) -> list[Any]:

@@ -44,12 +44,12 @@ def encode_targets(labels: pa.Table, ids: Sequence[str], classes: Sequence[str],
     present = labels.filter(tables.present(labels))
     positions, indices = image_positions(present, ids), class_indices(present, classes)
     kept = positions >= 0
-    truth = np.zeros((len(ids), len(classes)), dtype=np.bool_)
-    truth[positions[kept], indices[kept]] = True
+    expected = np.zeros((len(ids), len(classes)), dtype=np.bool_)
+    expected[positions[kept], indices[kept]] = True
     known = np.zeros(len(ids), dtype=np.bool_)
     any_row = image_positions(labels, ids)
     known[any_row[any_row >= 0]] = True
-    packed = np.packbits(truth, axis=1)
+    packed = np.packbits(expected, axis=1)
     if complete:
         return Targets(packed, known)
     index_of = {name: index for index, name in enumerate(classes)}  # what is denied need not be a class
@@ -85,20 +85,21 @@ def choose_thresholds(values: npt.NDArray[Any], scores: Scores, classes: Sequenc
     F1 changes only at scores that occur: each is tried, and the threshold put halfway to the score below, so that it
     does not hang on the last digits of one score. Of equals the highest counts.
     """
-    truth, known = unpack_labels(values, len(classes)).astype(np.int64), unpack_known(values, len(classes))
+    expected, known = unpack_labels(values, len(classes)).astype(np.int64), unpack_known(values, len(classes))
     return [
-        _best_threshold(truth[known[:, index], index], scores[known[:, index], index]) for index in range(len(classes))
+        _best_threshold(expected[known[:, index], index], scores[known[:, index], index])
+        for index in range(len(classes))
     ]
 
 
-def _best_threshold(truth: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> float:
-    if not truth.any():
+def _best_threshold(expected: npt.NDArray[np.int64], scores: npt.NDArray[np.float32]) -> float:
+    if not expected.any():
         return THRESHOLD
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order].astype(np.float64)
     last = np.append(ordered[1:] < ordered[:-1], True)  # a threshold takes all of equal scores, or none
-    hits, taken = np.cumsum(truth[order]), np.arange(1, len(truth) + 1)
-    f1 = np.where(last, 2 * hits / (taken + truth.sum()), -1)
+    hits, taken = np.cumsum(expected[order]), np.arange(1, len(expected) + 1)
+    f1 = np.where(last, 2 * hits / (taken + expected.sum()), -1)
     best = int(f1.argmax())
     below = ordered[best + 1] if best + 1 < len(ordered) else 0.0
     halfway = np.float32((ordered[best] + below) / 2)  # as it will be compared
@@ -112,22 +113,22 @@ def evaluate(
 
     What is not known of an image counts neither for nor against.
     """
-    truth, known = unpack_labels(values, len(classes)).astype(np.bool_), unpack_known(values, len(classes))
+    expected, known = unpack_labels(values, len(classes)).astype(np.bool_), unpack_known(values, len(classes))
     predicted = (scores >= _limits(classes, thresholds)) & known
-    hits, missed = (truth & predicted).sum(axis=0), (truth & ~predicted).sum(axis=0)
-    wrong = (~truth & predicted).sum(axis=0)
-    occurs = np.asarray(truth.any(axis=0))
+    hits, missed = (expected & predicted).sum(axis=0), (expected & ~predicted).sum(axis=0)
+    wrong = (~expected & predicted).sum(axis=0)
+    occurs = np.asarray(expected.any(axis=0))
     f1 = 2 * hits / np.maximum(2 * hits + wrong + missed, 1)
     per_class = {
-        name: {"images": int(truth[:, index].sum()), "f1": float(f1[index])}
+        name: {"images": int(expected[:, index].sum()), "f1": float(f1[index])}
         for index, name in enumerate(classes)
         if occurs[index]
     }
     return {
         "micro_f1": float(2 * hits.sum() / max(int((2 * hits + wrong + missed).sum()), 1)),
         "macro_f1": float(f1[occurs].mean()) if occurs.any() else 0.0,
-        "hamming_loss": float((truth != predicted).sum() / max(int(known.sum()), 1)),
-        "subset_accuracy": float((truth == predicted).all(axis=1).mean()),
+        "hamming_loss": float((expected != predicted).sum() / max(int(known.sum()), 1)),
+        "subset_accuracy": float((expected == predicted).all(axis=1).mean()),
         "by_class": per_class,
     }
 
@@ -140,8 +141,8 @@ def list_choices(values: npt.NDArray[Any], scores: Scores, classes: Sequence[str
     """One choice per image and known class: whether the image has it; the logit is that of the sigmoid."""
     known = unpack_known(values, len(classes))
     yes = np.minimum(scores[known], _HIGHEST)
-    truth = unpack_labels(values, len(classes))[known].astype(np.int64)
-    return {"label": Choices(np.stack([1 - yes, yes], axis=1), truth)}
+    expected = unpack_labels(values, len(classes))[known].astype(np.int64)
+    return {"label": Choices(np.stack([1 - yes, yes], axis=1), expected)}
 
 
 def calibrate(scores: Scores, labels: DecodedLabels, classes: Sequence[str], temperatures: Temperatures) -> Floats:
@@ -168,8 +169,8 @@ def unpack_targets(values: Any, classes: int) -> Any:
         return tf.cast(tf.reshape(bits, (-1, part.shape[1] * 8))[:, :classes], tf.float32)
 
     half = -(-classes // 8)
-    truth = unpack_bits(values[:, :half])
-    return truth if values.shape[1] == half else tf.where(unpack_bits(values[:, half:]) > 0, truth, UNKNOWN)
+    expected = unpack_bits(values[:, :half])
+    return expected if values.shape[1] == half else tf.where(unpack_bits(values[:, half:]) > 0, expected, UNKNOWN)
 
 
 def build_loss(classes: int, smoothing: float) -> Callable[[Any, Any], Any]:
@@ -177,11 +178,11 @@ def build_loss(classes: int, smoothing: float) -> Callable[[Any, Any], Any]:
     return partial(_loss, smoothing=smoothing)
 
 
-def _loss(truth: Any, scores: Any, smoothing: float) -> Any:
+def _loss(expected: Any, scores: Any, smoothing: float) -> Any:
     from keras import ops
 
-    known = ops.cast(truth >= 0, scores.dtype)
-    target = ops.cast(ops.maximum(truth, 0), scores.dtype) * (1 - smoothing) + smoothing / 2
+    known = ops.cast(expected >= 0, scores.dtype)
+    target = ops.cast(ops.maximum(expected, 0), scores.dtype) * (1 - smoothing) + smoothing / 2
     losses = ops.binary_crossentropy(target, scores) * known
     return ops.sum(losses, axis=1) / ops.maximum(ops.sum(known, axis=1), 1)
 

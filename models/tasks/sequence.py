@@ -88,17 +88,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Accuracy of whole numbers, of the length, of each length's numbers, and of each place's digits."""
     lengths, digits, _ = decode_numbers(scores, len(classes))
-    truth, true_digits = values[:, 0], values[:, 1:]
+    expected, true_digits = values[:, 0], values[:, 1:]
     absent = true_digits < 0
     right = (digits == true_digits) | absent
-    whole = (lengths == truth) & right.all(axis=1)
+    whole = (lengths == expected) & right.all(axis=1)
     by_length = {
-        ("more" if length > PLACES else str(length)): _share(whole[truth == length]) for length in np.unique(truth)
+        ("more" if length > PLACES else str(length)): _share(whole[expected == length])
+        for length in np.unique(expected)
     }
     by_place = {str(place + 1): _share(right[~absent[:, place], place]) for place in range(PLACES)}
     return {
         "accuracy": float(whole.mean()),
-        "length_accuracy": float((lengths == truth).mean()),
+        "length_accuracy": float((lengths == expected).mean()),
         "digit_accuracy": float(right[~absent].mean()) if (~absent).any() else 0.0,
         "by_length": by_length,
         "by_place": {place: share for place, share in by_place.items() if share["images"]},
@@ -111,12 +112,12 @@ def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 def list_choices(values: npt.NDArray[Any], scores: Scores, classes: Sequence[str]) -> dict[str, Choices]:
     """One choice per image, of its length, and one per digit of its number."""
-    truth = values[:, 1:].astype(np.int64)
-    there = truth >= 0
+    expected = values[:, 1:].astype(np.int64)
+    there = expected >= 0
     of_place = scores[:, LENGTHS:].reshape(-1, PLACES, len(classes))
     return {
         "length": Choices(scores[:, :LENGTHS], values[:, 0].astype(np.int64)),
-        "digits": Choices(of_place[there], truth[there]),
+        "digits": Choices(of_place[there], expected[there]),
     }
 
 
@@ -162,14 +163,14 @@ def build_loss(classes: int, smoothing: float) -> Callable[[Any, Any], Any]:
     return partial(_loss, classes=classes, smoothing=smoothing)
 
 
-def _loss(truth: Any, scores: Any, classes: int, smoothing: float) -> Any:
+def _loss(expected: Any, scores: Any, classes: int, smoothing: float) -> Any:
     from keras import ops
 
-    truth = ops.cast(truth, "int32")
+    expected = ops.cast(expected, "int32")
     lengths, digits = _split(scores, classes)
-    losses = cross_entropy(truth[:, 0], lengths, smoothing)
-    shown = ops.cast(truth[:, 1:] >= 0, scores.dtype)
-    of_digits = cross_entropy(ops.maximum(truth[:, 1:], 0), digits, smoothing)
+    losses = cross_entropy(expected[:, 0], lengths, smoothing)
+    shown = ops.cast(expected[:, 1:] >= 0, scores.dtype)
+    of_digits = cross_entropy(ops.maximum(expected[:, 1:], 0), digits, smoothing)
     return losses + ops.sum(of_digits * shown, axis=1)
 
 
@@ -180,15 +181,17 @@ def build_metrics(classes: int) -> list[Any]:
     return [metrics.MeanMetricWrapper(partial(_accuracy, classes=classes), name=MONITORED)]
 
 
-def _accuracy(truth: Any, scores: Any, classes: int) -> Any:
+def _accuracy(expected: Any, scores: Any, classes: int) -> Any:
     from keras import ops
 
-    truth = ops.cast(truth, "int32")
+    expected = ops.cast(expected, "int32")
     lengths, digits = _split(scores, classes)
     upto = ops.cumprod(ops.max(digits, axis=2), axis=1)
     whole = ops.concatenate([ops.ones_like(upto[:, :1]), upto, upto[:, -1:]], axis=1)
-    right = ops.equal(ops.cast(ops.argmax(lengths * whole, axis=1), "int32"), truth[:, 0])
-    same = ops.logical_or(ops.equal(ops.cast(ops.argmax(digits, axis=2), "int32"), truth[:, 1:]), truth[:, 1:] < 0)
+    right = ops.equal(ops.cast(ops.argmax(lengths * whole, axis=1), "int32"), expected[:, 0])
+    same = ops.logical_or(
+        ops.equal(ops.cast(ops.argmax(digits, axis=2), "int32"), expected[:, 1:]), expected[:, 1:] < 0
+    )
     return ops.cast(ops.logical_and(right, ops.all(same, axis=1)), "float32")
 
 

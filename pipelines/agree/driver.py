@@ -282,7 +282,7 @@ def plan_threshold_split(settings: AgreeSettings, root: str) -> SplitPlan | None
         return None
     bare = tuple(dataclasses.replace(one, kept=False) for one in plan.pairs)
     alone = tuple(one for one in plan.groups if len(one.names) == 1)
-    return dataclasses.replace(plan, pairs=bare, groups=alone, judged=False)
+    return dataclasses.replace(plan, pairs=bare, groups=alone, evaluated=False)
 
 
 def is_done(plan: PairPlan) -> bool:
@@ -315,10 +315,10 @@ def _with_threshold_split(plans: list[SplitPlan], threshold_plan: SplitPlan) -> 
     pairs = {(one.a, one.b) for plan in plans for one in plan.pairs}
     names = {one.names for plan in plans for one in plan.groups}
     own = next((plan for plan in plans if plan.split == threshold_plan.split), None)
-    made_pairs = {(one.a, one.b) for one in own.pairs} if own else set()
-    made_names = {one.names for one in own.groups} if own else set()
-    more = [one for one in threshold_plan.pairs if (one.a, one.b) in pairs - made_pairs]
-    alone = [one for one in threshold_plan.groups if one.names in names - made_names]
+    own_pairs = {(one.a, one.b) for one in own.pairs} if own else set()
+    own_names = {one.names for one in own.groups} if own else set()
+    more = [one for one in threshold_plan.pairs if (one.a, one.b) in pairs - own_pairs]
+    alone = [one for one in threshold_plan.groups if one.names in names - own_names]
     if not more and not alone:
         return plans
     if own is None:

@@ -66,10 +66,10 @@ def write_tables(
     for split, counts in sorted(by_split.items()):
         plan = plans[split]
         chosen: Any = by_split.get(threshold_split) if threshold_split != split else None
-        if plan.judged and isinstance(counts, Compared):
+        if plan.evaluated and isinstance(counts, Compared):
             (pair,) = (one for one in plan.pairs if (one.a, one.b) == names)
             written.append(write_pair(pair, counts, chosen, threshold_split, targets))
-        elif plan.judged and isinstance(counts, AnnotatorConfidence | Ratings):
+        elif plan.evaluated and isinstance(counts, AnnotatorConfidence | Ratings):
             (group,) = (one for one in plan.groups if one.names == names)
             written.append(write_group(group, counts, chosen, threshold_split, targets))
     return written
@@ -82,15 +82,15 @@ def write_pair(
     keys = {"dataset": plan.dataset, "split": plan.split, "annotator_a": plan.a, "annotator_b": plan.b}
     counts, of_split = compared.confidence, chosen.confidence if chosen else None
     joint = counts.joint if counts else {}
-    made = {
+    built = {
         "joint_confidence": _by_kind(tables.JOINT_CONFIDENCE, joint, calibration.joint_table, keys),
         **_coverage(
             keys, counts.coverage if counts else {}, of_split.coverage if of_split else {}, threshold_split, targets
         ),
         **agreement_tables.pair_tables(compared.counts, keys),
     }
-    summary = made.pop("summary")
-    for name, table in made.items():
+    summary = built.pop("summary")
+    for name, table in built.items():
         parquet.write(plan.table(name), table, plan.fingerprint)
     parquet.write(plan.table("summary"), summary, plan.fingerprint, compared.report.to_json())
     return plan.table("summary")
@@ -107,18 +107,18 @@ def write_group(
     keys = {"dataset": plan.dataset, "split": plan.split}
     labels = json.dumps(plan.labels)
     if isinstance(counts, Ratings):
-        made = {"measures": agreement_tables.group_measures(counts, keys)}
+        built = {"measures": agreement_tables.group_measures(counts, keys)}
     else:
         (name,) = plan.names
         whose = {**keys, "annotator_a": name, "annotator_b": None}
         of_split = chosen.coverage if chosen else {}
-        made = {
+        built = {
             "calibration": calibration.calibration_table(counts.reliability, {**keys, "annotator": name}),
             **_coverage(whose, counts.coverage, of_split, threshold_split, targets),
         }
-    for table_name, table in made.items():
+    for table_name, table in built.items():
         parquet.write(plan.table(table_name), table, plan.fingerprint, labels)
-    return plan.table(next(iter(made)))
+    return plan.table(next(iter(built)))
 
 
 def _coverage(
@@ -129,14 +129,14 @@ def _coverage(
     targets: tuple[float, ...],
 ) -> dict[str, pa.Table]:
     """Coverage by kind of confidence: its curve, and at thresholds, where some split was counted to choose them."""
-    judged = {kind: one for kind, one in counts.items() if kind in chosen}
+    evaluated = {kind: one for kind, one in counts.items() if kind in chosen}
 
     def at_thresholds(one: CoverageCounts, of: Keys) -> pa.Table:
         of_split = chosen[str(of["confidence"])]
         return coverage.coverage_table(of_split, one, {**of, "threshold_split": threshold_split}, targets)
 
     return {
-        "coverage": _by_kind(tables.COVERAGE, judged, at_thresholds, keys),
+        "coverage": _by_kind(tables.COVERAGE, evaluated, at_thresholds, keys),
         "coverage_curve": _by_kind(tables.COVERAGE_CURVE, counts, coverage.curve_table, keys),
     }
 

@@ -125,7 +125,7 @@ class SplitPlan:
     pairs: tuple[PairPlan, ...]
     groups: tuple[GroupPlan, ...]
     shards: int
-    judged: bool = True
+    evaluated: bool = True
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def steps(settings: GenerationsSettings, root: str, notes: dict[str, str]) -> It
     """
     training = students.training(settings, students.initial_teachers(settings)[0])
     hints = training.hints()
-    whole, judged = (settings.split, settings.validation, settings.test), (settings.test,)
+    whole, evaluated = (settings.split, settings.validation, settings.test), (settings.test,)
     yield _pseudo_labels(settings, root, {students.human_share_set(settings): settings.labels}, pool=False)
     for generation in range(settings.generations + 1):
         members = students.members(settings, generation)
@@ -126,9 +126,9 @@ def steps(settings: GenerationsSettings, root: str, notes: dict[str, str]) -> It
         references = [] if generation else students.references(settings)
         yield Step("train", [students.training(settings, student) for student in (*included, *references)])
         last = generation == settings.generations
-        yield _label(settings, included, judged if last else whole, hints)
+        yield _label(settings, included, evaluated if last else whole, hints)
         if references:
-            yield _label(settings, references, judged, hints)
+            yield _label(settings, references, evaluated, hints)
         if not last:
             pools = {students.pool_set(student.annotator): student.annotator for student in included}
             yield _pseudo_labels(settings, root, pools, pool=True)
@@ -188,9 +188,9 @@ def _pseudo_labels(settings: GenerationsSettings, root: str, sets: dict[str, str
 
 def _draw(labels: PseudoLabels, context: Context) -> StageResult:
     began = time.monotonic()
-    made = labels.make(context.force)
-    seconds = time.monotonic() - began if made else 0.0
-    return StageResult(PSEUDO_LABELS, f"{labels.dataset}/{labels.name}", bool(made), seconds, {"labels": made})
+    counts = labels.make(context.force)
+    seconds = time.monotonic() - began if counts else 0.0
+    return StageResult(PSEUDO_LABELS, f"{labels.dataset}/{labels.name}", bool(counts), seconds, {"labels": counts})
 
 
 def _label(

@@ -43,13 +43,13 @@ class PseudoLabels:
 
     def make(self, afresh: bool = False) -> dict[str, int]:
         """Write what is missing of it; returns how many labels of each split it holds, of what was made anew alone."""
-        made = {}
+        counts = {}
         for split in (self.split, *self.whole):
             source = self._source(split)
             target = self._target(source, split)
             if afresh or not products.is_current(target.folder, target.fingerprint):
-                made[split] = self._write(source, target, split, afresh)
-        return made
+                counts[split] = self._write(source, target, split, afresh)
+        return counts
 
     def _source(self, split: str) -> ShardFolder:
         return products.label_set(self.root, self.dataset, self.annotator, split)

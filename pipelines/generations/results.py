@@ -64,7 +64,7 @@ def _row(settings: GenerationsSettings, root: str, student: Student, note: str |
         "label_set": student.label_set,
         "note": note,
     }
-    return row if note else row | _learnt_from(settings, root, student) | _judged(settings, root, student)
+    return row if note else row | _learnt_from(settings, root, student) | _evaluate(settings, root, student)
 
 
 def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> Row:
@@ -90,7 +90,7 @@ def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> 
     return row
 
 
-def _judged(settings: GenerationsSettings, root: str, student: Student) -> Row:
+def _evaluate(settings: GenerationsSettings, root: str, student: Student) -> Row:
     """Its accuracy, its agreement with its teacher, and its drop against the supervised baseline."""
     highest = students.supervised_baseline(settings, student.seed)
     if student.kind == EVERYTHING:

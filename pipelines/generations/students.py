@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from schemas.settings.generations import GenerationsSettings, cut_name
 from schemas.settings.train import TrainSettings
-from schemas.tables import EVERYTHING, GENERATION, TAUGHT_SHARE
+from schemas.tables import EVERYTHING, GENERATION, LABELLED_SHARE
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def references(settings: GenerationsSettings) -> list[Student]:
         rest = (None, None, seed, settings.network)
         if settings.teacher:
             name = f"{settings.name}_share_s{seed}"
-            networks.append(Student(TAUGHT_SHARE, *rest, name, settings.labels, human_share_set(settings)))
+            networks.append(Student(LABELLED_SHARE, *rest, name, settings.labels, human_share_set(settings)))
         networks.append(
             Student(EVERYTHING, *rest, supervised_baseline(settings, seed), settings.labels, settings.labels)
         )

@@ -281,7 +281,7 @@ def _confidences(rows: RawRows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
     return numbers, faults
 
 
-def _refused(found: RawRows, images: pa.Array, faults: npt.NDArray[np.int8], rules: ImportRules) -> pa.Table:
+def _refused(raw: RawRows, images: pa.Array, faults: npt.NDArray[np.int8], rules: ImportRules) -> pa.Table:
     """What is wrong with rows, with the offending value."""
     parts = [REFUSED.empty_table()]
     for number in np.unique(faults[faults > 0]).tolist():
@@ -289,15 +289,15 @@ def _refused(found: RawRows, images: pa.Array, faults: npt.NDArray[np.int8], rul
         rows = pa.array(np.flatnonzero(faults == number))
         shown = partial(_shown, rows=rows)
         if reason in (Reason.CONFIDENCE_NOT_A_NUMBER, Reason.CONFIDENCE_OUTSIDE):
-            detail = shown(rules.columns[2], found.confidences)
+            detail = shown(rules.columns[2], raw.confidences)
         elif reason in (Reason.ROW_NOT_UTF8, Reason.IMAGE_ID_MISSING):
-            both = [shown(rules.columns[0], found.images), shown(rules.columns[1], found.labels)]
+            both = [shown(rules.columns[0], raw.images), shown(rules.columns[1], raw.labels)]
             detail = pc.binary_join_element_wise(*both, ", ")
         else:
-            detail = shown(rules.columns[1], found.labels)
+            detail = shown(rules.columns[1], raw.labels)
         ids = pc.utf8_slice_codeunits(images.take(rows), 0, MAX_SHOWN)
         reasons = pa.array([str(reason)]).take(pa.array(np.zeros(len(rows), np.int8)))
-        orders = pa.array(found.orders).take(rows)
+        orders = pa.array(raw.orders).take(rows)
         parts.append(pa.table([ids, orders, reasons, detail], schema=REFUSED))
     return pa.concat_tables(parts)
 

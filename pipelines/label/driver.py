@@ -67,8 +67,8 @@ def label_table(ids: Sequence[str], scores: Scores, answers: Answers) -> pa.Tabl
     if any(answers.temperatures):
         alike = len(answers.temperatures) == 1
         folds = np.zeros(len(ids), np.int64) if alike else hashing.fold_of(ids, len(answers.temperatures))
-        found = calibration.select_by_fold(answers.temperatures, folds)
-        calibrated = task.calibrate(scores, labels, answers.classes, found)
+        temperatures = calibration.select_by_fold(answers.temperatures, folds)
+        calibrated = task.calibrate(scores, labels, answers.classes, temperatures)
         columns["confidence_calibrated"] = pa.array(np.clip(calibrated, 0, 1), from_pandas=True)  # NaN is null
     kept = {"scores": pa.array(scores[labels.rows].tolist(), pa.list_(pa.float32()))} if answers.keep_scores else {}
     return tables.label_rows(columns | kept)
@@ -122,12 +122,12 @@ class LabelDriver(ScoringDriver[LabelSettings]):
 
     def _plan_import(self, settings: LabelSettings, images: ImageSet) -> Plan:
         """All splits of all models: what is done is known only when the external model is imported."""
-        found = [
+        planned = [
             Product(f"{settings.dataset}/{model}/{split}", State.TO_DO, records=images.images_in(split))
             for model in _models(settings)
             for split in settings.splits
         ]
-        return Plan(settings, tuple(found), None)
+        return Plan(settings, tuple(planned), None)
 
     def run_one(self, stage: str, plan: Plan, context: Context) -> list[StageResult]:
         """Import the external model first, where it is not there yet."""

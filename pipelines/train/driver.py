@@ -113,9 +113,9 @@ class TrainDriver(Driver[TrainSettings]):
                 ensembles.write_ensemble(training.settings, training.fingerprint, training.jobs, training.folder)
         seconds = time.monotonic() - began
         for plan in plans:
-            counts, made = model_cards.summarize(model_cards.require_card(plan.work.folder)), not plan.is_done
-            spent = (seconds, counts, counters) if made else (0.0, counts, {})
-            yield StageResult(stage, plan.products[0].name, made, *spent)
+            counts, built = model_cards.summarize(model_cards.require_card(plan.work.folder)), not plan.is_done
+            spent = (seconds, counts, counters) if built else (0.0, counts, {})
+            yield StageResult(stage, plan.products[0].name, built, *spent)
 
 
 def plan_training(settings: TrainSettings, root: str) -> Training:
@@ -138,10 +138,10 @@ def _job(settings: TrainSettings, root: str) -> TrainJob:
     images = products.image_set(root, settings.dataset, settings.version)
     images.images_in(settings.split)
     learned = [(settings.labels, split) for split in _learned(settings, images)]
-    judged = [(settings.reference or settings.labels, split) for split in settings.evaluate]
+    evaluated = [(settings.reference or settings.labels, split) for split in settings.evaluate]
     labels = [
         products.label_set(root, settings.dataset, annotator, split).fingerprint
-        for annotator, split in [*learned, *judged]
+        for annotator, split in [*learned, *evaluated]
     ]
     weights = products.weights_identity(settings.weights)
     parts: dict[str, Any] = {"settings": settings.identity(), "images": images.fingerprint, "labels": labels}

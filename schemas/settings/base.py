@@ -143,20 +143,20 @@ class Settings(BaseModel):
     def _validate(cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         spell = _speller(info)
         try:
-            made = handler(values)
+            settings = handler(values)
         except ValidationError as error:
             raise InputError(cls._explain(error.errors(include_url=False), spell)) from None
-        if cls.variant(getattr(made, cls.VARIES_BY, None)) is not cls:
-            name = getattr(made, cls.VARIES_BY)
+        if cls.variant(getattr(settings, cls.VARIES_BY, None)) is not cls:
+            name = getattr(settings, cls.VARIES_BY)
             raise InputError(f"{cls.VARIES_BY} {name!r} has settings of its own: make them by from_table")
         for key, field in cls.model_fields.items():
-            name, package = getattr(made, key), facts_of(field)["plugins"]
+            name, package = getattr(settings, key), facts_of(field)["plugins"]
             if package and name:
                 plugins.check(package, key, name)
-        for text in _texts(tuple(vars(made).values())):
+        for text in _texts(tuple(vars(settings).values())):
             layout.check_address(text)
-        made.check()
-        return made
+        settings.check()
+        return settings
 
     def check(self) -> None:
         """What only this stage's settings have to satisfy: raise InputError where they contradict each other."""

@@ -45,7 +45,7 @@ def labels(root: str, annotator: str, shards: int, stage: str = "label", **facts
 def run(root: str, number: int, state: str, **stage: object) -> None:
     name = f"20260101T00000{number}Z-aaaa"
     told = {"run_id": name, "command": "run", "status": state, "began": "2026-01-01T00:00:00+00:00", "seconds": 7.5}
-    whole = {"stage": "label", "product": "svhn/cnn1/test", "made": True, "seconds": 3.21, **stage}
+    whole = {"stage": "label", "product": "svhn/cnn1/test", "built": True, "seconds": 3.21, **stage}
     small_files.write_json(layout.run_manifest(root, name), {**told, "stages": [whole]})
 
 
@@ -67,7 +67,7 @@ def root(place: str) -> str:
     manifest = Manifest(stage="report", product="svhn", fingerprint="report-f", counts={"images": 5})
     products.write_manifest(layout.report(place, "svhn"), manifest)
     run(place, 1, "done")
-    run(place, 2, "failed", made=False)
+    run(place, 2, "failed", built=False)
     run(place, 3, "done", product="svhn/cnn9/test")
     return place
 

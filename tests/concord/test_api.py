@@ -111,7 +111,7 @@ def test_a_chain_is_run_once(tmp_path: Path) -> None:
     run_file.write_text('dataset = "d"\n[convert]\nsource = "image_folder"\ninput = "{data}/photos"\n')
     for made in (True, False):
         (result,) = concord.run(str(run_file), root=str(tmp_path / "out"), data=str(tmp_path), direct_num_workers="1")
-        assert (result.stage, result.made) == ("convert", made)
+        assert (result.stage, result.built) == ("convert", made)
     assert set(concord.open(str(tmp_path / "out")).labels("human").label) == {"cat", "dog"}
 
 

@@ -20,14 +20,14 @@ SHAPE = (6, 5, 1)
 
 
 def fit(
-    given: Sequence[str] = (),
+    class_order: Sequence[str] = (),
     value_range: Sequence[float] = (0, 1),
     activation: str = "",
     shape: tuple[int | None, int | None, int] = SHAPE,
     task: str = "multiclass",
     classes: Sequence[str] = CLASSES,
 ) -> Fit:
-    return Fit(task, classes, shape, given, value_range, activation)
+    return Fit(task, classes, shape, class_order, value_range, activation)
 
 
 def network(
@@ -117,7 +117,7 @@ def test_images_of_many_sizes_need_one() -> None:
 @pytest.mark.parametrize("given", [("d", "b", "a", "c"), ("c", "a"), ("b", "d", "a")])
 def test_classes_in_another_order_or_fewer(given: tuple[str, ...]) -> None:
     model = network(SHAPE, outputs=len(given))
-    found = external_models.wrapped(model, fit(given=given), "x").predict(pixels(), verbose=0)
+    found = external_models.wrapped(model, fit(class_order=given), "x").predict(pixels(), verbose=0)
     own = told_apart(model.predict(pixels() / np.float32(255), verbose=0))
     expected = [own[:, given.index(name)] if name in given else np.zeros(len(own)) for name in CLASSES]
     np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-5)
@@ -128,7 +128,7 @@ def test_one_score_is_that_of_the_second_class() -> None:
     own = told_apart(model.predict(pixels() / np.float32(255), verbose=0))[:, 0]
     found = external_models.wrapped(model, fit(classes=["no", "yes"]), "x").predict(pixels(), verbose=0)
     np.testing.assert_allclose(found, np.stack([1 - own, own], axis=1), atol=1e-5)
-    turned = external_models.wrapped(model, fit(classes=["no", "yes"], given=["yes", "no"]), "x").predict(
+    turned = external_models.wrapped(model, fit(classes=["no", "yes"], class_order=["yes", "no"]), "x").predict(
         pixels(), verbose=0
     )
     np.testing.assert_allclose(turned, found[:, ::-1], atol=1e-5)
@@ -160,7 +160,7 @@ def test_numbers_are_read_from_57_scores() -> None:
     found = external_models.wrapped(model, fit(task="sequence", classes=digits), "x").predict(pixels(), verbose=0)
     np.testing.assert_allclose(found, model.predict(pixels() / np.float32(255), verbose=0), atol=1e-5)
     with pytest.raises(InputError, match=r"--classes.*sequence"):
-        external_models.wrapped(model, fit(task="sequence", classes=digits, given=digits[::-1]), "x")
+        external_models.wrapped(model, fit(task="sequence", classes=digits, class_order=digits[::-1]), "x")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_numbers_are_read_from_57_scores() -> None:
 )
 def test_scores_that_do_not_fit_are_refused(given: tuple[str, ...], outputs: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        external_models.wrapped(network(SHAPE, outputs=outputs), fit(given=given), "their.keras")
+        external_models.wrapped(network(SHAPE, outputs=outputs), fit(class_order=given), "their.keras")
 
 
 def test_a_functional_network_of_keras_2_gives_one_output(tmp_path: Path) -> None:

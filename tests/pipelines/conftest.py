@@ -28,7 +28,7 @@ def trained(converted: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
     root = str(shutil.copytree(converted, tmp_path_factory.mktemp("trained") / "root"))
     results = train([CNN1, CNN2], Context(root))
-    assert [(result.product, result.made) for result in results] == [("drawn/cnn1", True), ("drawn/cnn2", True)]
+    assert [(result.product, result.built) for result in results] == [("drawn/cnn1", True), ("drawn/cnn2", True)]
     assert results[0].counters["train.elements"] == 2
     return root
 

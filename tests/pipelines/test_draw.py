@@ -79,18 +79,18 @@ def test_what_is_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     context = Context(str(tmp_path))
     first = draw(settings(f"{tmp_path}/drawn/"), context)
     again = draw(settings(tmp_path / "drawn"), context)
-    assert (first.made, again.made) == (True, False)
+    assert (first.built, again.built) == (True, False)
     assert first.counts == again.counts
     assert first.product == again.product == f"{tmp_path}/drawn"
     assert {path.name for path in tmp_path.iterdir()} == {"drawn", "drawn.json"}
     before = everything(tmp_path / "drawn")
     lost = next((tmp_path / "drawn" / "images").iterdir())
     lost.unlink()
-    assert draw(settings(tmp_path / "drawn"), context).made
+    assert draw(settings(tmp_path / "drawn"), context).built
     assert everything(tmp_path / "drawn") == before
     (tmp_path / "drawn" / "human.csv").unlink()
-    assert draw(settings(tmp_path / "drawn"), context).made
-    assert draw(settings(tmp_path / "drawn"), Context(str(tmp_path), force=True)).made
+    assert draw(settings(tmp_path / "drawn"), context).built
+    assert draw(settings(tmp_path / "drawn"), Context(str(tmp_path), force=True)).built
 
 
 @pytest.mark.parametrize("where", ["local", "s3"])
@@ -102,8 +102,8 @@ def test_another_drawing_leaves_nothing_of_the_first(
     counts = draw(settings(output, seed=1), Context(root)).counts
     first = stores.list_files(images)
     assert len(first) == counts["image_files"] == 99
-    assert draw(settings(output, seed=2), Context(root)).made
-    assert not draw(settings(output, seed=2), Context(root)).made
+    assert draw(settings(output, seed=2), Context(root)).built
+    assert not draw(settings(output, seed=2), Context(root)).built
     second = stores.list_files(images)
     assert len(second) == 99
     assert not first.keys() & second.keys()
@@ -127,7 +127,7 @@ def test_a_drawing_that_failed_is_made_whole(tmp_path: Path, monkeypatch: pytest
     assert not {path.name for path in (tmp_path / "drawn").iterdir()} & set(scenes.TABLES)
     assert not list(tmp_path.rglob("*.partial"))
     (tmp_path / "drawn" / "images" / ".0.jpg.partial").write_bytes(b"killed")
-    assert draw(settings(tmp_path / "drawn"), Context(str(tmp_path))).made
+    assert draw(settings(tmp_path / "drawn"), Context(str(tmp_path))).built
     scenes.write(settings(tmp_path / "apart"), str(tmp_path / "apart"))
     assert everything(tmp_path / "drawn") == everything(tmp_path / "apart")
 

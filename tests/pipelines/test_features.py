@@ -122,7 +122,7 @@ def test_features_are_computed_once(own: str, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(runner, "run", no_pipeline)
     again = features([WANTED, WANTED.changed(batch_size=32)], Context(own))
-    assert [one.made for one in again] == [False] * 2
+    assert [one.built for one in again] == [False] * 2
     others: list[dict[str, Any]] = [{"seed": 2}, {"features_from": "block1_pool"}, {"splits": ("test",)}]
     for changed in others:
         with pytest.raises(RuntimeError, match="a pipeline was run"):

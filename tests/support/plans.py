@@ -41,4 +41,4 @@ def tree(folder: Path) -> dict[str, tuple[int, int]]:
 def done(root: Path) -> list[dict[str, Any]]:
     """What the stages of all runs of a root made."""
     runs = [json.loads(path.read_text()) for path in sorted((root / "runs").glob("*.json"))]
-    return [result for run in runs for result in run["stages"] if result["made"]]
+    return [result for run in runs for result in run["stages"] if result["built"]]

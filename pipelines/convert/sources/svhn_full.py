@@ -38,7 +38,7 @@ from storage.formats.images import TargetFormat, prepare, resize
 BOXES = "digitStruct.mat"
 _log = logging.getLogger("concord")
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 Pixels = npt.NDArray[np.uint8]
 Problems = dict[int, tuple[Reason, str]]
 
@@ -232,7 +232,7 @@ def _number(entry: Entry) -> str:
     return entry.number()
 
 
-def _noted(row: int, problems: Problems, make: Callable[[], Made]) -> Made | None:
+def _noted(row: int, problems: Problems, make: Callable[[], Result]) -> Result | None:
     """What is made, or None, and the problem noted."""
     try:
         return make()

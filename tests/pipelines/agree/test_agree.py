@@ -111,9 +111,9 @@ def test_without_pairs_the_figures_are_the_same(root: str, tmp_path: Path) -> No
     assert bare.counts == whole.counts and bare.counts["unpaired"]
     assert not list(pairs_folder(alone).glob("*.parquet"))
     assert products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5) == []
-    assert not compare(alone, pairs="none")[0].made
-    assert not compare(root, pairs="none")[0].made, "pairs are more than was asked for"
-    assert compare(alone, pairs="all")[0].made
+    assert not compare(alone, pairs="none")[0].built
+    assert not compare(root, pairs="none")[0].built, "pairs are more than was asked for"
+    assert compare(alone, pairs="all")[0].built
     assert len(list(pairs_folder(alone).glob("*.parquet"))) == SHARDS
     assert len(products.list_disagreements(alone, "drawn", ("x", "y", "test"), 5)) == 5
 
@@ -266,7 +266,7 @@ def test_only_a_missing_shard_of_pairs_is_made_again(root: str) -> None:
     after = modified(root)
     assert {name for name in before if after[name] != before[name]} == {layout.parquet_shard(2, SHARDS)}
     pd.testing.assert_frame_equal(table(root, "summary"), summary)
-    assert result.made
+    assert result.built
     assert result.counts["out"] == summary["n"][0]
 
 
@@ -275,7 +275,7 @@ def test_a_missing_table_is_made_again_from_the_pairs(root: str, lost: str) -> N
     compare(root)
     before, expected = modified(root), table(root, lost)
     stores.remove(layout.agreement_table(root, lost, "drawn", ("x", "y"), "test"))
-    assert [result.made for result in compare(root)] == [True]
+    assert [result.built for result in compare(root)] == [True]
     assert modified(root) == before
     pd.testing.assert_frame_equal(table(root, lost), expected)
 
@@ -285,10 +285,10 @@ def test_a_second_call_does_nothing_and_a_changed_set_all(root: str, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(runner, "run", lambda *_: pytest.fail("a pipeline was run"))
         (second,) = compare(root)
-    assert (second.made, second.counts, second.counters) == (False, first.counts, {})
+    assert (second.built, second.counts, second.counters) == (False, first.counts, {})
     before = modified(root)
     write_label_set(root, "drawn", "y", drawn_sets(1)["y"].assign(label="0"))
     (third,) = compare(root)
-    assert third.made
+    assert third.built
     assert all(written != before[name] for name, written in modified(root).items())
     assert table(root, "confusion")["label_b"].unique().tolist() == ["0"]

@@ -106,7 +106,7 @@ def test_without_a_validation_split_no_threshold_is_chosen(tmp_path: Path) -> No
 def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
     def run() -> Any:
         settings = AgreeSettings(dataset="drawn", annotators=("x", "y"), reference="human")
-        return agree(settings, Context(str(tmp_path)))[0].made
+        return agree(settings, Context(str(tmp_path)))[0].built
 
     for split, frames in SETS.items():
         for name, frame in frames.items():
@@ -119,7 +119,7 @@ def test_thresholds_follow_the_validation_labels(tmp_path: Path) -> None:
 
 def test_other_groups_leave_what_is_there_alone(root: str, tmp_path: Path) -> None:
     place = str(shutil.copytree(root, tmp_path / "root"))
-    assert [one.made for one in compare(place, "x", "y")] == [False], "a group of others made it again"
-    assert [one.made for one in compare(place, "y", "z", splits=("validation", "test"))] == [True, False]
-    assert [one.made for one in compare(place, *MACHINES)] == [False] * 3
+    assert [one.built for one in compare(place, "x", "y")] == [False], "a group of others made it again"
+    assert [one.built for one in compare(place, "y", "z", splits=("validation", "test"))] == [True, False]
+    assert [one.built for one in compare(place, *MACHINES)] == [False] * 3
     assert set(rows(place, "measures", *MACHINES)["label"].dropna()) == set("0123")

@@ -107,7 +107,7 @@ def test_a_second_run_does_nothing_and_touches_nothing(own: Path, files: tuple[s
     before = state(own)
     for settings in (settings_for(files), settings_for(files, max_reject_fraction=0.9)):
         result = confirm(settings, own)
-        assert (result.made, result.counters) == (False, {})
+        assert (result.built, result.counters) == (False, {})
         assert result.counts["in"] == 300 + 3 + result.counts["human"]["read"]
         assert state(own) == before
 
@@ -117,14 +117,14 @@ def test_a_root_that_was_moved_whole_with_its_inputs_stays_current(
 ) -> None:
     moved = [str(shutil.copy2(file, tmp_path)) for file in files]
     settings = settings_for((moved[0], moved[1]))
-    assert not confirm(settings, own.rename(tmp_path / "elsewhere")).made
+    assert not confirm(settings, own.rename(tmp_path / "elsewhere")).built
     os.utime(moved[0], ns=(0, 0))
-    assert confirm(settings, tmp_path / "elsewhere").made
+    assert confirm(settings, tmp_path / "elsewhere").built
 
 
 def test_force_makes_the_same_bytes_again(own: Path, files: tuple[str, str]) -> None:
     before = state(own)
-    assert confirm(settings_for(files), own, force=True).made
+    assert confirm(settings_for(files), own, force=True).built
     assert contents(state(own)) == contents(before)
     assert rewritten(before, state(own)) >= {file for shard in range(4) for file in of_shard(shard)}
 
@@ -142,16 +142,16 @@ def test_a_changed_setting_remakes_and_leaves_nothing_of_before(
     own: Path, files: tuple[str, str], tmp_path: Path, change: dict[str, Any]
 ) -> None:
     settings = settings_for(files, **change)
-    assert confirm(settings, own).made
+    assert confirm(settings, own).built
     confirm(settings, tmp_path / "fresh")
     assert contents(state(own)) == contents(state(tmp_path / "fresh"))
-    assert not confirm(settings, own).made
+    assert not confirm(settings, own).built
 
 
 def test_changed_inputs_remake(own: Path, files: tuple[str, str], tmp_path: Path) -> None:
     machine, human = (Path(shutil.copy2(file, tmp_path)) for file in files)
     settings = settings_for((str(machine), str(human)))
-    assert not confirm(settings, own).made
+    assert not confirm(settings, own).built
     human.write_text(human.read_text().replace(",1\n", ",0\n"))
     before = products.find_manifest(f"{own}/{LABELS}", products.AnyManifest)
     result = confirm(settings, own)
@@ -229,7 +229,7 @@ def test_the_counts_of_what_was_read_are_read_again(own: Path, files: tuple[str,
 def test_where_only_the_manifest_is_missing_nothing_is_read_again(own: Path, files: tuple[str, str]) -> None:
     before = lose(own)
     result = confirm(settings_for(files), own)
-    assert (result.made, result.counters) == (True, {})
+    assert (result.built, result.counters) == (True, {})
     assert contents(state(own)) == contents(before)
 
 
@@ -317,7 +317,7 @@ def test_too_many_rejects_fail_and_name_the_first(files: tuple[str, str], tmp_pa
         assert f"The first: {files[0]}, byte {place}: ImageID is '123' (an ImageID has 16 hexadecimal digits" in text
         assert products.find_manifest(layout.confirmation(str(tmp_path), "d"), products.AnyManifest) is None
     result = confirm(settings_for(files), tmp_path)
-    assert (result.made, result.counters) == (True, {})
+    assert (result.built, result.counters) == (True, {})
     assert [(name, reason) for name, _, reason in rejects(tmp_path)] == [
         ("human.csv", "verdict_not_clear"),
         ("machine.csv", "image_id_not_hex"),

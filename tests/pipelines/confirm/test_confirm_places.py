@@ -107,4 +107,4 @@ def test_confirm_works_wherever_its_root_is(place: str, inputs: tuple[list[str],
         "human.csv",
     }
     again = stages.confirm(settings, Context(f"{place}/root"))
-    assert (again.made, again.counts) == (False, manifest["stages"][0]["counts"])
+    assert (again.built, again.counts) == (False, manifest["stages"][0]["counts"])

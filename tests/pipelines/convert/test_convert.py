@@ -173,7 +173,7 @@ def test_the_work_is_cut_into_elements_that_are_neither_rows_nor_everything(tmp_
         file["y"] = np.zeros(4096, dtype=np.uint8)
     result = convert(settings_for(path, keys={"train": "X:y"}, shards=0), tmp_path / "root")
     counters = result.counters
-    assert (result.made, result.counts["in"], counters["convert.out"]) == (True, 4096, 4096)
+    assert (result.built, result.counts["in"], counters["convert.out"]) == (True, 4096, 4096)
     assert 8 <= counters["convert.read.elements"] < 4096 / 64
     assert counters["convert.write.elements"] == 8
     assert counters["convert.read.element_bytes.max"] == 256 * 64  # one slab: 256 rows of 4x4 floats
@@ -245,17 +245,17 @@ def test_splits_are_drawn_by_hash(sample_h5: str, tmp_path: Path) -> None:
 def test_a_second_run_makes_nothing_and_touches_nothing(own: Path, sample_h5: str) -> None:
     before = state(own)
     result = convert(settings_for(sample_h5), own)
-    assert (result.made, result.counts["out"], result.counters) == (False, 640, {})
+    assert (result.built, result.counts["out"], result.counters) == (False, 640, {})
     assert state(own) == before
 
 
 def test_how_many_rejects_are_allowed_remakes_nothing(own: Path, sample_h5: str) -> None:
-    assert not convert(settings_for(sample_h5, max_reject_fraction=0.5), own).made
+    assert not convert(settings_for(sample_h5, max_reject_fraction=0.5), own).built
 
 
 def test_force_remakes_the_same_bytes(own: Path, sample_h5: str) -> None:
     before = state(own)
-    assert convert(settings_for(sample_h5), own, force=True).made
+    assert convert(settings_for(sample_h5), own, force=True).built
     after = state(own)
     assert contents(after) == contents(before)
     shards = [name for name in before if "-of-00008" in name]
@@ -268,7 +268,7 @@ def test_a_changed_setting_remakes_and_leaves_no_old_file(own: Path, sample_h5: 
     fingerprint = products.image_set(str(own), "drawn", "1.0.0").fingerprint
     result = convert(settings_for(sample_h5, shards=16, splits={"one": 0.5, "other": 0.5}), own)
     after = state(own)
-    assert result.made
+    assert result.built
     assert [name for name in after if "-of-00008" in name or "split=train" in name or "drawn-train" in name] == []
     folder = "images/drawn/1.0.0"
     kept = {f"{folder}/{name}" for name in ("_concord.json", "dataset_info.json", "features.json", "label.labels.txt")}
@@ -282,7 +282,7 @@ def test_a_changed_setting_remakes_and_leaves_no_old_file(own: Path, sample_h5: 
 def test_changed_classes_rename_every_label(own: Path, sample_h5: str) -> None:
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     old = {row["image_id"]: row["label"] for row in table(own, LABELS, "test")}
-    assert convert(settings_for(sample_h5, classes=names), own).made
+    assert convert(settings_for(sample_h5, classes=names), own).built
     assert {row["image_id"]: row["label"] for row in table(own, LABELS, "test")} == {
         image_id: names[int(label)] for image_id, label in old.items()
     }
@@ -327,7 +327,7 @@ def test_a_killed_run_resumes_with_just_what_is_missing(own: Path, sample_h5: st
     half.write_bytes(b"half")
     result = convert(settings_for(sample_h5), own)
     after = state(own)
-    assert result.made
+    assert result.built
     assert result.counts == products.image_set(str(own), "drawn", "1.0.0").manifest.counts
     assert (result.counts["in"], result.counts["out"]) == (640, 640)
     assert contents(after) == contents(before)
@@ -367,9 +367,9 @@ def test_a_shard_made_from_something_else_is_made_again(own: Path, sample_h5: st
 def test_a_root_that_was_moved_whole_stays_current(own: Path, sample_h5: str, tmp_path: Path) -> None:
     moved = Path(shutil.copy2(sample_h5, tmp_path / "drawn.h5"))
     settings = settings_for(sample_h5).model_copy(update={"input": (str(moved),)})
-    assert not convert(settings, own.rename(tmp_path / "elsewhere")).made
+    assert not convert(settings, own.rename(tmp_path / "elsewhere")).built
     os.utime(moved, ns=(0, 0))
-    assert convert(settings, tmp_path / "elsewhere").made
+    assert convert(settings, tmp_path / "elsewhere").built
 
 
 def test_the_manifest_is_removed_first_and_written_last(

@@ -25,7 +25,7 @@ def assert_works_afterwards(path: Path, root: Path, **more: Any) -> None:
     assert declared(root) == []
     course(path)
     result = convert(path, root, **more)
-    assert (result.made, result.counts["in"], result.counts["out"]) == (True, 100, 100)
+    assert (result.built, result.counts["in"], result.counts["out"]) == (True, 100, 100)
     assert len(declared(root)) == 1 + 3
     assert halves(root) == []
 
@@ -276,7 +276,7 @@ def test_allowing_more_rejects_afterwards_completes_without_work(tmp_path: Path)
     with pytest.raises(TooManyRejectsError):
         convert(path, root, max_reject_fraction=0.0)
     result = convert(path, root, max_reject_fraction=0.02)
-    assert (result.made, result.counters, result.counts["out"]) == (True, {}, 98)
+    assert (result.built, result.counters, result.counts["out"]) == (True, {}, 98)
     assert len(declared(root)) == 4
 
 

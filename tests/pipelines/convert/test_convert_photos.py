@@ -151,9 +151,9 @@ def test_too_many_rejects_stop_the_stage_and_allowing_them_fetches_nothing(root:
         assert not (root / "images/photos/1.0.0/_concord.json").exists()
         before = asked(server)
         result = convert(root, images_from=place(server), max_reject_fraction=2 / COUNT)
-        assert (result.made, result.counts["out"], asked(server)) == (True, COUNT - 2, before)
+        assert (result.built, result.counts["out"], asked(server)) == (True, COUNT - 2, before)
         assert set(before.values()) == {1}
-        assert not convert(root, images_from=place(server)).made
+        assert not convert(root, images_from=place(server)).built
 
 
 # --- Running on -----------------------------------------------------------------------------------
@@ -204,16 +204,16 @@ def test_what_is_done_is_not_fetched_again_and_a_changed_wish_is(root: Path, fol
             {"signed": True},
         ]
         changes: list[dict[str, Any]] = [{"max_side": 8}, {"one_label": "best"}]
-        assert convert(root, **where).made
+        assert convert(root, **where).built
         for more in harmless:
-            assert not convert(root, **where, **more).made
+            assert not convert(root, **where, **more).built
         assert set(asked(server).values()) == {1}
         before = photo_runs.files(root)
-        assert convert(root, **where, force=True).made
+        assert convert(root, **where, force=True).built
         assert set(asked(server).values()) == {2}
         assert photo_runs.files(root) == before
         for number, more in enumerate(changes):
-            assert convert(root, **where, **more).made
+            assert convert(root, **where, **more).built
             assert set(asked(server).values()) == {3 + number}
 
 

@@ -141,7 +141,7 @@ def test_pictures_are_the_stored_pixels_and_the_network_s_own_heat(
 
 def test_a_shard_is_an_element_and_only_what_is_asked_about_is_read(explained: tuple[str, list[Any]]) -> None:
     root, results = explained
-    assert [(one.stage, one.product, one.made) for one in results] == [
+    assert [(one.stage, one.product, one.built) for one in results] == [
         ("explain", "drawn/first/test", True),
         ("explain", "drawn/second/test", True),
     ]
@@ -177,7 +177,7 @@ def test_a_second_run_does_nothing(own: str, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(runner, "run", no_pipeline)
     results = run(own, disagreements=3)
-    assert [(one.made, one.counts["out"]) for one in results] == [(False, 3)] * 2
+    assert [(one.built, one.counts["out"]) for one in results] == [(False, 3)] * 2
     assert {path: path.stat().st_mtime_ns for path in folder(own).iterdir()} == written
     with pytest.raises(RuntimeError, match="a pipeline was run"):
         run(own, disagreements=3, force=True)
@@ -204,7 +204,7 @@ def test_what_explanations_follow_from_is_in_their_fingerprint(compared: str) ->
 def test_other_weights_are_asked_again(own: str) -> None:
     run(own, "first", disagreements=3)
     small_models.save(own, "first", cnn1.build, seed=1, scale=5.0)
-    assert [one.made for one in run(own, "first", disagreements=3)] == [True]
+    assert [one.built for one in run(own, "first", disagreements=3)] == [True]
 
 
 def test_only_a_missing_shard_is_made_again(own: str) -> None:
@@ -225,7 +225,7 @@ def test_a_sheet_that_is_gone_is_drawn_again(own: str) -> None:
     sheet = folder(own) / layout.SHEET
     content = sheet.read_bytes()
     sheet.unlink()
-    assert [one.made for one in run(own, "first", disagreements=2)] == [True]
+    assert [one.built for one in run(own, "first", disagreements=2)] == [True]
     assert sheet.read_bytes() == content
 
 

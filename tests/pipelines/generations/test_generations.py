@@ -210,10 +210,10 @@ def test_a_second_run_makes_nothing_and_a_lost_label_set_what_follows_from_it(
     before = rows(root)
     with monkeypatch.context() as patch:
         patch.setattr(runner, "run", lambda *_: pytest.fail("a pipeline was run"))
-        assert not any(result.made for result in run(root, STUDY))
+        assert not any(result.built for result in run(root, STUDY))
     shutil.rmtree(layout.labels(root, "small", "line_g1_c60_s4_pool", "train"))
     monkeypatch.setattr(transforms, "train_models", lambda jobs: pytest.fail("a network was trained again"))
-    made = [result.product for result in run(root, STUDY) if result.made]
+    made = [result.product for result in run(root, STUDY) if result.built]
     assert made == ["small/line_g1_c60_s4_pool", "small/line"]
     pd.testing.assert_frame_equal(rows(root), before)
 

@@ -56,10 +56,10 @@ def test_a_second_call_does_nothing_and_force_does_all(tmp_path: Path) -> None:
     first = run(tmp_path, file)
     before = content(tmp_path)
     second = run(tmp_path, file)
-    assert (first.made, second.made, second.counts) == (True, False, first.counts)
+    assert (first.built, second.built, second.counts) == (True, False, first.counts)
     assert content(tmp_path) == before
     third = run(tmp_path, file, force=True)
-    assert third.made
+    assert third.built
     after = content(tmp_path)
     assert {name: data for name, (data, _) in after.items()} == {name: data for name, (data, _) in before.items()}
     assert all(after[name][1] > before[name][1] for name in before)
@@ -111,8 +111,8 @@ def test_what_changes_the_result_makes_it_anew(tmp_path: Path, change: str) -> N
     else:
         changes = {"classes": ("y", "z"), "columns": {"label": "other"}, "task": "multilabel", "shards": 16}
         more[change] = changes[change]
-    assert run(tmp_path, file, **more).made
-    assert not run(tmp_path, file, **more).made
+    assert run(tmp_path, file, **more).built
+    assert not run(tmp_path, file, **more).built
     folder = layout.labels(str(tmp_path), "d", "vendor", "test")
     assert sum(name.startswith("part-") for name in stores.list_files(folder)) == (16 if change == "shards" else 8)
     assert before.equals(labels_of(str(tmp_path), "vendor", "d")) == (change in ("task", "shards"))
@@ -205,7 +205,7 @@ def test_images_that_come_later_make_it_anew(converted: str, tmp_path: Path) -> 
     shutil.copytree(converted, root, dirs_exist_ok=True)
     with pytest.raises(IncompleteError, match="different conversions"):
         agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human")), Context(root))
-    assert run(root, file, dataset="drawn").made
+    assert run(root, file, dataset="drawn").built
     agree(AgreeSettings(dataset="drawn", annotators=("vendor", "human")), Context(root))
 
 
@@ -232,7 +232,7 @@ def test_files_and_root_in_every_kind_of_place(place: str, tmp_path: Path) -> No
     settings = ImportSettings(input=(f"{place}/in/*",), **given)
     made = [import_labels(settings, Context(place, ("--direct_num_workers=1",))) for _ in range(2)]
     assert made[0].counts == {"in": 202, "out": 201, "rejected": {"image_repeated": 1}}
-    assert [one.made for one in made] == [True, False]
+    assert [one.built for one in made] == [True, False]
     assert labels_of(place, "vendor", "d")["confidence"].sum() == 200.5
 
 

@@ -186,9 +186,9 @@ def test_the_card_sums_up_the_folds(folded: str) -> None:
 
 
 def test_nothing_is_trained_or_labelled_twice(folded: str) -> None:
-    assert [one.made for one in train([SETTINGS], Context(folded))] == [False]
+    assert [one.built for one in train([SETTINGS], Context(folded))] == [False]
     settings = LabelSettings(dataset="drawn", models=("folded",), splits=("train", "test"), scores=True, accelerator="")
-    assert [one.made for one in label(settings, Context(folded))] == [False, False]
+    assert [one.built for one in label(settings, Context(folded))] == [False, False]
 
 
 def test_a_fold_that_is_gone_is_trained_again_alone(

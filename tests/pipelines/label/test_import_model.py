@@ -95,7 +95,7 @@ def test_the_label_set_is_what_the_network_says(
     model = network(shape)
     model.save(tmp_path / f"net{suffix}")
     (result,) = run(own, tmp_path / f"net{suffix}", value_range=value_range)
-    assert (result.made, result.counts) == (True, {"in": 160, "out": 160, "rejected": {}})
+    assert (result.built, result.counts) == (True, {"in": 160, "out": 160, "rejected": {}})
     given = pixels
     if shape[-1] == 3:
         small = tf.saturate_cast(tf.round(tf.image.resize(pixels, shape[:2], antialias=True)), tf.uint8)
@@ -147,7 +147,7 @@ def test_an_adopted_network_is_adopted_once(own: str, tmp_path: Path, monkeypatc
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(path, tmp_path / "elsewhere")  # the same file, at another place and time
     for again in (path, tmp_path / "elsewhere" / "net.keras"):
-        assert [one.made for one in run(own, again)] == [False]
+        assert [one.built for one in run(own, again)] == [False]
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()} == before
     others: list[dict[str, Any]] = [{"value_range": (0, 1)}, {"classes": tuple(DIGITS[::-1])}, {"force": True}]
     for changed in others:
@@ -178,7 +178,7 @@ def test_an_adopted_network_is_a_model_like_any_other(own: str, tmp_path: Path) 
     (result,) = explain(settings, Context(own))
     assert result.counts["out"] == 3
     (again,) = label(LabelSettings(dataset="drawn", models=("theirs",), accelerator="", trust_model=True), Context(own))
-    assert not again.made  # its label set is there already, whoever asks
+    assert not again.built  # its label set is there already, whoever asks
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_a_file_that_joins_a_saved_model_is_not_loaded(own: str, exported: tuple
     assert "external/assets/stranger.txt" not in json.loads((folder / "model.json").read_text())["files"]
     shutil.rmtree(layout.labels(own, "drawn", "theirs", "test"))
     again = LabelSettings(dataset="drawn", models=("theirs",), trust_model=True)
-    assert [one.made for one in label(again, Context(own))] == [True]
+    assert [one.built for one in label(again, Context(own))] == [True]
 
 
 def test_names_that_are_taken_are_refused(own: str, tmp_path: Path) -> None:

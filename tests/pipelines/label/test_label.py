@@ -191,7 +191,7 @@ def test_only_a_missing_shard_is_made_again(labelled: tuple[str, list[Any]], tmp
     Path(folder(root, "drawn", "cnn1", "test"), layout.parquet_shard(6, 8)).unlink()
     Path(layout.labels(root, "drawn", "cnn1", "test"), "_concord.json").unlink()
     results = run(root, "cnn1", "cnn2", batch_size=7)
-    assert [result.made for result in results] == [True, False]
+    assert [result.built for result in results] == [True, False]
     assert results[0].counters["label.elements"] == 1
     after = times(root)
     assert {shard for shard in before if after[shard] != before[shard]} == {6}
@@ -207,7 +207,7 @@ def test_a_second_call_does_nothing(labelled: tuple[str, list[Any]], monkeypatch
 
     monkeypatch.setattr(runner, "run", no_pipeline)
     results = run(root, "cnn1", "cnn2", batch_size=7)
-    assert [(result.made, result.counts["out"]) for result in results] == [(False, 160)] * 2
+    assert [(result.built, result.counts["out"]) for result in results] == [(False, 160)] * 2
     assert times(root) == before
     with pytest.raises(RuntimeError, match="a pipeline was run"):
         run(root, "cnn1", batch_size=7, scores=True)  # another setting is another label set
@@ -218,10 +218,10 @@ def test_other_weights_of_the_same_recipe_label_again(root: str) -> None:
     card = model_cards.require_card(layout.model(root, "drawn", "cnn1"))
     model = saved_models.load(layout.model(root, "drawn", "cnn1"))
     saved_models.save(model, layout.model(root, "drawn", "cnn1"), card)
-    assert [result.made for result in run(root, "cnn1")] == [False]  # saved at another time, but the same weights
+    assert [result.built for result in run(root, "cnn1")] == [False]  # saved at another time, but the same weights
     model.layers[-1].set_weights([-weights for weights in model.layers[-1].get_weights()])
     saved_models.save(model, layout.model(root, "drawn", "cnn1"), card)
-    assert [first.made, *(result.made for result in run(root, "cnn1"))] == [True, True]
+    assert [first.built, *(result.built for result in run(root, "cnn1"))] == [True, True]
 
 
 def damage(root: str, shard: int, record: int) -> str:

@@ -155,10 +155,10 @@ def test_a_shard_that_does_not_open_is_made_again_and_no_other(own: str, folder:
     cut_short = Path(folder(own, "drawn", "cnn1", "test"), shards[SHARD].name)
     cut_short.write_bytes(cut_short.read_bytes()[:-20])
     result = run(own)
-    assert (result.made, result.counters["label.elements"]) == (True, 1)
+    assert (result.built, result.counters["label.elements"]) == (True, 1)
     assert {path for path in shards if path.stat().st_mtime_ns != before[path]} == {shards[SHARD]}
     assert labels(own) == done
-    assert run(own).made is False
+    assert run(own).built is False
 
 
 # --- Images that fail the network, and memory that does not do ----------------------------------
@@ -196,7 +196,7 @@ def test_a_poisoned_image_is_found_and_rejected(
         assert row["position"] == f"record {ids.index(name)}"
     check_close(labels(own), expected, set(poisoned))
     monkeypatch.undo()
-    assert run(own, max_reject_fraction=1.0).made is False
+    assert run(own, max_reject_fraction=1.0).built is False
     [again] = label(
         LabelSettings(dataset="drawn", models=("cnn1",), splits=("test",), batch_size=4), Context(own, force=True)
     )

@@ -121,7 +121,7 @@ def test_a_label_set_without_any_row_is_whole(tmp_path: Path) -> None:
     result = run(images)
     assert result.counts == {"in": 20, "out": 20, "rejected": {}}
     assert rows_of(images) == []
-    assert run(images).made is False
+    assert run(images).built is False
 
 
 def best_reading(scores: npt.NDArray[Any]) -> tuple[float, str]:
@@ -179,7 +179,7 @@ def test_other_thresholds_label_again(tmp_path: Path) -> None:
     before = len(rows_of(images))
     folder = layout.model(images.root, "small", "mine")
     model_cards.write_card(folder, model_cards.require_card(folder).model_copy(update={"thresholds": (0.0,) * 4}))
-    assert run(images).made is True
+    assert run(images).built is True
     assert len(rows_of(images)) == 80 != before
 
 
@@ -197,19 +197,19 @@ def test_calibration_adds_a_column_and_changes_nothing_else(tmp_path: Path, task
     card = model_cards.require_card(folder)
     assert card.calibration is None
     model_cards.write_card(folder, card.model_copy(update={"calibration": Calibration(reason="too few")}))
-    assert run(images, scores=True).made is False
+    assert run(images, scores=True).built is False
     model_cards.write_card(folder, card.model_copy(update={"calibration": Calibration(temperatures=DEGREES[task])}))
-    assert run(images, scores=True).made is True
+    assert run(images, scores=True).built is True
     after = rows_of(images)
     for old, new in zip(before, after, strict=True):
         assert {**new, "confidence_calibrated": None} == old
         assert new["confidence_calibrated"] == pytest.approx(cooled(new, task), rel=1e-4)
-    assert run(images, scores=True).made is False
+    assert run(images, scores=True).built is False
     manifest = small_files.find_json(f"{layout.labels(images.root, 'small', 'mine', 'test')}/_concord.json")
     assert manifest is not None and manifest["calibration"]["temperatures"] == DEGREES[task]
     unchanged = Calibration(temperatures=dict.fromkeys(DEGREES[task], 1.0))
     model_cards.write_card(folder, card.model_copy(update={"calibration": unchanged}))
-    assert run(images, scores=True).made is True  # another temperature is another label set
+    assert run(images, scores=True).built is True  # another temperature is another label set
 
 
 def cooled(row: dict[str, Any], task: str) -> float:

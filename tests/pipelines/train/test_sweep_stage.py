@@ -145,7 +145,7 @@ def test_a_second_call_does_nothing(trained: tuple[Path, list[StageResult]], mon
     monkeypatch.setattr(runner, "run", no_pipeline)
     root, before = trained
     results = run(root, SWEEP, FOLDS)
-    assert [(result.made, result.counts) for result in results] == [(False, result.counts) for result in before]
+    assert [(result.built, result.counts) for result in results] == [(False, result.counts) for result in before]
 
 
 def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) ->
     before = {path: path.stat().st_mtime_ns for path in Path(pretended, "models").rglob("model.json")}
     failing.clear()
     [result] = run(pretended, SWEEP)
-    assert (result.made, result.counters["train.elements"]) == (True, 6 - len(done))
+    assert (result.built, result.counters["train.elements"]) == (True, 6 - len(done))
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert sweep(pretended).runs == 6
 
@@ -167,17 +167,17 @@ def test_a_sweep_that_was_killed_trains_only_what_is_missing(pretended: Path) ->
 def test_a_changed_setting_trains_every_run_again(pretended: Path, changed: dict[str, Any], elements: int) -> None:
     run(pretended, SWEEP)
     [result] = run(pretended, SWEEP.changed(**changed))
-    assert (result.made, result.counters["train.elements"]) == (True, elements)
+    assert (result.built, result.counters["train.elements"]) == (True, elements)
 
 
 def test_a_run_that_is_added_is_trained_alone(pretended: Path) -> None:
     run(pretended, SWEEP)
     more = SWEEP.changed(sweep=(*SWEEP.sweep, {"learning_rate": 0.9}))
     [result] = run(pretended, more)
-    assert (result.made, result.counters["train.elements"]) == (True, 1)
+    assert (result.built, result.counters["train.elements"]) == (True, 1)
     assert sweep(pretended).best == "sweep/006"
     [again] = run(pretended, SWEEP)  # and taken away again
-    assert (again.made, again.counters) == (True, {})
+    assert (again.built, again.counters) == (True, {})
     assert sweep(pretended).runs == 6
     assert sweep(pretended).best in ("sweep/002", "sweep/003")
 
@@ -185,7 +185,7 @@ def test_a_run_that_is_added_is_trained_alone(pretended: Path) -> None:
 def test_force_trains_every_run_and_fold_again(pretended: Path) -> None:
     run(pretended, SWEEP, FOLDS)
     results = run(pretended, SWEEP, FOLDS, force=True)
-    assert [result.made for result in results] == [True, True]
+    assert [result.built for result in results] == [True, True]
     assert results[0].counters["train.elements"] == 8
 
 

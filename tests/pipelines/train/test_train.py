@@ -76,7 +76,7 @@ def test_training_is_repeatable_and_follows_the_seed(
     again = str(shutil.copytree(converted, tmp_path / "again"))
     other = models[0].changed(seed=2, epochs=1, name="other")
     results = train([models[0], other], Context(again, ("--runner=DirectRunner", "--direct_num_workers=2")))
-    assert [result.made for result in results] == [True, True]
+    assert [result.built for result in results] == [True, True]
     assert card(again, "cnn1")["history"] == card(trained, "cnn1")["history"]
     assert card(again, "cnn1")["fingerprint"] == card(trained, "cnn1")["fingerprint"]
     for found, expected in zip(weights(again, "cnn1"), weights(trained, "cnn1"), strict=True):
@@ -89,7 +89,7 @@ def test_a_second_call_does_nothing(trained: str, models: Models, monkeypatch: p
     monkeypatch.setattr(runner, "run", no_pipeline)
     before = {path: path.stat().st_mtime_ns for path in Path(trained).rglob("*")}
     results = train(models, Context(trained))
-    assert [(result.made, result.seconds, result.counters) for result in results] == [(False, 0.0, {})] * 2
+    assert [(result.built, result.seconds, result.counters) for result in results] == [(False, 0.0, {})] * 2
     assert results[0].counts == card(trained, "cnn1")["metrics"]
     assert {path: path.stat().st_mtime_ns for path in Path(trained).rglob("*")} == before
 
@@ -99,7 +99,7 @@ def test_a_changed_setting_retrains_only_its_model(root: str, models: Models) ->
     old = card(root, "cnn2")
     changed = models[1].changed(learning_rate=0.01, epochs=1, batch_size=50)
     results = train([models[0], changed], Context(root))
-    assert [result.made for result in results] == [False, True]
+    assert [result.built for result in results] == [False, True]
     assert results[1].counters["train.elements"] == 1
     assert Path(root, "models/drawn/cnn1/model.keras").stat().st_mtime_ns == untouched
     assert card(root, "cnn2")["fingerprint"] != old["fingerprint"]

@@ -357,7 +357,7 @@ def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
 
     def made(folder: str = "in", **more: Any) -> bool:
         given = {"source": "image_folder", "input": (str(tmp_path / folder),), "labels": labels, "shards": 2, **more}
-        return photo_runs.convert(tmp_path / "root", **given).made
+        return photo_runs.convert(tmp_path / "root", **given).built
 
     assert [made(), made(), made(timeout=9.0)] == [True, False, False]
     shutil.copytree(tmp_path / "in", tmp_path / "moved")

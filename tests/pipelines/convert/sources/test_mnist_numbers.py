@@ -291,8 +291,8 @@ def test_tfds_reads_what_was_drawn(tmp_path: Path) -> None:
     assert labels(root) == {image_id: number for image_id, (_, number) in found.items()}
     lengths = Counter(str(len(number)) for image_id, (_, number) in found.items() if image_id.startswith("train"))
     assert images.manifest.splits["train"]["lengths"] == dict(sorted(lengths.items()))
-    assert not convert(root, inputs, image_size=(48, 56)).made
-    assert convert(root, inputs, image_size=(48, 56), seed=1).made
+    assert not convert(root, inputs, image_size=(48, 56)).built
+    assert convert(root, inputs, image_size=(48, 56), seed=1).built
 
 
 def test_the_digits_of_mnist(shared_data: Path, tmp_path: Path) -> None:

@@ -341,9 +341,9 @@ def test_shards_cannot_be_coarser_than_the_label_sets(sets: tuple[Path, str], tm
 def test_what_was_confirmed_anew_is_converted_anew(sets: tuple[Path, str], tmp_path: Path) -> None:
     root = Path(shutil.copytree(sets[0], tmp_path / "root"))
     convert(root, images_from=sets[1])
-    assert not convert(root, images_from=sets[1]).made
+    assert not convert(root, images_from=sets[1]).built
     label(root, on_conflict="first")  # which changes nothing, for there are no conflicts
-    assert not convert(root, images_from=sets[1]).made
+    assert not convert(root, images_from=sets[1]).built
     label(root, min_confidence=0.7)
-    assert convert(root, images_from=sets[1]).made
+    assert convert(root, images_from=sets[1]).built
     assert labels_of(root) == {0: ["a", "b"], 3: ["b", "c"]} | MORE

@@ -88,8 +88,8 @@ def test_more_rejects_than_allowed_stop_it_and_name_the_first(numbers: Path, tmp
 
 def test_it_is_done_once_until_a_picture_comes(numbers: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    assert convert(root, numbers / "test").made
-    assert not convert(root, numbers / "test").made
+    assert convert(root, numbers / "test").built
+    assert not convert(root, numbers / "test").built
     (numbers / "test" / "1.png").unlink()
     assert convert(root, numbers / "test").counts["rejected"] == {"image_gone": 1}
     pictures(numbers / "test", ["1.png"])
@@ -123,7 +123,7 @@ def test_folders_may_lie_on_s3(numbers: Path, s3_place: str) -> None:
     settings, context = settings_for(f"{s3_place}/test/"), Context(f"{s3_place}/root", ONE)
     result = stages.convert(settings, context)
     assert (result.counts["in"], result.counts["out"]) == (2, 2)
-    assert not stages.convert(settings, context).made
+    assert not stages.convert(settings, context).built
     rows = products.label_set(context.root, "numbers", "human", "test").read(0).to_pylist()
     assert {row["image_id"] for row in rows} <= {"test/1.png", "test/2.png"}
 
@@ -137,7 +137,7 @@ def test_lists_may_lie_in_every_kind_of_place(numbers: Path, tmp_path: Path, pla
     settings, context = settings_for(f"{place}/train_digitStruct.csv"), Context(f"{place}/root", ONE)
     result = stages.convert(settings, context)
     assert (result.counts["in"], result.counts["out"]) == (10, 9)
-    assert not stages.convert(settings, context).made
+    assert not stages.convert(settings, context).built
 
 
 def test_slabs_are_read_by_other_processes(numbers: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_csv_without_pictures_gives_labels_alone(tmp_path: Path) -> None:
     assert (manifest.task, manifest.image_shape, manifest.counts) == ("sequence", None, result.counts)
     assert manifest.splits["train"]["lengths"] == {"1": 2, "2": 5, "3": 1, "6": 1}
     assert products.label_set(str(root), "numbers", "human", "test").done()[0].records_out >= 0
-    assert not convert(root, *paths).made
+    assert not convert(root, *paths).built
     with pytest.raises(IncompleteError, match="there is no complete dataset 'numbers'"):
         products.image_set(str(root), "numbers", "1.0.0")
 
