@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def reference(self) -> str:
-        """How to call the annotator that the others are judged by."""
+        """How to call the annotator that the others are evaluated against."""
         return self.manifest.reference or "the reference"
 
     @property
@@ -510,7 +510,7 @@ def count_against_reference(
 ) -> dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]]:
     """Name of the reference and counts of (its label, label) by split and annotator.
 
-    Each annotator is judged by its comparison with most images; multilabel comparisons are excluded.
+    Each annotator is evaluated by its comparison with most images; multilabel comparisons are excluded.
     """
     best: dict[tuple[str, str], tuple[str, Counter[tuple[str, str]]]] = {}
     for entry in compared:

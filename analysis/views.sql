@@ -234,8 +234,8 @@ CREATE OR REPLACE TEMP VIEW features AS FROM query(getvariable('concord_features
 SET VARIABLE concord_explanations = getvariable('root') || '/explanations/dataset=*/annotator=*/split=*/*.parquet';
 SET VARIABLE concord_explanations = (
     SELECT CASE WHEN count(*) > 0
-        THEN replace('SELECT image_id, label, confidence, picture, heat, dataset, annotator, split FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_explanations'), '''', ''''''))
-        ELSE 'SELECT NULL::VARCHAR AS image_id, NULL::VARCHAR AS label, NULL::FLOAT AS confidence, NULL::BLOB AS picture, NULL::BLOB AS heat, NULL::VARCHAR AS dataset, NULL::VARCHAR AS annotator, NULL::VARCHAR AS split WHERE false' END
+        THEN replace('SELECT image_id, label, confidence, image, heat_map, dataset, annotator, split FROM read_parquet(''%s'', union_by_name = true, hive_partitioning = true, hive_types_autocast = false)', '%s', replace(getvariable('concord_explanations'), '''', ''''''))
+        ELSE 'SELECT NULL::VARCHAR AS image_id, NULL::VARCHAR AS label, NULL::FLOAT AS confidence, NULL::BLOB AS image, NULL::BLOB AS heat_map, NULL::VARCHAR AS dataset, NULL::VARCHAR AS annotator, NULL::VARCHAR AS split WHERE false' END
     FROM glob(getvariable('concord_explanations'))
 );
 CREATE OR REPLACE TEMP VIEW explanations AS FROM query(getvariable('concord_explanations'));

@@ -19,7 +19,7 @@ class RootFlags(Settings):
     )
     verbose: bool = setting("show Beam's log and full tracebacks", default=False, group=_GROUP)
     log_format: Literal["text", "json"] = setting(
-        f"how the log is written: text for people, json for machines (default: {VARIABLE}, or text)",
+        f"how the log is written: text to read, json for programs (default: {VARIABLE}, or text)",
         default_factory=lambda: os.environ.get(VARIABLE, "text"),
         group=_GROUP,
     )

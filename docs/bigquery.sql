@@ -536,8 +536,8 @@ OPTIONS (
 --   image_id: identity of the image
 --   label: most probable label, which is explained
 --   confidence: confidence of the network in it, in [0, 1]
---   picture: the image as the network receives it, a PNG file; small ones enlarged
---   heat: heat map of the regions that drove the prediction, laid over it, a PNG file
+--   image: the image as the network receives it, a PNG file; small ones enlarged
+--   heat_map: heat map of the regions that drove the prediction, laid over it, a PNG file
 --   dataset: name of the dataset
 --   annotator: whose labels: human, machine, confirmed, or the name of a network
 --   split: split of the dataset

@@ -58,7 +58,7 @@ def measures_table(
 
 
 def summary(figures: Iterable[Figure], keys: Mapping[str, str]) -> pa.Table:
-    """The one row of schema `SUMMARY`: the figures of all labels that most people need, side by side."""
+    """The one row of schema `SUMMARY`: the figures of all labels that are needed most, side by side."""
     by_name = {figure.measure: figure for figure in figures}
     row: Row = {**keys, "n_compared": by_name.get("n_decisions", by_name["n"]).value}
     for name, figure in by_name.items():

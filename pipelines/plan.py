@@ -103,7 +103,7 @@ def as_json(plan: RunPlan) -> str:
 
 
 def as_text(plan: RunPlan) -> str:
-    """The plan for people: a table per chain, sums, and what would fail."""
+    """The plan as text: a table per chain, sums, and what would fail."""
     lines = []
     for file, stages in plan.chains.items():
         lines += [file, *(f"  {line}" for line in _table(plan, stages)), ""]

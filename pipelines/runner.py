@@ -168,7 +168,7 @@ def measure(name: str, value: int) -> None:
     Metrics.distribution("concord", name).update(value)
 
 
-# What a stage does about the records it turned away: nothing, or stop where they are too many.
+# What a stage does about the records that it rejected: nothing, or stop where they are too many.
 
 
 def check_rejects(stage: str, folders: list[ShardFolder], counts: dict[str, Any], most: float) -> None:

@@ -138,18 +138,18 @@ def agreement_table(root: str, table: str, dataset: str, annotators: Sequence[st
 
 
 def queue(root: str, dataset: str, split: str) -> str:
-    """Path of the table of images of one split that people should look at."""
+    """Path of the table of images of one split that humans should review."""
     return join(root, "agreement", "queue", f"dataset={dataset}", f"{split}.parquet")
 
 
 def label_errors(root: str, dataset: str, annotator: str, split: str) -> str:
-    """Path of the table of labels that may be wrong, as one annotator's scores judge them."""
+    """Path of the table of labels that may be wrong, by one annotator's scores."""
     folder = join(root, "agreement", "label_errors", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
     return join(folder, parquet_shard(0, 1))
 
 
 def queue_export(root: str, dataset: str, split: str, tool: str) -> str:
-    """Folder of the queue as a tool for people takes it, with its pictures."""
+    """Folder of the queue as a review tool takes it, with its images."""
     return join(report(root, dataset), "queue", f"{split}-{tool}")
 
 
@@ -164,7 +164,7 @@ def generations_table(root: str, dataset: str, name: str) -> str:
 
 
 def convert_rejects(root: str, dataset: str, split: str) -> str:
-    """Folder of the records that `convert` turned away."""
+    """Folder of the records that `convert` rejected."""
     return join(root, "rejects", "convert", f"dataset={dataset}", f"split={split}")
 
 
@@ -174,7 +174,7 @@ def label_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
 
 
 def import_rejects(root: str, dataset: str, annotator: str, split: str) -> str:
-    """Folder of the rows of somebody's labels that `import` turned away."""
+    """Folder of the rows of anybody's labels that `import` rejected."""
     return join(root, "rejects", "import", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 
@@ -189,7 +189,7 @@ def feature_rejects(root: str, dataset: str, backbone: str, split: str) -> str:
 
 
 def explanations(root: str, dataset: str, annotator: str, split: str) -> str:
-    """Folder of the pictures that show where one annotator, a network, looked in images of one split."""
+    """Folder of the heat maps of one annotator, a network, on images of one split."""
     return join(root, "explanations", f"dataset={dataset}", f"annotator={annotator}", f"split={split}")
 
 

@@ -67,7 +67,7 @@ class DatasetManifest(Manifest):
         shards: of every split, a power of two.
         splits: counts of each split.
         classes: names, in the order of the integer labels.
-        display_names: what people call the classes that have another name.
+        display_names: shown names of the classes that have another one.
         settings: what it was made with.
     """
 

@@ -135,8 +135,8 @@ EXPLANATIONS = pa.schema(
         _text("image_id", "identity of the image"),
         _text("label", "most probable label, which is explained"),
         column("confidence", pa.float32(), "confidence of the network in it, in [0, 1]"),
-        column("picture", pa.binary(), "the image as the network receives it, a PNG file; small ones enlarged"),
-        column("heat", pa.binary(), "heat map of the regions that drove the prediction, laid over it, a PNG file"),
+        column("image", pa.binary(), "the image as the network receives it, a PNG file; small ones enlarged"),
+        column("heat_map", pa.binary(), "heat map of the regions that drove the prediction, laid over it, a PNG file"),
     ]
 )
 
@@ -197,7 +197,7 @@ SWEEP = pa.schema(
 )
 
 
-# Agreement: the long table of every measure, and the summary of what most people need.
+# Agreement: the long table of every measure, and the summary of what is needed most.
 
 MEASURES = pa.schema(
     [

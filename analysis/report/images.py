@@ -259,8 +259,8 @@ def read_heat_maps(sources: Sources) -> dict[tuple[str, str], dict[str, Row]]:
 
 
 def _with_data_uris(row: Row) -> Row:
-    image = thumbnails.to_data_uri(row["picture"], EXPLAINED)
-    return {**row, "image": image, "heat_map": thumbnails.to_data_uri(row["heat"], EXPLAINED, exact=False)}
+    image = thumbnails.to_data_uri(row["image"], EXPLAINED)
+    return {**row, "image": image, "heat_map": thumbnails.to_data_uri(row["heat_map"], EXPLAINED, exact=False)}
 
 
 def _are_explained(maps: Mapping[str, Mapping[str, Row]], image_id: str) -> bool:

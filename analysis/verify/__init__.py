@@ -51,7 +51,7 @@ class Outcome:
         return [one for one in self.findings if not one.is_warning]
 
     def lines(self) -> Iterator[str]:
-        """What people read: a line a finding, how many there are, and last the checksum."""
+        """What is printed: one line per finding, how many there are, and last the checksum."""
         for one in self.findings:
             yield f"warning: {one}" if one.is_warning else str(one)
         warnings = len(self.findings) - len(self.wrong)
@@ -131,7 +131,7 @@ def _check_images(listed: Inventory, expected: Expected, name: str, checked: Che
     if path not in listed.files:
         return [Finding(path, "is missing", expected.remedy())]
     if checked.table is None or any(not one.is_warning for one in checked.findings):
-        return []  # by an index that is altered, nothing can be said
+        return []  # by an index that is altered, nothing can be checked
     payload = checked.report.payload_bytes if checked.report else None
     return contents.check_shard(
         listed.root, ImageFile(path, expected.manifest, listed.files[path], payload), checked.table, quick

@@ -133,5 +133,5 @@ def rebuild(stage: str, manifest: str, file: str = "") -> str:
 
 
 def is_beside(name: str) -> bool:
-    """Whether a training leaves a file of this name, within the model's folder, that no card speaks of."""
+    """Whether a training leaves a file of this name, within the model's folder, that no card lists."""
     return name in _BESIDE or name.startswith(_LOGS)

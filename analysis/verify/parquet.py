@@ -100,9 +100,7 @@ def _altered(content: memoryview, expected: Expected, name: str) -> str:
     stated = expected.files.files.get(name, "")
     if stated and stated != parquet.footer_hash(content):
         others = [other for other, one in expected.files.files.items() if one == parquet.footer_hash(content)]
-        return (
-            f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest speaks of"
-        )
+        return f"stands in the place of another, {others[0]}" if others else "is not the file that its manifest lists"
     return ""
 
 
@@ -149,7 +147,7 @@ def check_counts(expected: Expected, checked: Mapping[str, Checked]) -> list[Fin
 def _sum(root: str, table: Table, path: str, rows: pa.Table) -> RowSum:
     """The sum of a file's rows, without what differs between runs that are the same.
 
-    A record that was turned away tells of its file by path, of which only the file's name counts. How long a training
+    A reject names its file by path, of which only the file's name counts. How long a training
     took does not count, nor does the hash in the name of a backbone, which follows from when the file of its weights
     was written.
     """

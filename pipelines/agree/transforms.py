@@ -2,7 +2,7 @@
 
     concord agree --annotators cnn1,cnn2 --reference human --dataset svhn --splits test --root out
 
-Shard *k* of every label set speaks of the same images, so nothing is shuffled but counts: each element reads its shards
+Shard *k* of every label set covers the same images, so nothing is shuffled but counts: each element reads its shards
 side by side, writes a shard of `pairs` for every two annotators (or none), and yields the counts from which the figures
 are computed last.
 """
@@ -110,9 +110,9 @@ class SplitPlan:
         reference: the annotator taken as right, or None.
         reference_is_complete: of several labels: whether an image has none that the reference does not give it.
         pairs: the comparisons that are to be made.
-        groups: the annotators that are to be judged alone, or many together.
+        groups: the annotators that are evaluated alone, or many together.
         shards: elements; label sets of fewer shards are read in parts.
-        judged: whether any table is made; if not, thresholds are chosen on this split, and no more.
+        evaluated: whether any table is made; if not, thresholds are chosen on this split, and no more.
     """
 
     root: str

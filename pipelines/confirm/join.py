@@ -22,7 +22,7 @@ Key = tuple[str, str, int]
 
 
 def tally(counts: Mapping[Key, int]) -> pa.Table:
-    """A tally of some counts; zeros are left out."""
+    """A tally of some counts; zeros are excluded."""
     some = {key: n for key, n in counts.items() if n}
     columns = [[key[place] for key in some] for place in range(3)] + [list(some.values())]
     return pa.table(
@@ -31,7 +31,7 @@ def tally(counts: Mapping[Key, int]) -> pa.Table:
 
 
 def tally_grid(what: str, names: pa.Array, counts: "np.ndarray[tuple[int, int], np.dtype[np.int64]]") -> pa.Table:
-    """A tally of counts (names, numbers); zeros are left out."""
+    """A tally of counts (names, numbers); zeros are excluded."""
     rows, numbers = np.nonzero(counts)
     columns = [
         pa.array([what] * len(rows), pa.string()),

@@ -62,7 +62,7 @@ def draw_sheet(title: str, rows: Sequence[dict[str, Any]]) -> bytes:
     from PIL import Image, ImageDraw
 
     pairs = [
-        [Image.open(io.BytesIO(row[name]), formats=("PNG",)).convert("RGB") for name in ("picture", "heat")]
+        [Image.open(io.BytesIO(row[name]), formats=("PNG",)).convert("RGB") for name in ("image", "heat_map")]
         for row in rows
     ]
     side = max((max(one.size) for pair in pairs for one in pair), default=LEAST_SIDE)

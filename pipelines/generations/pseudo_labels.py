@@ -21,7 +21,7 @@ class PseudoLabels:
     Attributes:
         annotator: whose labels it is drawn from.
         name: of the label set that is made.
-        split: of which some images are left out.
+        split: of which some images are excluded.
         share: of the images of that split that are in the pool.
         pool: whether the images of the pool are kept; otherwise those outside it.
         whole: splits that are kept as they are.

@@ -49,11 +49,11 @@ class TrainDriver(Driver[TrainSettings]):
     """Trains those of the models that are not there yet, in parallel."""
 
     def reads(self, settings: TrainSettings, root: str) -> Iterable[str]:
-        """The images, the labels to learn and to be judged by, and a file of weights."""
+        """The images, the labels to learn and to be evaluated against, and a file of weights."""
         images = layout.images(root, settings.dataset, settings.version)
         labels = [layout.labels(root, settings.dataset, settings.labels, settings.split)]
-        judges = settings.reference or settings.labels
-        labels += [layout.labels(root, settings.dataset, judges, split) for split in settings.evaluate]
+        references = settings.reference or settings.labels
+        labels += [layout.labels(root, settings.dataset, references, split) for split in settings.evaluate]
         return [images, *labels, *(path for _, path in settings.paths())]
 
     def writes(self, settings: TrainSettings, root: str) -> Iterable[str]:

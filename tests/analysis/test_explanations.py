@@ -52,8 +52,8 @@ def explain(root: str, annotator: str, ids: list[str], rejected: tuple[str, ...]
                 "image_id": name,
                 "label": f"label <{name}>",
                 "confidence": 0.625,
-                "picture": png((grey(name),)),
-                "heat": png(COLOURS[annotator]),
+                "image": png((grey(name),)),
+                "heat_map": png(COLOURS[annotator]),
             }
             for name, part in zip(ids, parts, strict=True)
             if part == shard and name not in rejected

@@ -219,7 +219,7 @@ def test_without_cleanlab_the_extra_is_named(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"annotator": "human"}, "cannot be judged by its own scores"),
+        ({"annotator": "human"}, "cannot be checked by its own scores"),
         ({"quality": "entropy"}, "quality must be one of self_confidence, normalized_margin; got 'entropy'"),
         ({"split": "all"}, "no split may be called 'all'"),
     ],

@@ -140,7 +140,7 @@ def change_label(root: Path) -> str:
 def change_label_as_a_stage_would(root: Path) -> str:
     path = str(root / LABELS / PART)
     parquet.write(path, relabelled(parquet.read(path)), *parquet.read_tags(path))
-    return f"{LABELS}/{PART}: is not the file that its manifest speaks of"
+    return f"{LABELS}/{PART}: is not the file that its manifest lists"
 
 
 def change_summary_as_a_stage_would(root: Path) -> str:
@@ -149,7 +149,7 @@ def change_summary_as_a_stage_would(root: Path) -> str:
     place = rows.column_names.index("n")
     more = pa.array([n + 1 for n in rows["n"].to_pylist()], pa.int64())
     parquet.write(path, rows.set_column(place, rows.schema.field("n"), more), *parquet.read_tags(path))
-    return f"{SUMMARY}: is not the file that its manifest speaks of"
+    return f"{SUMMARY}: is not the file that its manifest lists"
 
 
 def change_queue(root: Path) -> str:
@@ -228,7 +228,7 @@ def no_card(root: Path) -> str:
 def change_statistics(root: Path) -> str:
     path = str(root / "statistics/verdict_sources/open_images.parquet")
     parquet.write(path, parquet.read(path).slice(1), *parquet.read_tags(path))
-    return "statistics/verdict_sources/open_images.parquet: is not the file that its manifest speaks of"
+    return "statistics/verdict_sources/open_images.parquet: is not the file that its manifest lists"
 
 
 DAMAGES = [

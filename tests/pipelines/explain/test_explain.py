@@ -132,11 +132,11 @@ def test_pictures_are_the_stored_pixels_and_the_network_s_own_heat(
         pixels = stored(root, row["image_id"])
         assert row["label"] == labels.label[row["image_id"]]
         assert row["confidence"] == pytest.approx(labels.confidence[row["image_id"]], abs=1e-5)
-        np.testing.assert_array_equal(shown(row["picture"]), np.kron(pixels[..., 0], np.ones((4, 4), np.uint8)))
+        np.testing.assert_array_equal(shown(row["image"]), np.kron(pixels[..., 0], np.ones((4, 4), np.uint8)))
         heat = network.explain(pixels[None])[0]
         smooth = tf.image.resize(heat[..., None], (128, 128)).numpy()[0, ..., 0]
-        expected = 0.6 * colormaps["viridis"](smooth)[..., :3] * 255 + 0.4 * shown(row["picture"])[..., None]
-        np.testing.assert_allclose(shown(row["heat"]), expected, atol=3)
+        expected = 0.6 * colormaps["viridis"](smooth)[..., :3] * 255 + 0.4 * shown(row["image"])[..., None]
+        np.testing.assert_allclose(shown(row["heat_map"]), expected, atol=3)
 
 
 def test_a_shard_is_an_element_and_only_what_is_asked_about_is_read(explained: tuple[str, list[Any]]) -> None:
@@ -159,13 +159,13 @@ def test_the_sheet_shows_every_image_beside_its_heat(explained: tuple[str, list[
     sheet = np.asarray(Image.open(folder(root) / layout.SHEET).convert("RGB")).astype(int)
     found = rows_of(folder(root)).set_index("image_id")
     for number, image_id in enumerate(manifest(root)["requested"]):
-        heat = shown(found.heat[image_id])
+        heat = shown(found.heat_map[image_id])
         places = np.argwhere((sheet[:-127, :-127] == heat[0, 0]).all(axis=2))
         there = [at for at in places.tolist() if (sheet[at[0] : at[0] + 128, at[1] : at[1] + 128] == heat).all()]
         assert len(there) == 1, number
         top, left = there[0]
         before = sheet[top : top + 128, left - 132 : left - 4, 0]
-        np.testing.assert_array_equal(before, shown(found.picture[image_id]))
+        np.testing.assert_array_equal(before, shown(found.image[image_id]))
 
 
 def test_a_second_run_does_nothing(own: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def row(name: str, label: str = "7", size: tuple[int, int] = (32, 32)) -> dict[s
     pixels = drawn(*size, 1)
     heat = heat_maps.overlay_heat(pixels, np.ones(size, np.float32))
     said = {"image_id": name, "label": label, "confidence": 0.5}
-    return {**said, "picture": heat_maps.encode_image(pixels), "heat": heat}
+    return {**said, "image": heat_maps.encode_image(pixels), "heat_map": heat}
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 13])

@@ -241,7 +241,7 @@ def test_where_folds_looked(folded: str, tmp_path: Path, split: str, caplog: pyt
             wanted = np.eye(10, dtype=np.float32)[[int(row["label"])]]
             heat = np.mean([network.explain(image[None], wanted)[0][0] for network in networks], axis=0)
             heat = (heat / heat.max()).astype(np.float32)
-        np.testing.assert_allclose(shown(row["heat"]), shown(heat_maps.overlay_heat(image, heat)), atol=3)
+        np.testing.assert_allclose(shown(row["heat_map"]), shown(heat_maps.overlay_heat(image, heat)), atol=3)
         assert np.ptp(heat) > 0.5
 
 
