@@ -148,7 +148,7 @@ def _explained(tables: Mapping[str, Table], root: str) -> Iterator[None]:
     except duckdb.Error as error:
         stream = _STREAM.search(str(error))
         for path in tables[stream[1]].files(root) if stream and stream[1] in tables else []:
-            parquet.read(path)  # the damaged one says so
+            parquet.read(path)  # the damaged one raises
         unknown = _UNKNOWN.search(str(error))
         if unknown:
             known = [*tables, *(view.name for view in views())]

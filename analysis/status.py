@@ -40,7 +40,7 @@ class Progress:
         shards: of how many; None where that is not known.
         seconds: that the run took which made it; several products of one stage share them.
         when: it was written last, in UTC.
-        run: that made it; empty where no run that ended says so.
+        run: that made it; empty where no finished run states it.
     """
 
     dataset: str

@@ -66,7 +66,7 @@ def describe_study(result: Any) -> list[str]:
     lines: dict[tuple[str, int | None], list[str]] = {}
     for row in result.counts["means"]:
         lines.setdefault((row["kind"], row["generation"]), []).append(_mean_of(row))
-    titles = {"taught_share": "human labels, a share", "everything": "human labels, everything"}
+    titles = {"labelled_share": "human labels, a share", "everything": "human labels, everything"}
     shown = {titles.get(kind, f"generation {number}"): parts for (kind, number), parts in lines.items()}
     return [f"{result.product}, {title}: {'; '.join(parts)}" for title, parts in shown.items()]
 
@@ -79,8 +79,8 @@ def _mean_of(row: dict[str, Any]) -> str:
     low, high = row["accuracy_low"], row["accuracy_high"]
     interval = "" if low is None else f" ({low:.3f}-{high:.3f})"
     by = "humans" if row["cut"] is None else "machines"
-    right = f", {row['taught_right']:.3f} of them correct" if row["taught_right"] is not None else ""
-    return f"{at} accuracy {row['accuracy']:.3f}{interval} from {row['taught']:,.0f} labels of {by}{right}"
+    right = f", {row['pseudo_label_accuracy']:.3f} of them correct" if row["pseudo_label_accuracy"] is not None else ""
+    return f"{at} accuracy {row['accuracy']:.3f}{interval} from {row['n_labels']:,.0f} labels of {by}{right}"
 
 
 def lengths(split: str, counts: dict[str, int]) -> str:

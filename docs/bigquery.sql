@@ -264,7 +264,7 @@ OPTIONS (
 
 --   dataset: name of the dataset
 --   name: name of the study
---   kind: generation; or a baseline: taught_share (the same network, trained on the human labels of that share alone) or everything (trained on the human labels of the whole split)
+--   kind: generation; or a baseline: labelled_share (the same network, trained on the human labels of that share alone) or everything (trained on the human labels of the whole split)
 --   generation: 0 is trained on human labels, 1 on labels of generation 0, ...; null for a baseline
 --   cut: confidence threshold below which labels were not used; null for human labels
 --   seed: seed of the network and of its teachers; null for the mean over seeds
@@ -273,13 +273,13 @@ OPTIONS (
 --   annotator: name of the model and of its label set; null for the mean over seeds
 --   teacher: annotator whose labels it was trained on; null for the mean over seeds of students
 --   label_set: the label set of those labels; null as teacher is
---   taught: labels that it was trained on; of a mean over seeds, their mean
+--   n_labels: labels that it was trained on; of a mean over seeds, their mean
 --   n_human_labels: of them, labels that human annotators had to give; of a mean over seeds, their mean
 --   human_label_share: n_human_labels, as a share of the split's images, in [0, 1]
---   labels_saved: of taught, labels that no human annotator had to give; of a mean over seeds, their mean
+--   labels_saved: of n_labels, labels that no human annotator had to give; of a mean over seeds, their mean
 --   validation: labels of the validation split that stopped its training, of the same teacher; of a mean over seeds, their mean
---   taught_known: pseudo-labels of images that have a human label as well; null for human labels; of a mean over seeds, their mean
---   taught_right: share of taught_known that is as the human label, in [0, 1]
+--   pseudo_labels_known: pseudo-labels of images that have a human label as well; null for human labels; of a mean over seeds, their mean
+--   pseudo_label_accuracy: share of pseudo_labels_known that is as the human label, in [0, 1]
 --   n: test images that it was evaluated on; null where it was excluded
 --   accuracy: share of them that it labels as human annotators do, in [0, 1]
 --   accuracy_low: lower end of its 95 % interval (Wilson; of a mean over seeds, Student's t over them, cut off where no figure can lie; null for one seed)

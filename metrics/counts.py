@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from metrics.cross_tables import (
     CONFIDENCE_UNIT,
-    NOT_GIVEN,
+    NO_LABEL,
     CrossTable,
     IntArray,
     Patterns,
@@ -102,12 +102,12 @@ class LabelCounts:
     def correct(self, annotator: str) -> tuple[int, int]:
         """Of the images with a reference label: how many an annotator labelled so, and how many there are."""
         labels, (_, _, reference, images) = self.codes["ab".index(annotator)], self.codes
-        return int(images[labels == reference].sum()), int(images[reference != NOT_GIVEN].sum())
+        return int(images[labels == reference].sum()), int(images[reference != NO_LABEL].sum())
 
     def hits(self, annotator: str) -> dict[str, Hits]:
         """How an annotator did at each label that it or the reference gave, of the images with a reference label."""
         _, _, reference, images = self.codes
-        known = reference != NOT_GIVEN
+        known = reference != NO_LABEL
         labels, true, n = self.codes["ab".index(annotator)][known], reference[known], images[known]
         predicted, actual = (summed(codes, n, len(self.labels)) for codes in (labels, true))
         right = summed(labels[labels == true], n[labels == true], len(self.labels))
@@ -129,7 +129,7 @@ class LabelCounts:
         """Every label against the rest."""
         codes = list(self.codes[:3])
         sums = [self.cells[name].to_numpy() for name in _SUMS]
-        known = codes[2] != NOT_GIVEN
+        known = codes[2] != NO_LABEL
         of_label = _one_against_rest(codes, sums, len(self.labels))
         totals = np.array([[one[~known].sum(), one[known].sum()] for one in sums], dtype=np.int64)
         for label, sums_of_label in zip(self.labels, of_label, strict=True):
@@ -235,9 +235,9 @@ def _one_against_rest(codes: list[IntArray], sums: list[IntArray], labels: int) 
     by_label = np.zeros((labels, len(sums), 2, 2, 3), dtype=np.int64)
     a, b, reference = codes
     for place, code in enumerate(codes):  # a label that two of them gave is counted once
-        new = (code != NOT_GIVEN) & np.all([code != before for before in codes[:place]], axis=0)
+        new = (code != NO_LABEL) & np.all([code != before for before in codes[:place]], axis=0)
         label = code[new]
-        state = np.where(reference[new] == NOT_GIVEN, UNKNOWN, reference[new] == label)
+        state = np.where(reference[new] == NO_LABEL, UNKNOWN, reference[new] == label)
         at = (label, (a[new] == label).astype(np.int64), (b[new] == label).astype(np.int64), state)
         for what, values in enumerate(sums):
             np.add.at(by_label[:, what], at, values[new])
@@ -369,13 +369,13 @@ def count_label_sets(pairs: pa.Table, images: int, known: ReferenceCounts = NO_R
     """
     (a, b, reference), labels = coded([pairs[name] for name in ("label_a", "label_b", "reference")])
     code = np.maximum(np.maximum(a, b), reference)
-    if (code == NOT_GIVEN).any():
-        row = int(np.argmax(code == NOT_GIVEN))
+    if (code == NO_LABEL).any():
+        row = int(np.argmax(code == NO_LABEL))
         raise ValueError(f"row {row} of the pairs has no label at all (image {pairs['image_id'][row].as_py()!r})")
     stated = pc.is_valid(pairs["correct_a"]).to_numpy()
-    state = np.where(stated, np.where(reference == NOT_GIVEN, ABSENT, PRESENT), UNKNOWN)
+    state = np.where(stated, np.where(reference == NO_LABEL, ABSENT, PRESENT), UNKNOWN)
     sums = np.zeros((len(labels), *SHAPE), dtype=np.int64)
-    at = (code, (a != NOT_GIVEN).astype(np.int64), (b != NOT_GIVEN).astype(np.int64), state)
+    at = (code, (a != NO_LABEL).astype(np.int64), (b != NO_LABEL).astype(np.int64), state)
     ones = np.ones(len(a), dtype=np.int64)
     for what, values in enumerate((ones, fixed_point(pairs["confidence_a"]), fixed_point(pairs["confidence_b"]))):
         np.add.at(sums[:, what], at, values)

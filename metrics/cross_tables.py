@@ -17,7 +17,7 @@ import pyarrow as pa
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 CONFIDENCE_UNIT = 2**32  # a confidence of 1, in the fixed-point sums: exact up to 2**31 images
-NOT_GIVEN = -1  # code of a label that an annotator did not give
+NO_LABEL = -1  # code of a label that an annotator did not give
 _DENSE = 2**20  # entries of a table that fits a processor's cache
 
 
@@ -28,7 +28,7 @@ def fixed_point(confidences: Any) -> IntArray:
 
 
 def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[list[IntArray], list[str]]:
-    """Columns of strings as integers, in one code for all of them; null becomes `NOT_GIVEN`.
+    """Columns of strings as integers, in one code for all of them; null becomes `NO_LABEL`.
 
     Returns:
         the codes of each column, and the strings that they stand for, in order.
@@ -39,8 +39,8 @@ def coded(columns: Sequence[pa.ChunkedArray]) -> tuple[list[IntArray], list[str]
     encoded = pa.concat_arrays(chunks).dictionary_encode()
     order = np.argsort(np.array(encoded.dictionary.to_pylist(), dtype=object), kind="stable")
     rank = np.empty(len(order) + 1, dtype=np.int64)
-    rank[order], rank[NOT_GIVEN] = np.arange(len(order)), NOT_GIVEN
-    codes = rank[encoded.indices.fill_null(NOT_GIVEN).to_numpy(zero_copy_only=False)]
+    rank[order], rank[NO_LABEL] = np.arange(len(order)), NO_LABEL
+    codes = rank[encoded.indices.fill_null(NO_LABEL).to_numpy(zero_copy_only=False)]
     ends = np.cumsum([len(column) for column in columns])[:-1]
     return list(np.split(codes, ends)), encoded.dictionary.take(pa.array(order)).to_pylist()
 

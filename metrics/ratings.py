@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metrics.cross_tables import NOT_GIVEN, IntArray, Patterns, coded, summed
+from metrics.cross_tables import NO_LABEL, IntArray, Patterns, coded, summed
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Ratings:
         """Their numeric form."""
         codes, labels = self._coded
         width = max(len(labels), 1)
-        pattern, place = np.nonzero(codes != NOT_GIVEN)
+        pattern, place = np.nonzero(codes != NO_LABEL)
         entries, times = np.unique(pattern * width + codes[pattern, place], return_counts=True)
         return Patterns(entries // width, entries % width, times, self.rows["n"].to_numpy(), len(labels))
 
@@ -93,7 +93,7 @@ def count_ratings(labels: pa.Table) -> Ratings:
     """
     columns, names = coded(labels.columns)
     codes = np.stack(columns, axis=1)
-    codes = np.sort(np.where(codes == NOT_GIVEN, len(names), codes), axis=1)  # what is missing comes last
+    codes = np.sort(np.where(codes == NO_LABEL, len(names), codes), axis=1)  # what is missing comes last
     codes = codes[codes[:, 0] < len(names)] if codes.size else codes
     place, keys = np.zeros(len(codes), dtype=np.int64), codes[:0]
     for column in codes.T:

@@ -277,7 +277,7 @@ def _check_scores(model: keras.Model, shape: Shape, fit: Fit, path: str) -> None
         spread = f"from {scores.min():.3g} to {scores.max():.3g}, with sums from {scores.sum(axis=1).min():.3g}"
         raise InputError(
             f"{path} gives scores {spread}, which are no probabilities: if they are logits, say --activation softmax "
-            "(one label an image) or sigmoid (several)"
+            "(one label per image) or sigmoid (several)"
         )
 
 

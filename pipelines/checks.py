@@ -81,7 +81,7 @@ class Machines:
 
 
 def check_root(problems: Problems, root: str, write: bool) -> None:
-    """Check that the root answers and, where `write` says so, that a small file can be put there."""
+    """Check that the root answers and, where `write` is set, that a small file can be put there."""
     if stores.is_remote(root):
         if _check_store(problems, "root", root, _WRITE if write else _READ) and write:
             probe = stores.join(root, f".concord-plan-{uuid.uuid4().hex}")

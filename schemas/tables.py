@@ -370,7 +370,7 @@ COVERAGE_CURVE = pa.schema(
 
 # The table of `generations`: how accurate each student is, and how many human labels it needed.
 
-GENERATION, LABELLED_SHARE, EVERYTHING = "generation", "taught_share", "everything"  # kinds of rows
+GENERATION, LABELLED_SHARE, EVERYTHING = "generation", "labelled_share", "everything"  # kinds of rows
 
 
 def _mean_interval(name: str, description: str, method: str) -> list[pa.Field]:
@@ -388,7 +388,7 @@ GENERATIONS = pa.schema(
         _text("name", "name of the study"),
         _text(
             "kind",
-            "generation; or a baseline: taught_share (the same network, trained on the human labels of that share "
+            "generation; or a baseline: labelled_share (the same network, trained on the human labels of that share "
             "alone) or everything (trained on the human labels of the whole split)",
         ),
         column(
@@ -404,13 +404,15 @@ GENERATIONS = pa.schema(
         _text("annotator", "name of the model and of its label set; null for the mean over seeds", True),
         _text("teacher", "annotator whose labels it was trained on; null for the mean over seeds of students", True),
         _text("label_set", "the label set of those labels; null as teacher is", True),
-        _mean_count("taught", "labels that it was trained on"),
+        _mean_count("n_labels", "labels that it was trained on"),
         _mean_count("n_human_labels", "of them, labels that human annotators had to give"),
         _real("human_label_share", "n_human_labels, as a share of the split's images, in [0, 1]"),
-        _mean_count("labels_saved", "of taught, labels that no human annotator had to give"),
+        _mean_count("labels_saved", "of n_labels, labels that no human annotator had to give"),
         _mean_count("validation", "labels of the validation split that stopped its training, of the same teacher"),
-        _mean_count("taught_known", "pseudo-labels of images that have a human label as well; null for human labels"),
-        _real("taught_right", "share of taught_known that is as the human label, in [0, 1]"),
+        _mean_count(
+            "pseudo_labels_known", "pseudo-labels of images that have a human label as well; null for human labels"
+        ),
+        _real("pseudo_label_accuracy", "share of pseudo_labels_known that is as the human label, in [0, 1]"),
         _count("n", "test images that it was evaluated on; null where it was excluded", nullable=True),
         *_mean_interval("accuracy", "share of them that it labels as human annotators do, in [0, 1]", "Wilson"),
         *_mean_interval(

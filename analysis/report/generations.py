@@ -81,7 +81,7 @@ def _describe(row: Row) -> str:
     if row["accuracy"] is None:
         return f"{_title_of(row)}: {row['note']}"
     around = "" if row["accuracy_low"] is None else f" ({interval(row['accuracy_low'], row['accuracy_high'])})"
-    return f"{_title_of(row)}: {decimal(row['accuracy'])}{around} from {count(round(row['taught']))} labels"
+    return f"{_title_of(row)}: {decimal(row['accuracy'])}{around} from {count(round(row['n_labels']))} labels"
 
 
 def plot_accuracy(study: Study) -> Markup:

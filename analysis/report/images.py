@@ -83,7 +83,7 @@ def list_first_compared(images: ImageSet, pairs: Sequence[Pair], limit: int) -> 
         limit: how many images, at most.
 
     Returns:
-        rows of `image_id`, `truth` (None where not known) and `labels`: (label, confidence) by annotator.
+        rows of `image_id`, `reference` (None where not known) and `labels`: (label, confidence) by annotator.
     """
     first: dict[str, Row] = {}
     shards = max(images.shards, *(pair.shards.shards for pair in pairs))
@@ -92,12 +92,12 @@ def list_first_compared(images: ImageSet, pairs: Sequence[Pair], limit: int) -> 
         ids = read_shard(images.index(pairs[0].split), shard, _CONVERT_FIRST, shards)["image_id"]
         compared = pa.chunked_array([chunk for _, rows in tables for chunk in rows["image_id"].chunks], pa.string())
         chosen = ids.filter(pc.is_in(ids, value_set=compared)).slice(0, limit - len(first)).combine_chunks()
-        first |= {image_id: {"image_id": image_id, "truth": None, "labels": {}} for image_id in chosen.to_pylist()}
+        first |= {image_id: {"image_id": image_id, "reference": None, "labels": {}} for image_id in chosen.to_pylist()}
         for pair, rows in tables:
             of_chosen = rows.filter(pc.is_in(rows["image_id"], value_set=chosen)).to_pylist()
             for row in group_by_image(of_chosen) if pair.is_multilabel else of_chosen:
                 image = first[row["image_id"]]
-                image["truth"] = row["reference"] if image["truth"] is None else image["truth"]
+                image["reference"] = row["reference"] if image["reference"] is None else image["reference"]
                 image["labels"] |= _labels_of(pair, row)
         if len(first) == limit:
             break
@@ -207,7 +207,7 @@ def _build_disagreements(sources: Sources, loaded: Thumbnails) -> Iterator[Row]:
             images = [
                 {
                     "image_id": row["image_id"],
-                    "truth": row["reference"],
+                    "reference": row["reference"],
                     "labels": _labels_of(pair, row),
                     "thumbnail": loaded[pair.split, row["image_id"]] if sources.images else "",
                 }
@@ -286,4 +286,4 @@ def _build_explained(image_id: str, labels: Row, maps: Mapping[str, Mapping[str,
         {"annotator": name, "label": label, "confidence": confidence, "heat_map": row["heat_map"] if row else None}
         for (name, (label, confidence)), row in zip(labels.items(), rows.values(), strict=True)
     ]
-    return {"image_id": image_id, "truth": reference, "image": image, "heat_maps": shown}
+    return {"image_id": image_id, "reference": reference, "image": image, "heat_maps": shown}

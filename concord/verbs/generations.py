@@ -17,6 +17,6 @@ def run(flags: ChainFlags, beam_flags: tuple[str, ...]) -> None:
     chains = load_chains(flags)
     for file, chain in chains.items():
         if "generations" not in chain:
-            remedy = "name there the network that is taught; see docs/agreement.md"
+            remedy = "name there the network that is trained; see docs/agreement.md"
             raise InputError(f"{file} has no [generations]: {remedy}")
     run_chains("generations", chains, flags, beam_flags)

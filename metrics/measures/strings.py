@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.counts import SequenceCounts
-from metrics.cross_tables import NOT_GIVEN, IntArray
+from metrics.cross_tables import NO_LABEL, IntArray
 from metrics.measures import NO_IMAGES, Figure, proportion, ratio
 from schemas.manifests import LENGTHS, MORE, PLACES
 
@@ -36,7 +36,7 @@ def figures(counts: SequenceCounts) -> Iterator[Figure]:
     a, b, reference, images = counts.codes
     letters = _letters(counts.labels)
     for of, (left, right) in {"": (a, b), "_a": (a, reference), "_b": (b, reference)}.items():
-        known = right != NOT_GIVEN
+        known = right != NO_LABEL
         if not of or known.any():
             yield from _compare(letters[left[known]], letters[right[known]], images[known], of)
 

@@ -192,7 +192,7 @@ def build_metrics(classes: int) -> list[Any]:
     import keras
 
     class KnownPrecision(keras.metrics.AUC):  # type: ignore[misc]
-        """Takes truth (n, classes), below 0 where it is not known."""
+        """Takes the labels (n, classes), below 0 where it is not known."""
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             known = keras.ops.cast(y_true >= 0, "float32")

@@ -147,7 +147,7 @@ def check_study(settings: GenerationsSettings, root: str) -> None:
             f"another with validation = ..., or convert with splits that hold one"
         )
     if images.manifest.task == MULTILABEL:
-        raise InputError(f"images of {settings.dataset!r} have several labels; generations takes one label an image")
+        raise InputError(f"images of {settings.dataset!r} have several labels; generations takes one label per image")
     for split in (settings.split, settings.validation, settings.test):
         products.label_set(root, settings.dataset, settings.labels, split)
 

@@ -18,13 +18,13 @@ from storage import products
 Row = dict[str, Any]
 _KEYS = ("kind", "generation", "cut")
 _COUNTS = (
-    "taught",
+    "n_labels",
     "n_human_labels",
     "human_label_share",
     "labels_saved",
     "validation",
-    "taught_known",
-    "taught_right",
+    "pseudo_labels_known",
+    "pseudo_label_accuracy",
     "n",
 )
 _FIGURES = {"accuracy": (0.0, 1.0), "agreement": (0.0, 1.0), "accuracy_drop": (-1.0, 1.0)}  # and where they can lie
@@ -77,7 +77,7 @@ def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> 
     images = products.image_set(root, settings.dataset, settings.version).images_in(settings.split)
     n_human = n_labels if student.learns_from_humans else 0
     row: Row = {
-        "taught": n_labels,
+        "n_labels": n_labels,
         "n_human_labels": n_human,
         "human_label_share": n_human / images,
         "labels_saved": n_labels - n_human,
@@ -86,7 +86,10 @@ def _learnt_from(settings: GenerationsSettings, root: str, student: Student) -> 
     if not student.learns_from_humans:
         place = (root, settings.dataset, student.label_set, settings.labels, settings.split)
         known = read_paired(*place, least)
-        row |= {"taught_known": known.known, "taught_right": intervals.paired_share(known.right_a, known.known)[0]}
+        row |= {
+            "pseudo_labels_known": known.known,
+            "pseudo_label_accuracy": intervals.paired_share(known.right_a, known.known)[0],
+        }
     return row
 
 

@@ -1,4 +1,4 @@
-"""Take anybody's labels as a label set: from a vendor, a person or another system.
+"""Take anybody's labels as a label set: from a vendor, an annotator or another system.
 
     concord import --input 'vendor-*.csv' --columns image_id=ImageID,label=LabelName --dataset svhn --annotator vendor \
         --split test --root out

@@ -41,7 +41,7 @@ class GenerationsSettings(DatasetSettings):
     )
     test: Split = setting("split on which all are evaluated", default="test", group="Data")
 
-    network: str = setting("architecture that is taught", plugins="models.networks", group="Networks")
+    network: str = setting("architecture that is trained on them", plugins="models.networks", group="Networks")
     train: Mapping[str, Any] = setting(
         "how it is trained: keys of [[train]], such as epochs", default={}, group="Networks"
     )

@@ -43,7 +43,7 @@ def test_first_labelled_stops_where_the_images_end(pristine: SmallRoot, settings
     assert [image["image_id"] for image in found] == [row["image_id"] for row in pristine.rows]
     for image, row in zip(found, pristine.rows, strict=True):
         said = {"cnn1": (row["label_a"], row["confidence_a"]), "cnn2": (row["label_b"], row["confidence_b"])}
-        assert (image["truth"], image["labels"]) == (row["reference"], said)
+        assert (image["reference"], image["labels"]) == (row["reference"], said)
 
 
 def test_what_import_turned_away_is_read_where_import_leaves_it(small: SmallRoot, settings: ReportSettings) -> None:

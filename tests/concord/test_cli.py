@@ -432,7 +432,7 @@ def test_generations_takes_run_files_that_ask_for_them(tmp_path: Path, capsys: p
     path = tmp_path / "run.toml"
     path.write_text('dataset = "small"\n[report]\n')
     said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
-    assert said.startswith(f"concord generations: {path} has no [generations]: name there the network that is taught")
+    assert said.startswith(f"concord generations: {path} has no [generations]: name there the network that is trained")
     path.write_text('dataset = "small"\n[generations]\nnetwork = "cnn2"\n')
     said = failing(capsys, "generations", str(path), "--root", str(tmp_path))
     assert "there is no complete dataset 'small'" in said

@@ -151,7 +151,7 @@ def test_scores_of_several_labels_need_not_add_up() -> None:
     found = external_models.wrapped(model, fit(task="multilabel"), "x").predict(pixels(), verbose=0)
     np.testing.assert_allclose(found, model.predict(pixels() / np.float32(255), verbose=0), atol=1e-5)
     with pytest.raises(InputError, match="no probabilities"):
-        external_models.wrapped(model, fit(), "x")  # of one label an image they must
+        external_models.wrapped(model, fit(), "x")  # of one label per image they must
 
 
 def test_numbers_are_read_from_57_scores() -> None:

@@ -52,7 +52,7 @@ def write_sets(images: ImageSet, split: str, frames: Mapping[str, pd.DataFrame],
 
 
 def expected(frames: Mapping[str, pd.DataFrame], errors: Mapping[str, float], bound: float) -> pd.DataFrame:
-    """The whole queue of a dataset of one label an image, image by image."""
+    """The whole queue of a dataset of one label per image, image by image."""
     rows = pd.concat([frames[name].assign(annotator=name) for name in MACHINES if name in frames])
     people = frames["human"].set_index("image_id")["label"].to_dict() if "human" in frames else {}
     found = [_judged(one, group, people.get(one), errors, bound) for one, group in rows.groupby("image_id")]

@@ -16,7 +16,7 @@ def study_row(
     """A row of the table: of one network, or without a seed of the mean of all."""
     line = "" if cut is None else f"_c{round(100 * cut):02d}"
     named = {"generation": f"x_g{generation}{line}_s{seed}"}.get(kind, f"x_all_s{seed}")
-    known = {"taught": 120.0, "n_human_labels": 0.0, "accuracy": accuracy, "accuracy_low": 0.3, "accuracy_high": 0.9}
+    known = {"n_labels": 120.0, "n_human_labels": 0.0, "accuracy": accuracy, "accuracy_low": 0.3, "accuracy_high": 0.9}
     found = dict.fromkeys(GENERATIONS.names) | {
         "dataset": DATASET,
         "name": "x",

@@ -115,24 +115,24 @@ def test_figures_are_those_of_the_label_sets(study: tuple[str, list[StageResult]
         if np.isnan(row["cut"]):
             taught = len(people_train) if row["kind"] == "everything" else (~pool).sum()
             counts = (taught, taught, taught / 160, 0, 64)
-            assert pd.isna(row["agreement"]) and pd.isna(row["taught_right"])
+            assert pd.isna(row["agreement"]) and pd.isna(row["pseudo_label_accuracy"])
         else:
             teacher = labels(root, row["teacher"], "train").loc[people_train.index][pool]
             sure = teacher[teacher["confidence"] >= np.float32(row["cut"])]
             held = labels(root, row["teacher"], "validation")["confidence"] >= np.float32(row["cut"])
             counts = (len(sure), 0, 0, len(sure), held.sum())
-            assert row["taught_right"] == pytest.approx((sure["label"] == people_train.loc[sure.index]).mean())
+            assert row["pseudo_label_accuracy"] == pytest.approx((sure["label"] == people_train.loc[sure.index]).mean())
             followed = (own == labels(root, row["teacher"], "test")["label"].loc[own.index]).sum()
             assert row["agreement"] == pytest.approx(followed / 48)
             assert (row["agreement_low"], row["agreement_high"]) == pytest.approx(wilson(followed, 48))
-        names = ("taught", "n_human_labels", "human_label_share", "labels_saved", "validation")
+        names = ("n_labels", "n_human_labels", "human_label_share", "labels_saved", "validation")
         assert tuple(row[name] for name in names) == pytest.approx(counts)
 
 
 def test_a_cut_leaves_out_what_the_teacher_is_not_sure_of(study: tuple[str, list[StageResult]]) -> None:
     found = rows(study[0])
     one = found[(found["generation"] == 1) & (found["seed"] == 4)].set_index("cut")
-    assert 0 < one["taught"][0.6] < one["taught"][0.0]
+    assert 0 < one["n_labels"][0.6] < one["n_labels"][0.0]
     assert found["accuracy"].nunique() > 2
 
 
@@ -143,7 +143,7 @@ def test_a_cut_that_leaves_no_label_excludes_its_student_with_a_row(study: tuple
     one = found[found["seed"].notna()].set_index("generation")["note"]
     assert one[1] == "excluded: line_g0_s4_pool has no label of confidence 0.999999 or more of split train"
     assert one[2] == "excluded: its teacher line_g1_c999999_s4 was excluded"
-    assert found[["accuracy", "taught", "accuracy_drop", "n"]].isna().all(axis=None)
+    assert found[["accuracy", "n_labels", "accuracy_drop", "n"]].isna().all(axis=None)
     assert found["seeds"].tolist() == [0, 0, 0, 0]
     assert messages.describe_study(results[-1])[3].endswith("cut 0.999999: excluded, no label is so confident")
     with pytest.raises(IncompleteError):
@@ -168,10 +168,10 @@ def test_nothing_but_a_teachers_pool_is_learnt(study: tuple[str, list[StageResul
 def test_a_mean_is_over_the_seeds_that_are_there_and_its_interval_students() -> None:
     accuracies = (0.7, 0.75, 0.72)
     keys = {"kind": "generation", "generation": 1, "cut": 0.5, "network": "cnn2", "note": None}
-    known = [{**keys, "accuracy": one, "taught": 10 + number, "n": 8} for number, one in enumerate(accuracies)]
+    known = [{**keys, "accuracy": one, "n_labels": 10 + number, "n": 8} for number, one in enumerate(accuracies)]
     found = results.mean([*known, {**keys, "note": "excluded: no label"}])
     around = stats.ttest_1samp(accuracies, 0).confidence_interval(0.95)
-    assert (found["seed"], found["seeds"], found["taught"], found["n"]) == (None, 3, 11, 8)
+    assert (found["seed"], found["seeds"], found["n_labels"], found["n"]) == (None, 3, 11, 8)
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((around.low, around.high))
     assert found["accuracy"] == pytest.approx(np.mean(accuracies))
     assert found["note"] == "excluded: 1 of 4 seeds"
@@ -240,7 +240,7 @@ def test_a_study_that_cannot_be_begun_says_why(tmp_path: Path, changed: dict[str
 
 def test_several_labels_an_image_and_absent_people_are_refused(tmp_path: Path) -> None:
     small_dataset.write_learnable(str(tmp_path), "multilabel", {"train": 10, "validation": 5, "test": 5})
-    with pytest.raises(InputError, match="have several labels; generations takes one label an image"):
+    with pytest.raises(InputError, match="have several labels; generations takes one label per image"):
         run(str(tmp_path), STUDY)
     small_dataset.write_learnable(str(tmp_path), "multiclass", {"train": 10, "validation": 5, "test": 5})
     with pytest.raises(IncompleteError, match="no complete label set of 'nobody' for split 'train'"):
