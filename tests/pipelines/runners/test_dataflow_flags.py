@@ -48,7 +48,7 @@ def staged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         folders.append(folder)
         return f"{folder}/concord.tar.gz"
 
-    monkeypatch.setattr(dataflow, "stage", stage)
+    monkeypatch.setattr(dataflow, "stage_package", stage)
     return folders
 
 
