@@ -60,6 +60,7 @@ def run_job(
     shards: int,
     committed: Callable[[], int],
     records: int = 0,
+    job: str = "",
 ) -> dict[str, int]:
     """Run a stage's transforms as one job, show its progress, and return its counters; without steps nothing runs.
 
@@ -70,6 +71,7 @@ def run_job(
         shards: how many are to be made; 0 where none is written before the end.
         committed: counts those that are there.
         records: how many the shards hold in all, 0 where that is not known.
+        job: its name at the runner, where that is not the title.
     """
 
     def build(pipeline: beam.Pipeline) -> None:
@@ -80,7 +82,7 @@ def run_job(
         return {}
     watched = progress.shown(title, shards, records, committed) if shards else nullcontext()
     with watched:
-        return run(f"concord {title}", build, context.beam_flags)
+        return run(f"concord {job or title}", build, context.beam_flags)
 
 
 @contextmanager

@@ -361,6 +361,7 @@ class ScoringDriver(Driver[S]):
             len(shards),
             committed=lambda: sum(folder.committed() for folder in folders),
             records=sum(plan.images.images_in(source.split) // plan.images.shards for plan, source in shards),
+            job=f"{work.plans[0].stage} {work.plans[0].images.dataset}",
         )
 
     def commit(self, work: Any, product: Product) -> dict[str, Any]:

@@ -94,6 +94,7 @@ class ExplainDriver(Driver[ExplainSettings]):
             sum(len(plan.missing) for plan in plans),
             committed=lambda: sum(plan.output.committed() for plan in plans),
             records=sum(len(shard.ids) for plan in plans for shard in plan.missing),
+            job=f"explain {work.settings.dataset}",
         )
 
     def commit(self, work: Explanation, product: Product) -> dict[str, Any]:

@@ -94,7 +94,7 @@ STAGES = {  # each job by its name, the steps of it that ask for a GPU, and what
     "train-drawn": {"Fit": T4},
     "label-drawn": {},
     "agree-drawn": {},
-    "explain-drawn": {"Look": GPU_HINT, "Write": GPU_HINT},
+    "explain-drawn": {"Infer": GPU_HINT, "Write": GPU_HINT},
     "confirm-scenes": {},
     "convert-scenes": {},
 }
