@@ -73,21 +73,16 @@ class Root:
 
     def table(self, name: str, **keys: str) -> Any:
         """The rows of any table or view of `docs/tables.md` whose columns have the values of `keys`."""
-        chosen = {key: value for key, value in keys.items() if value}
-        where = " and ".join(f'"{key}" = ?' for key in chosen)
-        return self._shaped(self._fetch(f"select * from {name}{where and f' where {where}'}", *chosen.values()))
+        return self._shaped(self._select(name, _stated(keys)))
 
     def query(self, sql: str) -> Any:
         """The rows of one statement of DuckDB's SQL over the tables of `docs/tables.md`."""
-        return self._shaped(self._fetch(sql))
+        return self._shaped(query.fetch(self.path, sql, TABLES))
 
     def image(self, image_id: str, dataset: str = "", split: str = "", version: str = "1.0.0") -> Image.Image:
         """An image as it is stored; `dataset` and `split` are needed where several have an image of this id."""
-        restricted = {"dataset": dataset, "split": split}
-        chosen = {key: value for key, value in restricted.items() if value}
-        where = "".join(f" and {key} = ?" for key in chosen)
-        rows = self._fetch(f"select dataset, split from index where image_id = ?{where}", image_id, *chosen.values())
-        places = rows.to_pylist()
+        keys = {"image_id": image_id, **_stated({"dataset": dataset, "split": split})}
+        places = self._select("index", keys).to_pylist()
         if len(places) != 1:
             several = ", ".join(f"{place['dataset']}/{place['split']}" for place in places)
             problem = f"is in {several}: set dataset and split" if places else "is in no index"
@@ -100,8 +95,10 @@ class Root:
             raise IncompleteError(f"the record of image {image_id!r} is damaged: run concord convert --force")
         return Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG"))
 
-    def _fetch(self, sql: str, *values: str) -> pa.Table:
-        return query.fetch(self.path, sql, TABLES, values)
+    def _select(self, name: str, keys: Mapping[str, str]) -> pa.Table:
+        where = " and ".join(f'"{key}" = ?' for key in keys)
+        sql = f"select * from {name}{where and f' where {where}'}"
+        return query.fetch(self.path, sql, TABLES, list(keys.values()))
 
     def _shaped(self, rows: pa.Table) -> Any:
         if self.form == "pandas":
@@ -113,6 +110,10 @@ class Root:
                 raise InputError("form 'polars' needs Polars: pip install polars") from error
             return polars.from_arrow(rows)
         return rows
+
+
+def _stated(keys: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in keys.items() if value}
 
 
 def run(
@@ -134,8 +135,11 @@ def run(
         ConcordError: in one line, what is wrong and what helps.
     """
     from pipelines import chain
+    from pipelines.runners import dataflow
 
     options: Mapping[str, str] = {"runner": runner, **beam}
     flags = tuple(f"--{name}={value}" for name, value in options.items())
     loaded = chain.load_run_file(run_file, root, data)
+    if dataflow.is_requested(flags):
+        dataflow.check_places(root, loaded)
     return chain.run_chain("run", loaded, Context(layout.absolute(root), flags), lambda _: None).results

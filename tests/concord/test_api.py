@@ -97,6 +97,8 @@ def test_what_is_not_there_is_named(small: SmallRoot, tmp_path: Path) -> None:
         root.table("sumary")
     with pytest.raises(InputError, match="image 'x' is in no index"):
         root.image("x")
+    with pytest.raises(InputError, match="image '' is in no index"):
+        root.image("")
     with pytest.raises(InputError, match=r"there is no folder .*absent: name the root of a run, or run concord run"):
         concord.open(str(tmp_path / "absent"))
     with pytest.raises(InputError, match="form must be one of pandas, polars, arrow, got 'numpy'"):
@@ -113,6 +115,13 @@ def test_a_chain_is_run_once(tmp_path: Path) -> None:
         (result,) = concord.run(str(run_file), root=str(tmp_path / "out"), data=str(tmp_path), direct_num_workers="1")
         assert (result.stage, result.built) == ("convert", made)
     assert set(concord.open(str(tmp_path / "out")).labels("human").label) == {"cat", "dog"}
+
+
+def test_places_that_workers_cannot_reach_are_refused(tmp_path: Path) -> None:
+    run_file = tmp_path / "run.toml"
+    run_file.write_text('dataset = "d"\n[convert]\nsource = "image_folder"\ninput = "photos"\n')
+    with pytest.raises(InputError, match="workers cannot reach the folder"):
+        concord.run(str(run_file), root=str(tmp_path / "out"), runner="DataflowRunner")
 
 
 def test_another_models_folder_is_named(tmp_path: Path) -> None:
